@@ -1,0 +1,65 @@
+"""What a pre-training task declares. A task is one class in one file; nothing is registered."""
+from __future__ import annotations
+
+import numpy as np
+
+from reader.corpus import Corpus
+from reader.examples import Anchor, Example, Tokens
+
+
+class Task:
+    """A weakly supervised task: its examples and labels are made from raw text, without people.
+
+    Class attributes:
+        name: as curricula spell it. level: "token" or "sequence". classes: names of the labels, label k is classes[k].
+        weight: of its loss in the sum (a curriculum may set another).
+        metrics: what is reported on dev data.
+    """
+
+    name = ""
+    level = ""
+    head = "classes"
+    classes: tuple = ()
+    weight = 1.0
+    metrics = ("accuracy",)
+
+    def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
+        """One example of this task, made near ``anchor``; every random choice comes from ``rng``."""
+        raise TypeError(f"{type(self).__name__} makes no examples: define example()")
+
+
+class SequenceTask(Task):
+    """One label for a whole example, predicted from the pooled [CLS]: ``example`` sets it."""
+
+    level = "sequence"
+
+
+class TokenTask(Task):
+    """One label for every text token, made for any example of any task of the stage.
+
+    ``example`` may be left as it is: one segment of running text.
+    """
+
+    level = "token"
+
+    def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
+        """A segment of whole sentences from the anchor's sentence on, as long as fits."""
+        return corpus.running_text(anchor)
+
+    def labels(self, tokens: Tokens) -> np.ndarray:
+        """[n] class of each token, IGNORE where it has none. A pure function of the flat token arrays."""
+        raise TypeError(f"{type(self).__name__} labels no tokens: define labels()")
+
+
+class CorruptingTask(TokenTask):
+    """A token-level task over the vocabulary that also changes what the model reads (masked language modelling).
+
+    At most one task of a stage may do this.
+    """
+
+    head = "vocabulary"  # predicted by the masked-LM head that is tied to the word embedding
+    groups: tuple = ()   # names of the groups that are measured apart
+
+    def corrupt(self, tokens: Tokens, vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """([n] ids as the model reads them, [n] labels with IGNORE where nothing is predicted, [n] uint8 groups)."""
+        raise TypeError(f"{type(self).__name__} corrupts nothing: define corrupt()")

@@ -1,0 +1,38 @@
+"""Shared fixtures. Real data and peers that are absent are skipped visibly, unless ERNIE_REQUIRE says they must be here."""
+import os
+import zlib  # noqa: F401  (before paddle: importing it later can crash Paddle 2.6)
+from pathlib import Path
+
+import pytest
+
+DATA = Path(os.environ.get("ERNIE_TEST_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
+REQUIRED = set(filter(None, os.environ.get("ERNIE_REQUIRE", "").split(",")))  # e.g. "data,peers"
+
+
+def absent(what: str, reason: str):
+    """Skip with a reason, or fail where ERNIE_REQUIRE names ``what``."""
+    if what in REQUIRED:
+        pytest.fail(f"{reason} (ERNIE_REQUIRE={what})")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def data():
+    """data("glue/CoLA/train.tsv") is the path of a real file, or a visible skip."""
+    def find(name: str) -> Path:
+        path = DATA / name
+        if not path.exists():
+            absent("data", f"real data not at hand: {name} (set ERNIE_TEST_DATA)")
+        return path
+    return find
+
+
+@pytest.fixture(scope="session")
+def peer():
+    """peer("transformers") imports an oracle, or is a visible skip."""
+    def find(module: str):
+        try:
+            return __import__(module)
+        except ImportError as error:
+            return absent("peers", f"peer not installed: {error}")
+    return find
