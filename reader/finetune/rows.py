@@ -1,0 +1,123 @@
+"""What the fine-tuning readers give: rows, and an account of what was read and what was not."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Optional, Union
+
+from reader.errors import InputError
+
+
+class TextRow(NamedTuple):
+    """One or two texts with a class index (or a score), None where the file has no label."""
+
+    texts: tuple
+    label: Union[int, float, None]
+    id: str      # the row's own index in the file, which a submission repeats; its number when it has none
+    group: str   # the question that a candidate belongs to (ranking); empty otherwise
+    line: int
+
+
+class TagRow(NamedTuple):
+    """A sentence as units (characters or words) with one label index for each, None where the file has none."""
+
+    units: list
+    labels: Optional[list]
+    line: int
+
+
+class QuestionRow(NamedTuple):
+    """A question about a passage.
+
+    context is what the model reads; original has the same length and is what answers are cut from (they differ when
+    traditional characters were converted). answers and starts (character offsets into context) are parallel; a start
+    is -1 where the answer does not occur in the passage.
+    """
+
+    id: str
+    question: str
+    context: str
+    original: str
+    answers: list
+    starts: list
+
+
+class Skipped(NamedTuple):
+    """How many rows were left out for one reason, and where the first of them stands."""
+
+    count: int
+    line: int
+
+
+@dataclass
+class Account:
+    """What became of the rows of a file; printed with every file that is read, so that nothing is lost in silence.
+
+    Args:
+        strict: raise at the first malformed row instead of leaving it out.
+        unit: what the numbers of places count: lines, or the articles of a json file.
+    """
+
+    path: object
+    strict: bool = True
+    unit: str = "line"
+    rows: int = 0
+    skipped: dict = field(default_factory=dict)  # reason -> Skipped
+    noted: dict = field(default_factory=dict)    # the same for rows that were kept
+
+    def note(self, reason: str, line: int) -> None:
+        """Something about a row that is kept all the same."""
+        seen = self.noted.get(reason)
+        self.noted[reason] = Skipped(seen.count + 1, seen.line) if seen else Skipped(1, line)
+
+    def skip(self, reason: str, line: int) -> None:
+        """Leave out a row that is known to be of no use."""
+        seen = self.skipped.get(reason)
+        self.skipped[reason] = Skipped(seen.count + 1, seen.line) if seen else Skipped(1, line)
+
+    def reject(self, reason: str, line: int, detail: str = "") -> None:
+        """A malformed row: InputError when strict, left out and counted otherwise."""
+        if self.strict:
+            raise InputError(detail or reason, self.path, line if self.unit == "line" else None)
+        self.skip(reason, line)
+
+    def finish(self) -> None:
+        """InputError when nothing at all was read."""
+        if not self.rows:
+            why = "; ".join(f"{reason} ({self.unit} {seen.line})" for reason, seen in self.skipped.items())
+            raise InputError("holds no rows" + (f": {why}" if why else ""), self.path)
+
+    def __str__(self) -> str:
+        text = f"{self.path}: {self.rows:,} rows"
+        for reason, seen in self.skipped.items():
+            text += f"; {seen.count:,} left out: {reason} (first at {self.unit} {seen.line})"
+        for reason, seen in self.noted.items():
+            text += f"; {seen.count:,} with {reason} (first at {self.unit} {seen.line})"
+        return text
+
+
+class Lines:
+    r"""The lines of a UTF-8 file, numbered from 1, in constant memory; .gz as well.
+
+    Only ``\n`` (or ``\r\n``) ends a line: texts hold other characters that Unicode calls line breaks. A byte order mark
+    is dropped.
+    """
+
+    def __init__(self, path):
+        self.path = path
+
+    def __iter__(self):
+        import gzip
+        try:
+            with gzip.open(self.path) if str(self.path).endswith(".gz") else open(self.path, "rb") as file:
+                for number, raw in enumerate(file, 1):
+                    yield number, self._decode(raw, number)
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror or error}", self.path) from None
+
+    def _decode(self, raw: bytes, number: int) -> str:
+        try:
+            text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            hint = " (the file looks like UTF-16)" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
+            raise InputError(f"not UTF-8 at byte {error.start} of the line{hint}", self.path, number) from None
+        return text.rstrip("\n").rstrip("\r")

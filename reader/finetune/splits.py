@@ -1,0 +1,119 @@
+"""From a data directory to the rows of its train, dev and test files, as a recipe's ``reader`` section says."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reader.errors import InputError
+from reader.finetune.labels import Classes, Score
+from reader.finetune.questions import Questions
+from reader.finetune.rows import Lines
+from reader.finetune.tables import Columns, Table
+from reader.finetune.tagged import Tagged, label_map, observed_classes
+
+LAYOUTS = ("table", "tagged", "questions")
+SUFFIX = {"table": ".tsv", "tagged": ".tsv", "questions": ".json"}
+
+
+@dataclass
+class Source:
+    """The ``reader`` section of a recipe.
+
+    Attributes:
+        layout: "table", "tagged" or "questions". folder: the distribution's own folder name, looked for below the
+            data directory. files: split -> file names to try, one after the other (default ``<split>.tsv`` or .json).
+        columns: distributions of a table: mappings with the fields of ``Columns``. classes: names in the order of their
+            indices; none for scores, and for tags that are taken from the data. aliases: other spellings of labels.
+        skip_labels: rows to leave out. held_out: where a distribution lists the dev rows of its train file.
+        simplify: convert traditional characters. remove_spaces: from every text, as Baidu's ``for_cn``.
+    """
+
+    layout: str = "table"
+    folder: str = ""
+    files: dict = field(default_factory=dict)
+    columns: list = field(default_factory=list)
+    classes: list = field(default_factory=list)
+    aliases: dict = field(default_factory=dict)
+    skip_labels: list = field(default_factory=list)
+    held_out: dict = field(default_factory=dict)
+    simplify: bool = False
+    remove_spaces: bool = False
+
+    def __post_init__(self):
+        if self.layout not in LAYOUTS:
+            raise InputError(f"layout {self.layout!r} is not one of {', '.join(LAYOUTS)}")
+        if self.layout == "table" and not self.columns:
+            raise InputError("a table needs `columns`")
+
+    def find(self, directory, split: str, required: bool = True):
+        """The file of a split: in the directory, in its ``folder``, or anywhere below; None when it may be absent."""
+        directory = Path(directory)
+        if not directory.is_dir():
+            raise InputError("no such data directory", directory)
+        names = self.files.get(split, [split + SUFFIX[self.layout]])
+        names = [names] if isinstance(names, str) else names
+        for place in [directory] + [directory / self.folder] * bool(self.folder):
+            for name in names:
+                if (place / name).is_file():
+                    return place / name
+        for name in names:
+            found = sorted(path for path in directory.rglob(Path(name).name) if path.is_file())
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise InputError(f"several files could be the {split} data: {found[0]}, {found[1]}; "
+                                 f"name the right directory", directory)
+        if required:
+            present = ", ".join(sorted(path.name for path in directory.iterdir())[:12]) or "nothing"
+            raise InputError(f"no {split} file: expected {' or '.join(names)}; found {present}", directory)
+        return None
+
+    def labels(self, directory=None):
+        """``Classes`` or ``Score``; tags that are not named here come from label_map.json or the training file."""
+        if self.classes or self.layout == "questions":
+            return Classes(self.classes, self.aliases)
+        if self.layout == "table":
+            return Score()
+        mapping = next((place / "label_map.json" for place in (Path(directory), Path(directory) / self.folder)
+                        if (place / "label_map.json").is_file()), None)
+        return label_map(mapping) if mapping else observed_classes(self.find(directory, "train"))
+
+    def open(self, path, split: str, classes, strict: bool | None = None):
+        """The rows of one file, with an ``account``.
+
+        Args:
+            split: "train" and "dev..." must have labels; other files may. classes: from ``labels``.
+            strict: see ``Account``. By default the short lines of labelled tables, which the official distribution has,
+                are left out and counted, and everything else is fatal.
+        """
+        labelled = split.startswith(("train", "dev"))
+        if self.layout == "questions":
+            return Questions(path, labelled=labelled, simplify=self.simplify, strict=strict is not False)
+        if self.layout == "tagged":
+            return Tagged(path, classes, labelled=labelled, strict=strict is not False)
+        choices = [_columns(entry) for entry in self.columns]
+        return Table(path, choices, classes, labelled=labelled, skip_labels=self.skip_labels,
+                     strict=strict is not False, forgive_short=labelled and strict is None,
+                     keep=self._kept(path, split), remove_spaces=self.remove_spaces)
+
+    def _kept(self, path, split: str):
+        """Which rows of a file that holds both train and dev belong to the split: column values -> bool, or None."""
+        if not self.held_out or Path(path).name not in self.held_out["of"]:
+            return None
+        beside = Path(path).parent
+        listing = next((beside / name for name in self.held_out["listed_in"] if (beside / name).is_file()), None)
+        if listing is None:
+            raise InputError(f"holds train and dev rows; the list of the dev rows is missing: "
+                             f"{' or '.join(self.held_out['listed_in'])}", path)
+        dev = {tuple(line.split("\t")) for _, line in Lines(listing) if line.strip()}
+        names = self.held_out["by"]
+        return lambda row: (tuple(row[name] for name in names) in dev) == (split == "dev")
+
+
+def _columns(entry: dict) -> Columns:
+    try:
+        entry = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+        return Columns(**entry)
+    except TypeError as error:
+        raise InputError(f"reader.columns: {str(error).split('__() ')[-1]} "
+                         f"(known: text, label, group, only, headerless)") from None

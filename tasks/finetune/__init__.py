@@ -1,0 +1,22 @@
+"""What is learnt in fine-tuning: one file per kind of task. Numbers in, numbers out; no paddle."""
+from __future__ import annotations
+
+from importlib import import_module
+
+from reader.errors import InputError
+
+KINDS = {
+    "classification": "tasks.finetune.classification:Classification",
+    "regression": "tasks.finetune.regression:Regression",
+    "ranking": "tasks.finetune.ranking:Ranking",
+    "sequence_labelling": "tasks.finetune.sequence_labelling:SequenceLabelling",
+    "reading_comprehension": "tasks.finetune.reading_comprehension:ReadingComprehension",
+}
+
+
+def load(kind: str, classes, **options):
+    """A kind of task by name. Args: classes: of the labels, ``reader.finetune.labels``; options: the kind's own."""
+    if kind not in KINDS:
+        raise InputError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
+    module, name = KINDS[kind].split(":")
+    return getattr(import_module(module), name)(classes, **options)

@@ -1,0 +1,39 @@
+"""Classes for one or two texts."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tasks.finetune import metrics
+from tasks.finetune.kind import TextKind
+
+
+class Choice(NamedTuple):
+    """The chosen class and the probabilities [C] of all."""
+
+    label: int
+    probabilities: np.ndarray
+
+
+class Classification(TextKind):
+    """A class for each row, from the pooled [CLS]."""
+
+    name = "classification"
+    metrics = ("accuracy", "f1", "matthews")
+
+    def decode(self, rows, features, outputs) -> list[Choice]:
+        scores = metrics.softmax(np.asarray(outputs, np.float64))
+        return [Choice(int(label), row) for label, row in zip(scores.argmax(1), scores)]
+
+    def score(self, rows, predictions):
+        gold = np.array([row.label for row in rows])
+        chosen = np.array([prediction.label for prediction in predictions])
+        return {"accuracy": metrics.accuracy(gold, chosen), "f1": metrics.f1(gold, chosen, len(self.classes)),
+                "matthews": metrics.matthews(gold, chosen)}
+
+    def header(self):
+        return ["label"] + [f"p({name})" for name in self.classes.names]
+
+    def cells(self, row, prediction):
+        return [self.classes.names[prediction.label]] + [f"{value:.6f}" for value in prediction.probabilities]

@@ -1,0 +1,111 @@
+"""Model inputs of many rows as flat arrays, and batches cut from them."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from reader.examples import Batch
+
+
+@dataclass
+class Features:
+    """What the model reads of n windows (a row of a file gives one, or several when it is long).
+
+    ids: [T] int32, special tokens included. offsets: [n + 1] int64 into ids. first: [n] int32, how many tokens carry
+    sentence id 0. row: [n] int64, which row a window belongs to. labels: [n] or [n, 2], one value a window; None for a
+    kind that labels tokens. tokens: name -> array of length T, whatever a kind keeps per token.
+    """
+
+    ids: np.ndarray
+    offsets: np.ndarray
+    first: np.ndarray
+    row: np.ndarray
+    labels: np.ndarray | None = None
+    tokens: dict = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """[n] tokens of each window."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def build(cls, ids: list, first, row=None, labels=None, **tokens) -> Features:
+        """From one list of ids for each window. Per-token values come as one list for each window too."""
+        offsets = np.zeros(len(ids) + 1, np.int64)
+        np.cumsum([len(window) for window in ids], out=offsets[1:])
+        row = np.arange(len(ids)) if row is None else np.asarray(row, np.int64)
+        return cls(_flat(ids, np.int32), offsets, np.asarray(first, np.int32), row, labels,
+                   {name: _flat(values, np.int32) for name, values in tokens.items()})
+
+    @classmethod
+    def join(cls, parts: list) -> Features:
+        """Several after one another, rows counted on."""
+        if len(parts) == 1:
+            return parts[0]
+        rows = np.cumsum([0] + [int(part.row.max(initial=-1)) + 1 for part in parts[:-1]])
+        sizes = np.cumsum([0] + [len(part.ids) for part in parts])
+        return cls(np.concatenate([part.ids for part in parts]),
+                   np.concatenate([part.offsets[:-1] + size for part, size in zip(parts, sizes)] + [sizes[-1:]]),
+                   np.concatenate([part.first for part in parts]),
+                   np.concatenate([part.row + start for part, start in zip(parts, rows)]),
+                   None if parts[0].labels is None else np.concatenate([part.labels for part in parts]),
+                   {name: np.concatenate([part.tokens[name] for part in parts]) for name in parts[0].tokens})
+
+    def window(self, index: int, name: str) -> np.ndarray:
+        """The values of per-token array ``name`` in one window."""
+        return self.tokens[name][self.offsets[index]:self.offsets[index + 1]]
+
+    def flat(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of all tokens of the chosen windows: (place in ids, which of the chosen, column)."""
+        lengths = self.lengths[chosen]
+        inside = np.repeat(np.arange(len(chosen)), lengths)
+        column = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return self.offsets[chosen][inside] + column, inside, column
+
+    def batch(self, chosen: np.ndarray, *, task: str, task_id: int, pad_id: int) -> Batch:
+        """The padded inputs of the chosen windows, without targets."""
+        chosen = np.asarray(chosen, np.int64)
+        place, inside, column = self.flat(chosen)
+        lengths = self.lengths[chosen]
+        shape = len(chosen), int(lengths.max())
+        token_ids = np.full(shape, pad_id, np.int64)
+        token_ids[inside, column] = self.ids[place]
+        columns = np.arange(shape[1])
+        sentence_ids = (columns >= self.first[chosen][:, None]) & (columns < lengths[:, None])
+        return Batch(task, task_id, token_ids, sentence_ids.astype(np.int64),
+                     np.broadcast_to(columns, shape).astype(np.int64), lengths.astype(np.int64))
+
+
+def _flat(windows: list, dtype) -> np.ndarray:
+    return np.concatenate([np.asarray(window, dtype) for window in windows]) if windows else np.zeros(0, dtype)
+
+
+def truncated_pair(first: int, second: int, limit: int) -> tuple[int, int]:
+    """Lengths after popping from the longer side (the second when equal) until both fit into ``limit``."""
+    excess = max(0, first + second - limit)
+    alone = min(excess, abs(first - second))  # what the longer side gives before both are equal
+    first, second = (first - alone, second) if first > second else (first, second - alone)
+    return first - (excess - alone) // 2, second - (excess - alone + 1) // 2
+
+
+def texts_to_features(rows: list, tokenizer, max_length: int, labels=None) -> Features:
+    """[CLS] a [SEP] or [CLS] a [SEP] b [SEP] for rows of one or two texts, cut to ``max_length``."""
+    count = len(rows[0].texts)
+    found = [tokenizer.encode_batch([row.texts[side] for row in rows]) for side in range(count)]
+    ids, first = [], []
+    cls, sep = [tokenizer.cls_id], [tokenizer.sep_id]
+    for sides in zip(*found):
+        a = sides[0].ids
+        if count == 1:
+            ids.append(np.concatenate((cls, a[:max_length - 2], sep)))
+            first.append(len(ids[-1]))
+            continue
+        b = sides[1].ids
+        keep_a, keep_b = truncated_pair(len(a), len(b), max_length - 3)
+        ids.append(np.concatenate((cls, a[:keep_a], sep, b[:keep_b], sep)))
+        first.append(keep_a + 2)
+    return Features.build(ids, first, labels=labels)

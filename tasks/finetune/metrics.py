@@ -1,0 +1,125 @@
+"""Metrics of fine-tuning, as fractions of 1. Predictions that are all the same give a number, never an error."""
+from __future__ import annotations
+
+import re
+import warnings
+
+import numpy as np
+
+# what CMRC 2018's scorer takes for punctuation
+PUNCTUATION = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
+CHINESE = re.compile(r"[\u4e00-\u9fa5]")
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Along the last axis."""
+    exponentials = np.exp(scores - scores.max(-1, keepdims=True))
+    return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def accuracy(gold, predicted) -> float:
+    """Share of equal values."""
+    return float(np.mean(np.asarray(gold) == np.asarray(predicted)))
+
+
+def f1(gold, predicted, classes: int = 2) -> float:
+    """Of class 1 where there are two classes, the mean over classes otherwise; 0 when nothing was found."""
+    from sklearn.metrics import f1_score
+    return float(f1_score(gold, predicted, average="binary" if classes == 2 else "macro", zero_division=0))
+
+
+def matthews(gold, predicted) -> float:
+    """Matthews correlation; 0 when only one class was predicted."""
+    from sklearn.metrics import matthews_corrcoef
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a single class
+        return float(matthews_corrcoef(gold, predicted))
+
+
+def pearson(gold, predicted) -> float:
+    """Pearson correlation; 0 when either side is constant."""
+    from scipy.stats import pearsonr
+    return _correlation(pearsonr, gold, predicted)
+
+
+def spearman(gold, predicted) -> float:
+    """Spearman rank correlation; 0 when either side is constant."""
+    from scipy.stats import spearmanr
+    return _correlation(spearmanr, gold, predicted)
+
+
+def _correlation(function, gold, predicted) -> float:
+    if len(gold) < 2:
+        return 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a constant input
+        value = float(function(np.asarray(gold, float), np.asarray(predicted, float))[0])
+    return value if np.isfinite(value) else 0.0
+
+
+def entities(gold: list, predicted: list) -> dict[str, float]:
+    """Entity precision, recall and F1 (over all entities together) and label accuracy, from lists of label names."""
+    from seqeval.metrics import f1_score, precision_score, recall_score
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nothing found
+        return {"entity_f1": float(f1_score(gold, predicted, zero_division=0)),
+                "entity_precision": float(precision_score(gold, predicted, zero_division=0)),
+                "entity_recall": float(recall_score(gold, predicted, zero_division=0)),
+                "accuracy": accuracy(np.concatenate(gold), np.concatenate(predicted))}
+
+
+def mrr(groups, scores, labels) -> float:
+    """Mean over the groups of 1 / (rank of the first candidate of class 1), by descending score.
+
+    A group without such a candidate counts as 0; of equal scores the first in the file ranks first.
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    order = np.lexsort((np.arange(len(group)), -np.asarray(scores), group))
+    group, right = group[order], np.asarray(labels)[order] == 1
+    rank = np.arange(len(group)) - np.searchsorted(group, group) + 1
+    best = np.zeros(group[-1] + 1)
+    np.maximum.at(best, group[right], 1 / rank[right])
+    return float(best.mean())
+
+
+def exact_match(answers: list, prediction: str) -> float:
+    """1 when an answer is the prediction, but for case, outer space and punctuation (CMRC 2018)."""
+    return float(any(_bare(answer) == _bare(prediction) for answer in answers))
+
+
+def overlap_f1(answers: list, prediction: str) -> float:
+    """The best F1 over answers of the longest common run of segments (CMRC 2018).
+
+    CMRC's scorer speaks of a longest common sequence and measures a contiguous one; so do we, to be comparable.
+    """
+    return max((_overlap(segments(answer), segments(prediction)) for answer in answers), default=0.0)
+
+
+def segments(text: str) -> list[str]:
+    """Chinese characters and, between them, words and marks of other scripts; lower-cased, without punctuation."""
+    text = "".join(" " + c + " " if CHINESE.match(c) else c for c in text.lower().strip() if c not in PUNCTUATION)
+    return re.findall(r"[^\W_]+|[^\w\s]", text)
+
+
+def _bare(text: str) -> str:
+    return "".join(c for c in text.lower().strip() if c not in PUNCTUATION)
+
+
+def _overlap(gold: list, found: list) -> float:
+    common = _longest_common_run(gold, found)
+    if not common:
+        return 0.0
+    precision, recall = common / len(found), common / len(gold)
+    return 2 * precision * recall / (precision + recall)
+
+
+def _longest_common_run(a: list, b: list) -> int:
+    best, previous = 0, [0] * (len(b) + 1)
+    for item in a:
+        current = [0] * (len(b) + 1)
+        for at, other in enumerate(b, 1):
+            if item == other:
+                current[at] = previous[at - 1] + 1
+                best = max(best, current[at])
+        previous = current
+    return best

@@ -1,0 +1,166 @@
+"""The answer to a question as a span of a passage."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from reader.errors import InputError
+from reader.examples import IGNORE
+from reader.finetune.rows import QuestionRow
+from tasks.finetune import metrics
+from tasks.finetune.features import Features
+from tasks.finetune.kind import Kind
+
+
+class Answer(NamedTuple):
+    """A span: characters [start, stop) of the original passage. best: the runners-up, itself first."""
+
+    text: str
+    start: int
+    stop: int
+    probability: float
+    score: float
+    best: tuple = ()
+
+
+class ReadingComprehension(Kind):
+    """[CLS] question [SEP] window [SEP]: scores for the answer's first and last token, over windows of the passage.
+
+    Args:
+        max_query_length: pieces of the question that are read. doc_stride: pieces from one window to the next.
+        max_answer_length: pieces of an answer. n_best: candidates that are kept.
+    """
+
+    name = "reading_comprehension"
+    level = "token"
+    loss = "span"
+    metrics = ("em", "f1")
+    outputs = 2
+
+    def __init__(self, classes=None, *, max_query_length: int = 64, doc_stride: int = 128,
+                 max_answer_length: int = 100, n_best: int = 20):
+        super().__init__(classes)
+        self.max_query_length, self.doc_stride = max_query_length, doc_stride
+        self.max_answer_length, self.n_best = max_answer_length, n_best
+
+    def features(self, rows: list[QuestionRow], tokenizer, max_length: int) -> Features:
+        """Windows; a window that does not hold the whole answer is labelled with [CLS], place 0, as in the release."""
+        contexts = list(dict.fromkeys(row.context for row in rows))
+        passages = dict(zip(contexts, tokenizer.encode_batch(contexts)))
+        questions = tokenizer.encode_batch([row.question for row in rows])
+        ids, first, owner, labels, starts, stops, central = [], [], [], [], [], [], []
+        for number, (row, question) in enumerate(zip(rows, questions)):
+            head = [tokenizer.cls_id, *question.ids[:self.max_query_length].tolist(), tokenizer.sep_id]
+            passage = passages[row.context]
+            windows = self.windows(len(passage.ids), max_length - len(head) - 1)
+            span = answer_tokens(passage.offsets, row)
+            for (begin, end), best in zip(windows, most_context(windows)):
+                ids.append(head + passage.ids[begin:end].tolist() + [tokenizer.sep_id])
+                first.append(len(head))
+                owner.append(number)
+                blank, offsets = [-1] * len(head), passage.offsets[begin:end]
+                starts.append(blank + offsets[:, 0].tolist() + [-1])
+                stops.append(blank + offsets[:, 1].tolist() + [-1])
+                central.append([0] * len(head) + best.tolist() + [0])
+                if span is None:
+                    labels.append((IGNORE, IGNORE))
+                elif begin <= span[0] and span[1] < end:
+                    labels.append((len(head) + span[0] - begin, len(head) + span[1] - begin))
+                else:
+                    labels.append((0, 0))
+        return Features.build(ids, first, owner, np.array(labels, np.int64).reshape(-1, 2),
+                              start=starts, stop=stops, central=central)
+
+    def windows(self, length: int, capacity: int) -> list[tuple[int, int]]:
+        """[begin, end) of the windows of a passage of that many pieces."""
+        if capacity < 1:
+            raise InputError(f"a question of {self.max_query_length} pieces leaves no room for the passage: "
+                             "raise max_length or lower max_query_length")
+        windows, begin = [], 0
+        while True:
+            windows.append((begin, min(begin + capacity, length)))
+            if windows[-1][1] == length:
+                return windows
+            begin += min(capacity, self.doc_stride)
+
+    def decode(self, rows, features, outputs) -> list[Answer]:
+        candidates: list[list] = [[] for _ in rows]
+        for window, scores in enumerate(outputs):
+            candidates[features.row[window]] += self._spans(features, window, np.asarray(scores, np.float64))
+        return [self._best(row, found) for row, found in zip(rows, candidates)]
+
+    def _spans(self, features: Features, window: int, scores: np.ndarray) -> list[tuple]:
+        """(score, start, stop) in characters of the n best spans of a window.
+
+        A span begins where this window, of all that hold the token, shows most of what surrounds it.
+        """
+        start, stop = features.window(window, "start"), features.window(window, "stop")
+        scores = scores[:len(start)]
+        begins = _top(np.where(features.window(window, "central") > 0, scores[:, 0], -np.inf), self.n_best)
+        ends = _top(np.where(start >= 0, scores[:, 1], -np.inf), self.n_best)
+        pairs = scores[begins, 0][:, None] + scores[ends, 1]
+        length = ends[None, :] - begins[:, None] + 1
+        pairs[(length < 1) | (length > self.max_answer_length)] = -np.inf
+        best = _top(pairs.reshape(-1), self.n_best)
+        return [(pairs.flat[at], int(start[begins[at // len(ends)]]), int(stop[ends[at % len(ends)]])) for at in best]
+
+    def _best(self, row: QuestionRow, found: list) -> Answer:
+        spans = {}
+        for score, start, stop in sorted(found, key=lambda item: -item[0]):
+            spans.setdefault(row.original[start:stop], (score, start, stop))
+        chosen = list(spans.items())[:self.n_best]
+        if not chosen:  # an empty passage
+            return Answer("", 0, 0, 0.0, 0.0)
+        chances = metrics.softmax(np.array([[score for _, (score, _, _) in chosen]]))[0]
+        best = tuple(Answer(text, start, stop, float(chance), float(score))
+                     for chance, (text, (score, start, stop)) in zip(chances, chosen))
+        return best[0]._replace(best=best)
+
+    def score(self, rows, predictions):
+        pairs = [(row.answers, prediction.text) for row, prediction in zip(rows, predictions)]
+        return {"em": float(np.mean([metrics.exact_match(*pair) for pair in pairs])),
+                "f1": float(np.mean([metrics.overlap_f1(*pair) for pair in pairs]))}
+
+    @staticmethod
+    def labelled(row):
+        return bool(row.answers)
+
+    def header(self):
+        return ["id", "answer", "start", "stop", "probability"]
+
+    def cells(self, row, prediction):
+        text = prediction.text.replace("\t", " ").replace("\n", " ").replace("\r", " ")
+        return [row.id, text, str(prediction.start), str(prediction.stop), f"{prediction.probability:.6f}"]
+
+
+def answer_tokens(offsets: np.ndarray, row: QuestionRow) -> tuple[int, int] | None:
+    """First and last piece of the first answer, those that overlap it; None when the passage does not hold it."""
+    if not row.answers or row.starts[0] < 0 or not len(offsets):
+        return None
+    start, stop = row.starts[0], row.starts[0] + len(row.answers[0])
+    first = int(np.searchsorted(offsets[:, 1], start, side="right"))
+    last = int(np.searchsorted(offsets[:, 0], stop, side="left")) - 1
+    return (first, last) if first <= last else None
+
+
+def most_context(windows: list) -> list[np.ndarray]:
+    """For each window, which of its pieces have most context in it, of all the windows that hold them (1 or 0).
+
+    The context of a piece is the smaller of what is left and right of it, plus a hundredth of the window's length; the
+    first window wins a tie (the max-context rule of BERT's reader).
+    """
+    length = windows[-1][1]
+    best, owner = np.full(length, -1.0), np.zeros(length, np.int64)
+    for number, (begin, end) in enumerate(windows):
+        place = np.arange(begin, end)
+        context = np.minimum(place - begin, end - 1 - place) + 0.01 * (end - begin)
+        better = context > best[begin:end]
+        best[begin:end][better], owner[begin:end][better] = context[better], number
+    return [(owner[begin:end] == number).astype(np.int64) for number, (begin, end) in enumerate(windows)]
+
+
+def _top(values: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the largest finite values, largest first, the earlier of equals first."""
+    order = np.argsort(-values, kind="stable")[:count]
+    return order[np.isfinite(values[order])]

@@ -1,0 +1,87 @@
+"""Labels for the units (characters or words) of a sentence."""
+from __future__ import annotations
+
+import numpy as np
+
+from reader.examples import IGNORE, Targets
+from reader.finetune.rows import TagRow
+from tasks.finetune import metrics
+from tasks.finetune.features import Features
+from tasks.finetune.kind import Kind
+
+OTHER_CHUNK_PREFIXES = {"M": "I", "L": "E", "U": "S"}  # BMES and BILOU to what seqeval reads
+
+
+class SequenceLabelling(Kind):
+    """A label for each unit, read off its first piece.
+
+    A sentence that is longer than the model reads is cut at a unit into several windows, so that every unit gets its
+    label, in training and after it.
+    """
+
+    name = "sequence_labelling"
+    level = "token"
+    metrics = ("entity_f1", "entity_precision", "entity_recall", "accuracy")
+
+    def features(self, rows: list[TagRow], tokenizer, max_length: int) -> Features:
+        known = list(dict.fromkeys(unit for row in rows for unit in row.units))
+        # a unit that the tokenizer drops (a space, a control character) still needs a place for its label
+        pieces = {unit: found.ids[:max_length - 2].tolist() or [tokenizer.unk_id]
+                  for unit, found in zip(known, tokenizer.encode_batch(known))}
+        ids, units, labels, owner = [], [], [], []
+        for number, row in enumerate(rows):
+            for start, stop in _windows([len(pieces[unit]) for unit in row.units], max_length - 2):
+                window, places = [tokenizer.cls_id], [-1]
+                for at in range(start, stop):
+                    found = pieces[row.units[at]]
+                    window += found
+                    places += [at] + [-1] * (len(found) - 1)
+                ids.append(window + [tokenizer.sep_id])
+                units.append(places + [-1])
+                labels.append([IGNORE if at < 0 or row.labels is None else row.labels[at] for at in units[-1]])
+                owner.append(number)
+        return Features.build(ids, [len(window) for window in ids], owner, unit=units, label=labels)
+
+    def targets(self, features, chosen, width):
+        place, inside, column = features.flat(np.asarray(chosen))
+        labels = features.tokens["label"][place].astype(np.int64)
+        known = labels != IGNORE
+        return Targets((inside * width + column)[known], labels[known])
+
+    def decode(self, rows, features, outputs) -> list[list[int]]:
+        found = [[0] * len(row.units) for row in rows]
+        for window, scores in enumerate(outputs):
+            units = features.window(window, "unit")
+            for at, label in zip(units[units >= 0], np.asarray(scores)[units >= 0].argmax(1)):
+                found[features.row[window]][at] = int(label)
+        return found
+
+    def score(self, rows, predictions):
+        gold = [self.chunks(row.labels) for row in rows]
+        return metrics.entities(gold, [self.chunks(prediction) for prediction in predictions])
+
+    def chunks(self, labels) -> list[str]:
+        """Label names with the prefixes B, I, E, S, O."""
+        names = (self.classes.names[label] for label in labels)
+        return [OTHER_CHUNK_PREFIXES.get(name[0], name[0]) + name[1:] for name in names]
+
+    @staticmethod
+    def labelled(row):
+        return row.labels is not None
+
+    def header(self):
+        return ["text_a", "label"]
+
+    def cells(self, row, prediction):
+        return ["\x02".join(row.units), "\x02".join(self.classes.names[label] for label in prediction)]
+
+
+def _windows(sizes: list, capacity: int):
+    """(start, stop) of runs of units whose sizes fit into the capacity; one empty run for an empty sentence."""
+    start, used = 0, 0
+    for at, size in enumerate(sizes):
+        if used + size > capacity:
+            yield start, at
+            start, used = at, 0
+        used += size
+    yield start, len(sizes)
