@@ -1,0 +1,44 @@
+"""Arguments and steps that several commands of a pre-training run share."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from ernie.curriculum import Curriculum, Source, load
+
+
+def add_run_arguments(parser, output: bool = True) -> None:
+    """--config, --output, --corpus, --set, --tasks-from."""
+    parser.add_argument("--config", required=True, metavar="FILE", help="curriculum (yaml)")
+    parser.add_argument("--output", required=output, metavar="DIR", help="run directory", default="output")
+    parser.add_argument("--corpus", metavar="DIR", help="a store, or a directory with stores train and dev, instead "
+                                                        "of the curriculum's corpora")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+                        help="override a key of the curriculum; dotted, repeatable")
+    parser.add_argument("--tasks-from", action="append", default=[], metavar="FILE",
+                        help="a Python file with tasks of your own; repeatable")
+
+
+def read_curriculum(args) -> Curriculum:
+    """The curriculum as the arguments declare it; ``{output}`` in the paths of its data is the run directory."""
+    curriculum = load(args.config, args.assignments)
+    curriculum.tasks_from = [*curriculum.tasks_from, *args.tasks_from]
+    if args.corpus:
+        path = Path(args.corpus)
+        whole = not (path / "train").is_dir()
+        dev = path / "dev"
+        curriculum.corpora = {"corpus": Source(str(path if whole else path / "train"),
+                                               str(dev) if dev.is_dir() else None)}
+        curriculum.demo = None
+        for task in curriculum.tasks:
+            task.corpora = None
+    for source in [*curriculum.corpora.values(), *curriculum.pairs.values()]:
+        source.path = source.path.replace("{output}", str(args.output))
+        source.dev = source.dev and source.dev.replace("{output}", str(args.output))
+    return curriculum
+
+
+def prepare_demo(curriculum: Curriculum, output: Path) -> None:
+    """Make the corpus of an embedded demo in <output>/corpus, unless it is there."""
+    if curriculum.demo:
+        from reader.demo import prepare_demo as prepare
+        prepare(curriculum.demo, Path(output) / "corpus")

@@ -1,0 +1,22 @@
+"""Train one stage of a curriculum: one process of what run_pretrain.sh launches.
+
+example: ernie pretrain --config configs/curriculum/demo_en.yaml --output output/demo_en --stage 1
+"""
+from __future__ import annotations
+
+from ernie.commands import common
+
+
+def add_arguments(parser) -> None:
+    common.add_run_arguments(parser)
+    parser.add_argument("--stage", type=int, required=True, help="number of the stage, from 1")
+    parser.add_argument("--step-timeout", type=float, metavar="SECONDS",
+                        help="end the job when a step takes longer (default: the curriculum's)")
+
+
+def run(args) -> int:
+    import zlib  # noqa: F401  (before paddle: importing it later can crash Paddle 2.6)
+
+    from ernie.pretraining import train_stage
+
+    return train_stage(common.read_curriculum(args), args.stage, args.output, args.step_timeout)

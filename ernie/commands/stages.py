@@ -1,0 +1,44 @@
+"""The stages of a curriculum and how far a run has come.
+
+Prints the numbers of the stages that are left to train, one a line; --table prints the dev metrics of every stage.
+Checks data, model and curriculum first, so that a mistake is one line here and not a failed process group later.
+
+example: ernie stages --config configs/curriculum/demo_en.yaml --output output/demo_en
+"""
+from __future__ import annotations
+
+import sys
+
+from ernie.commands import common
+
+
+def add_arguments(parser) -> None:
+    common.add_run_arguments(parser)
+    parser.add_argument("--table", action="store_true", help="print stage x task instead")
+
+
+def run(args) -> int:
+    from ernie.evaluation import stage_metrics, table
+    from ernie.pretraining import Data, model_config
+    from ernie.rundir import RunDirectory
+
+    curriculum = common.read_curriculum(args)
+    run = RunDirectory(args.output)
+    stages = run.stages(curriculum)
+    if args.table:
+        measured = stage_metrics(run, stages)
+        print(f"\n{table(measured, Data(curriculum).tokenizer.size)}\n" if measured else "no stage has been measured")
+        last = max((s.number for s in stages if run.done(s.number)), default=0)
+        if last:
+            print(f"checkpoint: {run.stage_path(last) / run.done(last)['checkpoint']}    report: ernie report {run.path}")
+        return 0
+    common.prepare_demo(curriculum, run.path)
+    data = Data(curriculum)
+    facts = data.facts(model_config(curriculum, data.tokenizer.size))
+    if run.recorded():
+        run.record(curriculum, stages, facts)
+    finished = [stage.number for stage in stages if run.done(stage.number)]
+    if finished:
+        print(f"ernie: finished before: stage {', '.join(map(str, finished))} of {len(stages)}", file=sys.stderr)
+    print("\n".join(str(stage.number) for stage in stages if stage.number not in finished))
+    return 0

@@ -1,0 +1,72 @@
+# Sourced by the launchers: which nodes and devices take part, from flags or from the scheduler's environment.
+# Sets nnodes, node_rank, master, devices, nproc; and the function ernie_launch.
+
+ernie_cluster() { # fills in what the flags left open
+    if [ -z "$nnodes" ]; then
+        if [ -n "${PADDLE_NNODES:-}" ]; then
+            nnodes=$PADDLE_NNODES node_rank=${node_rank:-${PADDLE_NODE_RANK:-${PADDLE_TRAINER_ID:-}}} master=${master:-${PADDLE_MASTER:-}}
+        elif [ -n "${SLURM_NNODES:-}" ] && [ "${SLURM_NNODES}" -gt 1 ]; then
+            nnodes=$SLURM_NNODES node_rank=${node_rank:-${SLURM_NODEID:-}}
+            master=${master:-$(scontrol show hostnames "$SLURM_JOB_NODELIST" 2>/dev/null | head -n 1):${ERNIE_PORT:-29500}}
+        elif [ -n "${OMPI_COMM_WORLD_SIZE:-}" ] && [ "${OMPI_COMM_WORLD_SIZE}" -gt 1 ]; then
+            nnodes=$OMPI_COMM_WORLD_SIZE node_rank=${node_rank:-${OMPI_COMM_WORLD_RANK:-}} master=${master:-${ERNIE_MASTER:-}}
+        fi
+    fi
+    nnodes=${nnodes:-1}
+    if [ "$nnodes" -gt 1 ] && { [ -z "$node_rank" ] || [ -z "$master" ]; }; then
+        echo "ernie: $nnodes nodes need --rank (0 to $((nnodes - 1))) and --master HOST:PORT" >&2
+        exit 2
+    fi
+    if [ -z "$devices" ] && command -v nvidia-smi >/dev/null 2>&1; then
+        devices=${CUDA_VISIBLE_DEVICES:-$(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null | paste -sd, -)}
+    fi
+    case $devices in *[!0-9,]* | ,* | *, | *,,*)
+        echo "ernie: --devices $devices: expected numbers separated by commas, for example 0,1" >&2
+        exit 2 ;;
+    esac
+    nproc=$(echo "${devices:-0}" | tr ',' '\n' | wc -l | tr -d ' ')
+}
+
+ernie_launch() { # LOG_DIR ARGUMENTS...: one process group; the exit code of what failed first
+    local logs=$1 code
+    shift
+    local cards=(--nproc_per_node "$nproc")
+    if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then cards=(--devices "$devices"); fi
+    local nodes=()
+    if [ "$nnodes" -gt 1 ]; then nodes=(--nnodes "$nnodes" --rank "$node_rank" --master "$master"); fi
+    mkdir -p "$logs"
+    rm -f "$logs"/workerlog.*
+    export ERNIE_LAUNCHER=$$ GLOG_minloglevel=${GLOG_minloglevel:-2}
+    # In a session of its own: Ctrl-C reaches this shell alone, which asks the group once to save and end.
+    setsid "$PYTHON" -m paddle.distributed.launch --log_level ERROR --log_dir "$logs" "${cards[@]}" "${nodes[@]}" \
+        "$ernie_root/ernie/__main__.py" "$@" 2>"$logs/launcher.log" &
+    ernie_group=$!
+    wait "$ernie_group"
+    code=$?
+    while kill -0 "$ernie_group" 2>/dev/null; do # wait was interrupted by a signal that we passed on
+        wait "$ernie_group"
+        code=$?
+    done
+    ernie_group=
+    return "$code"
+}
+
+ernie_explain() { # LOG_DIR CODE: the last words of the rank that failed
+    local logs=$1 code=$2 rank log
+    rank=$(sed -n 's/^Container rank \([0-9]*\) status failed.*/\1/p' "$logs/launcher.log" | head -n 1)
+    log=$logs/workerlog.$((${rank:-0} % nproc))
+    echo "ernie: rank ${rank:-?} failed ($(sed -n 's/^Container rank .* code \(-\{0,1\}[0-9]*\) .*/exit code \1/p' \
+        "$logs/launcher.log" | head -n 1)); logs are in $logs; its last words:" >&2
+    if [ -f "$log" ]; then tail -n 25 "$log" | sed 's/^/  | /' >&2; else tail -n 25 "$logs/launcher.log" >&2; fi
+}
+
+ernie_stopping=
+ernie_group=
+ernie_stop() {
+    if [ -z "$ernie_stopping" ]; then
+        ernie_stopping=1
+        echo "ernie: asked to stop: saving after the step under way" >&2
+        if [ -n "$ernie_group" ]; then kill -TERM "$ernie_group" 2>/dev/null; else exit 1; fi
+    fi
+}
+trap ernie_stop INT TERM

@@ -1,0 +1,74 @@
+# Sourced by the launchers and the Makefile: finds or makes a Python environment, sets $PYTHON, and tunes the CPU.
+# Installs only from the package index that pip is set up with. ERNIE_EXTRAS adds extras (test, spacy, ...).
+
+ernie_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+ernie_works() { # does this interpreter have paddle and ernie, and what the extras need?
+    "$1" - "${ERNIE_EXTRAS:-}" >/dev/null 2>&1 <<'PY'
+import importlib.util as u, sys
+probe = {"test": ["pytest", "hypothesis", "pytest_timeout"], "zh": ["rjieba", "snownlp", "opencc"], "spacy": ["spacy"]}
+names = ["paddle", "ernie", "tokenizers", "gensim", "safetensors", "yaml"]
+names += [n for extra in sys.argv[1].split(",") for n in probe.get(extra, [])]
+sys.exit(any(u.find_spec(n) is None for n in names))
+PY
+}
+
+ernie_find_python() {
+    local candidate
+    for candidate in ${PYTHON:-} python3 python3.12 python3.11 python3.10 python3.9 python; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+            echo "$candidate"
+            return 0
+        fi
+    done
+    echo "ernie: no Python 3.9 to 3.13 found (set PYTHON=/path/to/python)" >&2
+    return 2
+}
+
+ernie_install() { # a virtual environment in the checkout, installed again when setup.py or the extras change
+    local venv=$ernie_root/.venv extras device=cpu base stamp
+    if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then device=gpu; fi
+    extras="$device,zh${ERNIE_EXTRAS:+,$ERNIE_EXTRAS}"
+    stamp="$extras $(cksum <"$ernie_root/setup.py")"
+    if [ ! -f "$venv/installed" ] || [ "$(cat "$venv/installed")" != "$stamp" ]; then
+        base=$(ernie_find_python) || return 2
+        echo "ernie: installing into $venv ($extras); this happens once" >&2
+        [ -x "$venv/bin/python" ] || "$base" -m venv "$venv" || return 2
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade pip >&2 || return 2
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$ernie_root[$extras]" >&2 || return 2
+        echo "$stamp" >"$venv/installed"
+    fi
+    PYTHON=$venv/bin/python
+}
+
+if [ -n "${VIRTUAL_ENV:-}" ] && ernie_works "$VIRTUAL_ENV/bin/python"; then
+    PYTHON=$VIRTUAL_ENV/bin/python
+elif [ -n "${PYTHON:-}" ] && ernie_works "$PYTHON"; then
+    :
+elif [ ! -d "$ernie_root/.venv" ] && command -v python3 >/dev/null 2>&1 && ernie_works "$(command -v python3)"; then
+    PYTHON=$(command -v python3)
+else
+    ernie_install || exit 2
+fi
+export PYTHON
+
+# Paddle falls to one thread unless told otherwise; the ranks of this node share its cores.
+ernie_tune_cpu() {
+    local ranks=${1:-1} cores
+    cores=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+    if [ -z "${OMP_NUM_THREADS:-}" ]; then
+        export OMP_NUM_THREADS=$((cores / ranks > 0 ? cores / ranks : 1))
+        echo "ernie: OMP_NUM_THREADS=$OMP_NUM_THREADS ($cores cores, $ranks processes)" >&2
+    fi
+    # The MKL inside Paddle's wheels takes a slow path on AMD processors; this undocumented switch names the right one.
+    if [ -z "${MKL_DEBUG_CPU_TYPE:-}" ] && grep -q AuthenticAMD /proc/cpuinfo 2>/dev/null; then
+        if grep -qw avx512f /proc/cpuinfo; then
+            export MKL_DEBUG_CPU_TYPE=7
+        elif grep -qw avx2 /proc/cpuinfo; then
+            export MKL_DEBUG_CPU_TYPE=5
+        fi
+        if [ -n "${MKL_DEBUG_CPU_TYPE:-}" ]; then
+            echo "ernie: AMD processor, MKL_DEBUG_CPU_TYPE=$MKL_DEBUG_CPU_TYPE for fast matrix products" >&2
+        fi
+    fi
+}
