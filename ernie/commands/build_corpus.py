@@ -1,0 +1,45 @@
+"""Build a memory-mapped corpus store from raw text.
+
+    ernie build-corpus --input texts/ more.jsonl.gz --language en --vocab vocab.txt --output store/wiki --workers 8
+
+Files or folders of .txt and .jsonl, any of them gzipped. Layout `file` (the default): a .txt file is a document, blank
+lines part paragraphs, wrapped lines are joined. Layout `lines`: blank lines part documents, a line is a paragraph. In a
+.jsonl file a line is a document: {"text": "paragraph\\nparagraph", "title": "optional"}. Documents that cannot be used
+are reported with file and line, the others are kept. A build that was stopped goes on when it is started again.
+On n machines run the same command with --shard 0/n ... n-1/n and --output of its own each; a curriculum reads them all.
+"""
+from __future__ import annotations
+
+import sys
+
+from reader.errors import InputError
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files and folders")
+    parser.add_argument("--language", required=True, choices=("en", "zh"))
+    parser.add_argument("--vocab", required=True, metavar="FILE", help="WordPiece vocabulary (ernie build-vocab)")
+    parser.add_argument("--output", required=True, metavar="DIR", help="where the store is made")
+    parser.add_argument("--layout", default="file", choices=("file", "lines"), help="of .txt files (default: file)")
+    parser.add_argument("--annotator", metavar="NAME", help="english, chinese, spacy, lac or package.module:Class")
+    parser.add_argument("--option", nargs="*", default=[], metavar="KEY=VALUE", help="options of the annotator")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    parser.add_argument("--shard", default="0/1", metavar="I/N", help="take the I-th of N shards of the input, from 0")
+    parser.add_argument("--cased", action="store_true", help="keep case and accents (a cased vocabulary)")
+
+
+def run(args) -> None:
+    from reader.build import build_corpus, print_report
+    options = dict(pair.partition("=")[::2] for pair in args.option)
+    manifest = build_corpus(args.input, args.language, args.vocab, args.output, layout=args.layout,
+                            annotator=args.annotator, workers=args.workers, shard=parse_shard(args.shard),
+                            options=options, lower_case=not args.cased, progress=sys.stderr)
+    print_report(manifest, args.output)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """"i/n" as (i, n), 0 <= i < n."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdigit() and count.isdigit() and int(index) < int(count)):
+        raise InputError(f"--shard {text!r} is not I/N with 0 <= I < N")
+    return int(index), int(count)

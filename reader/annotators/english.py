@@ -1,0 +1,224 @@
+"""English without models: sentences by rule, phrases by mined collocations, named entities by capitals.
+
+Sentence rule. ``. ! ? …`` and the quotes or brackets that close behind it end a sentence, when white space follows and
+then something that can open one: not a lower-case letter. A full stop after a title or a reference ("Mr.", "No.")
+never ends one; after another abbreviation or a single letter ("Inc.", "J.", "U.S.") only when a function word follows
+("The", "He", "In"). A number at the head of a paragraph ("1.") is a list mark.
+
+Entity rule. A name word begins with a capital, is no function word, and does not open a sentence; the opening word
+counts when the corpus writes it with a capital inside sentences too (mined, ``names.txt``). Adjacent name words make
+one entity, across "of", "of the", "de", "van", "von" and the like, hyphens, apostrophes, "&" and the full stop of an
+initial or title. Runs of more than eight words are headings, not names.
+
+Phrase rule. Word sequences of two to four words that gensim's ``Phrases`` finds by normalised pointwise mutual
+information in a sample of the corpus (``phrases.txt``), the longest first, outside entities.
+"""
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from reader.annotators import Annotation, Annotator
+from reader.chunks import Block
+from reader.lexicon import sequence_keys, word_key
+from reader.store import ENTITY, PHRASE
+
+(LOWER, UPPER, DIGIT, STOP, ENDER, OPENER, CLOSER, TITLE, ABBREVIATION, INITIAL, FUNCTION, NAME, LINK, ARTICLE, JOINER,
+ PLAIN_QUOTE, HEAD) = (1 << bit for bit in range(17))
+LINKS = frozenset(("of", "de", "del", "della", "der", "den", "di", "da", "du", "des", "van", "von", "bin", "ibn", "al", "el",
+                   "la", "le", "los", "las"))
+LONGEST_PHRASE, LONGEST_ENTITY = 4, 8
+
+
+class English(Annotator):
+    """The default annotator for English; the rules are those of the module."""
+
+    language = "en"
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.names, self.heads, self.phrases = frozenset(), frozenset(), {}
+
+    @classmethod
+    def mine(cls, sample, path, **options) -> None:
+        """Write phrases.txt and names.txt."""
+        from reader.annotators.collocations import mine_english
+        phrases, names = mine_english(sample)
+        Path(path, "phrases.txt").write_text("".join(f"{phrase}\n" for phrase in phrases), "utf-8")
+        Path(path, "names.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
+
+    def open(self, path) -> None:
+        """Read phrases.txt and names.txt."""
+        self.names = frozenset(Path(path, "names.txt").read_text("utf-8").split("\n"))
+        phrases = [line.split(" ") for line in Path(path, "phrases.txt").read_text("utf-8").split("\n") if line]
+        self.heads = frozenset(words[0] for words in phrases)
+        self.phrases = phrase_tables(phrases)
+
+    def describe(self, word: str) -> int:
+        """Bits of a chunk: its case, its role as punctuation, the word lists it is in."""
+        lower = word.lower()
+        if not word or not any(map(str.isalnum, word)):
+            return _punctuation_bits(word)
+        lists = word_lists()
+        bits = UPPER if word[0].isupper() else LOWER if word[0].islower() else 0
+        bits |= DIGIT if word[0].isdigit() else 0
+        bits |= INITIAL if len(word) == 1 and word.isupper() else 0
+        bits |= TITLE if lower in lists["!"] else 0
+        bits |= ABBREVIATION if lower in lists["="] or bits & UPPER and lower in lists["^"] else 0
+        bits |= FUNCTION if lower in lists[""] else 0
+        bits |= NAME if lower in self.names else 0
+        bits |= LINK if word in LINKS else 0
+        bits |= ARTICLE if word == "the" else 0
+        return bits | (HEAD if lower in self.heads else 0)
+
+    def annotate(self, block: Block) -> Annotation:
+        """Apply the three rules."""
+        first = np.zeros(len(block) + 1, bool)
+        first[block.paragraphs] = True
+        first[sentence_starts(block, first)] = True
+        first = first[:-1]
+        starts, stops = entities(block.features, block.spaced, first)
+        taken = covered(starts, stops, len(block))
+        free = ~taken & (block.features & (UPPER | LOWER) > 0)
+        phrase_starts, phrase_stops = find_phrases(self.phrases, block.keys, free, first, block.features & HEAD > 0)
+        starts, stops = np.r_[starts, phrase_starts], np.r_[stops, phrase_stops]
+        kinds = np.r_[np.full(len(starts) - len(phrase_starts), ENTITY), np.full(len(phrase_starts), PHRASE)]
+        order = np.argsort(starts)
+        return Annotation(np.flatnonzero(first), starts[order], stops[order], kinds[order])
+
+
+def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
+    """Chunks that open a sentence inside a paragraph, by the rule of the module.
+
+    Args:
+        paragraph_start: [n + 1] bool.
+    """
+    features, spaced = block.features, block.spaced
+    n = len(features)
+    if n < 2:
+        return np.zeros(0, np.int64)
+    has = lambda bits: features & bits > 0  # noqa: E731
+    opener, closer = has(OPENER), has(CLOSER)
+    plain = has(PLAIN_QUOTE)
+    if plain.any():  # " and ' say by the space around them, or by parity in the paragraph, which side they stand on
+        before = np.r_[True, spaced[:-1]]
+        total = np.cumsum(plain)
+        paragraph = np.maximum.accumulate(np.where(paragraph_start[:n], np.arange(n), 0))
+        odd = (total - (total - plain)[paragraph]) % 2 == 1
+        opens = np.where(before == spaced, odd, before)
+        pair = np.r_[plain[1:] & plain[:-1] & ~spaced[:-1], False]  # '' closes what `` opens
+        opens &= ~(pair | np.r_[False, pair[:-1]])
+        opener, closer = opener | plain & opens, closer | plain & ~opens
+    ends = has(ENDER | STOP)
+    bare = ends.copy()
+    for _ in range(3):
+        ends[1:] |= closer[1:] & ends[:-1]
+    opens = ~has(LOWER) & ~closer & ~has(ENDER | STOP)
+    opens = opens & ~opener
+    for _ in range(3):
+        opens[:-1] |= opener[:-1] & opens[1:]
+    split = ends[:-1] & spaced[:-1] & opens[1:] & ~paragraph_start[1:n]
+    held = np.zeros(n, bool)  # full stops that belong to the word before them
+    attached = has(STOP)[1:] & ~spaced[:-1]
+    function_next = np.r_[has(FUNCTION)[2:] & has(UPPER)[2:], False]
+    number_head = paragraph_start[:n - 1] & has(DIGIT)[:-1]
+    held[1:] = attached & (has(TITLE)[:-1] | number_head | has(ABBREVIATION | INITIAL)[:-1] & ~function_next)
+    split &= ~(held & bare)[:-1]
+    return np.flatnonzero(split) + 1
+
+
+def entities(features: np.ndarray, spaced: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Chunk ranges of named entities, by the rule of the module. first: [n] bool, chunks that open a sentence."""
+    n = len(features)
+    has = lambda bits: features & bits > 0  # noqa: E731
+    opening = first.copy()
+    for _ in range(2):  # the first word may stand behind quotes
+        opening[1:] |= opening[:-1] & has(OPENER | PLAIN_QUOTE)[:-1]
+    name = has(UPPER) & ~has(FUNCTION)
+    known = has(NAME) | has(INITIAL | TITLE)
+    name &= ~opening | known | np.r_[(name & known & ~first)[1:], False]
+    inside = name.copy()
+    before, after = np.r_[False, name[:-1]], np.r_[name[1:], False]
+    tight_before, tight_after = np.r_[False, ~spaced[:-1]], ~spaced
+    inside |= has(LINK) & before & after
+    stop = has(STOP) & np.r_[False, has(INITIAL | TITLE)[:-1]] & tight_before
+    inside |= stop & before & after
+    inside |= has(JOINER) & before & after & tight_before & tight_after
+    if n > 2:
+        link_article = has(LINK)[:-1] & has(ARTICLE)[1:] & before[:-1] & after[1:]
+        inside[:-1] |= link_article
+        inside[1:] |= link_article
+    start = inside & ~(np.r_[False, inside[:-1]] & ~first)
+    starts = np.flatnonzero(start)
+    stops = np.flatnonzero(inside & ~(np.r_[inside[1:], False] & ~np.r_[start[1:], True])) + 1
+    keep = stops - starts <= LONGEST_ENTITY
+    return starts[keep], stops[keep]
+
+
+def phrase_tables(phrases: list[list[str]]) -> dict[int, np.ndarray]:
+    """Length -> sorted hashes of the phrases of that many words."""
+    tables: dict[int, list] = {}
+    for words in phrases:
+        keys = np.array([word_key(word) for word in words], np.uint64)
+        tables.setdefault(len(words), []).append(sequence_keys(keys, len(words))[0])
+    return {length: np.unique(np.array(keys, np.uint64)) for length, keys in sorted(tables.items(), reverse=True)}
+
+
+def find_phrases(tables: dict, keys: np.ndarray, free: np.ndarray, first: np.ndarray,
+                 head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ranges of words that are a phrase of the tables: the longest first, then from left to right.
+
+    Args:
+        keys: [n] word hashes. free: [n] bool, words that may be part of one. first: [n] bool, words that open a
+        sentence: none may stand inside a phrase. head: [n] bool, words with which some phrase begins.
+    """
+    free, starts, stops = free.copy(), [], []
+    for length, table in tables.items():
+        candidates = np.flatnonzero(head[:max(0, len(keys) - length + 1)] & free[:max(0, len(keys) - length + 1)])
+        for shift in range(1, length):
+            candidates = candidates[free[candidates + shift] & ~first[candidates + shift]]
+        total = keys[candidates]
+        for shift in range(1, length):
+            total = sequence_keys(np.stack([total, keys[candidates + shift]]), 2)[0]
+        places = np.searchsorted(table, total)
+        found = candidates[table[np.minimum(places, len(table) - 1)] == total]
+        end, kept = -1, []
+        for start in found.tolist():
+            if start >= end:
+                kept.append(start)
+                end = start + length
+        kept = np.array(kept, np.int64)
+        for shift in range(length):
+            free[kept + shift] = False
+        starts.append(kept)
+        stops.append(kept + length)
+    return np.concatenate(starts or [np.zeros(0, np.int64)]), np.concatenate(stops or [np.zeros(0, np.int64)])
+
+
+def covered(starts: np.ndarray, stops: np.ndarray, n: int) -> np.ndarray:
+    """[n] bool, inside one of the ranges."""
+    change = np.zeros(n + 1, np.int64)
+    np.add.at(change, starts, 1)
+    np.add.at(change, stops, -1)
+    return np.cumsum(change[:-1]) > 0
+
+
+@cache
+def word_lists() -> dict[str, frozenset]:
+    """The words of abbreviations_en.txt by their mark, and the function words of openers_en.txt under ""."""
+    lists: dict[str, set] = {"!": set(), "=": set(), "^": set(), "": set()}
+    for name in ("abbreviations_en.txt", "openers_en.txt"):
+        for line in (Path(__file__).parent.parent / "data" / name).read_text("utf-8").split("\n"):
+            if not line.startswith("#"):
+                mark = line[:1] if line[:1] in ("!", "=", "^") else ""
+                lists[mark].update(line[len(mark):].split())
+    return {mark: frozenset(words) for mark, words in lists.items()}
+
+
+def _punctuation_bits(word: str) -> int:
+    bits = STOP if word == "." else ENDER if word in "!?…‼⁇⁈⁉。！？" else 0
+    bits |= OPENER if word in "([{“‘„«¿¡`" else CLOSER if word in ")]}”»’" else 0
+    bits |= PLAIN_QUOTE if word in "\"'" else 0
+    return bits | (JOINER if word in "-‐‑'’&" else 0)

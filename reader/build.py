@@ -1,0 +1,304 @@
+"""Raw text to a corpus store: in parts, on all cores, restartable, in constant memory.
+
+The input is cut into parts that depend only on the input. Each part becomes a small store beside the output, written
+under another name until it is whole, so that a build that was killed goes on where it stopped; then the parts are
+appended to one another, streaming. The result does not depend on the number of workers.
+"""
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from reader.annotators import DEFAULTS, Annotation, find_annotator
+from reader.annotators.english import covered
+from reader.chunks import Block
+from reader.documents import LAYOUTS, Rejected, Span, find_inputs, plan_parts, read_documents
+from reader.errors import InputError
+from reader.lexicon import Lexicon
+from reader.store import KIND_NAMES, KIND_SHIFT, UNIT_START, WORD_START, StoreWriter, read_manifest
+from reader.tokenizer import Tokenizer
+
+BLOCK_CHARACTERS = 1 << 19      # text that is annotated and tokenized at once
+PART_BYTES = (1 << 20, 1 << 26)  # least and most input of one part
+SAMPLE_CHARACTERS = 8_000_000   # text from which an annotator learns
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what the store of a part holds, besides its input; sent to the workers."""
+
+    language: str
+    vocab_file: str
+    layout: str = "file"
+    annotator: str = "english"
+    options: dict = field(default_factory=dict)
+    lower_case: bool = True
+
+
+class Tokens(NamedTuple):
+    """A block as the store wants it: ids, flags [t]; sentences, paragraphs, documents: sizes in the next smaller unit."""
+
+    ids: np.ndarray
+    flags: np.ndarray
+    sentences: np.ndarray
+    paragraphs: np.ndarray
+    documents: np.ndarray
+    units: np.ndarray  # [3] units of each kind
+
+
+def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "file", annotator: str | None = None,
+                 workers: int = 1, shard: tuple[int, int] = (0, 1), options: dict | None = None,
+                 lower_case: bool = True, progress=None) -> dict:
+    """Build a store from raw text; see reader/documents.py for the layouts and reader/store.py for the result.
+
+    Args:
+        inputs: files and folders. vocab_file: WordPiece vocabulary. output: directory of the store.
+        annotator: name or ``package.module:Class``; the language's default otherwise. options: for the annotator.
+        workers: processes. shard: (i, n) takes every n-th part from the i-th on, for n machines with the same input.
+        progress: text stream for progress lines, or None.
+    Returns:
+        the manifest of the store: documents, sentences, tokens, ``units`` per kind, ``rejected`` ...
+    Raises:
+        InputError: nothing usable in the input, or bad arguments.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"unknown layout {layout!r}: one of {', '.join(LAYOUTS)}")
+    if language not in DEFAULTS:
+        raise InputError(f"unknown language {language!r}: one of {', '.join(DEFAULTS)}")
+    recipe = Recipe(language, str(Path(vocab_file).resolve()), layout, annotator or DEFAULTS[language], options or {},
+                    lower_case)
+    Tokenizer.load(vocab_file, lower_case)
+    output, files = Path(output), find_inputs(inputs)
+    refuse_foreign(output)
+    total = sum(file.stat().st_size for file in files)
+    parts = plan_parts(files, layout, int(np.clip(total // 64, *PART_BYTES)))
+    plan = plan_digest(recipe, files, shard)
+    if output.exists() and read_manifest(output).get("plan") == plan:
+        return read_manifest(output)
+    folder = Path(f"{output}.parts")
+    claim(folder, plan)
+    prepare(recipe, files, folder)
+    mine = list(range(shard[0], len(parts), shard[1]))
+    started = time.time()
+    run_parts(recipe, [(index, parts[index]) for index in mine], folder, workers, progress)
+    manifest = join(recipe, [folder / f"{index:06d}" for index in mine], output, plan, total, time.time() - started)
+    shutil.rmtree(folder)
+    return manifest
+
+
+def refuse_foreign(output: Path) -> None:
+    """A store may replace a store, never a directory that holds anything else."""
+    if output.exists() and not (output.is_dir() and ((output / "manifest.json").exists() or not any(output.iterdir()))):
+        raise InputError("output exists and is not a corpus store: choose another place", output)
+    if output.exists() and not (output / "manifest.json").exists():
+        output.rmdir()
+
+
+def plan_digest(recipe: Recipe, files: list[Path], shard) -> str:
+    """Fingerprint of all that decides the result: finished parts are reused only under the same one."""
+    inputs = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    vocabulary = hashlib.sha256(Path(recipe.vocab_file).read_bytes()).hexdigest()
+    everything = json.dumps([asdict(recipe), vocabulary, inputs, list(shard), BLOCK_CHARACTERS, PART_BYTES])
+    return hashlib.sha256(everything.encode()).hexdigest()[:32]
+
+
+def claim(folder: Path, plan: str) -> None:
+    """Make the folder of the parts; one that was left by another plan is emptied."""
+    file = folder / "plan"
+    if not file.exists() or file.read_text() != plan:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        file.write_text(plan)
+
+
+def prepare(recipe: Recipe, files: list[Path], folder: Path) -> None:
+    """Let the annotator learn from a sample of all files (not of a shard), once."""
+    learnt = folder / "annotator"
+    if not learnt.exists():
+        partial = Path(f"{learnt}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        find_annotator(recipe.annotator).mine(sample_documents(files, recipe), partial, **recipe.options)
+        os.rename(partial, learnt)
+
+
+def sample_documents(files: list[Path], recipe: Recipe) -> Iterator[list[str]]:
+    """Documents from up to 64 evenly spaced files, SAMPLE_CHARACTERS in all."""
+    chosen = [files[index] for index in sorted({int(x) for x in np.linspace(0, len(files) - 1, 64)})]
+    for path in chosen:
+        room = SAMPLE_CHARACTERS // len(chosen)
+        for document in read_documents(Span(str(path)), recipe.layout, Rejected(), recipe.language):
+            yield document
+            room -= sum(map(len, document))
+            if room < 0:
+                break
+
+
+def run_parts(recipe: Recipe, parts: list, folder: Path, workers: int, progress) -> None:
+    """Build the parts that are not there yet."""
+    todo = [(index, spans) for index, spans in parts if not (folder / f"{index:06d}" / "manifest.json").exists()]
+    sizes = {index: sum(span_bytes(span) for span in spans) for index, spans in parts}
+    meter = Meter(progress, sum(sizes.values()), sum(sizes[index] for index, _ in parts) - sum(
+        sizes[index] for index, _ in todo))
+    if workers <= 1 or len(todo) <= 1:
+        for index, spans in todo:
+            build_part(recipe, spans, folder, index)
+            meter.add(sizes[index])
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
+        jobs = {pool.submit(build_part, recipe, spans, folder, index): index for index, spans in todo}
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                meter.add(sizes[jobs[job]])
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def span_bytes(span: Span) -> int:
+    """Bytes of input in a span."""
+    return (os.path.getsize(span.path) if span.stop is None else span.stop) - span.start
+
+
+class Meter:
+    """Progress lines with speed and remaining time, at most one a second."""
+
+    def __init__(self, stream, total: int, done: int):
+        self.stream, self.total, self.before, self.done = stream, max(1, total), done, done
+        self.started = self.shown = time.time()
+
+    def add(self, amount: int) -> None:
+        self.done += amount
+        now = time.time()
+        if self.stream is None or (now - self.shown < 1 and self.done < self.total):
+            return
+        self.shown = now
+        speed = (self.done - self.before) / max(1e-9, now - self.started)
+        left = (self.total - self.done) / max(1e-9, speed)
+        print(f"build-corpus: {self.done / 1e6:.1f} of {self.total / 1e6:.1f} MB ({self.done / self.total:.0%}), "
+              f"{speed / 1e6:.2f} MB/s, {left:.0f} s left", file=self.stream, flush=True)
+
+
+_open: dict = {}  # annotator and lexicon of this process: learnt chunks serve all its parts
+
+
+def build_part(recipe: Recipe, spans: list[Span], folder: Path, index: int) -> None:
+    """Build the store of one part; runs in a worker."""
+    key = json.dumps([asdict(recipe), str(folder)])
+    if key not in _open:
+        _open.clear()
+        annotator = find_annotator(recipe.annotator)(**recipe.options)
+        annotator.open(folder / "annotator")
+        _open[key] = annotator, Lexicon(Tokenizer.load(recipe.vocab_file, recipe.lower_case), annotator.describe)
+    annotator, lexicon = _open[key]
+    rejected, units, writer = Rejected(), Counter(), StoreWriter(folder / f"{index:06d}", recipe.vocab_file,
+                                                               recipe.language)
+    documents = itertools.chain.from_iterable(
+        read_documents(span, recipe.layout, rejected, recipe.language) for span in spans)
+    for group in batched(documents):
+        block = Block(group, lexicon)
+        tokens = to_tokens(block, annotator.annotate(block), lexicon)
+        if tokens is not None:
+            writer.add(*tokens[:5])
+            units.update(dict(zip(KIND_NAMES, tokens.units.tolist())))
+        lexicon.trim()
+    writer.close(units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples)
+
+
+def batched(documents: Iterator[list[str]]) -> Iterator[list[list[str]]]:
+    """Documents in groups of about BLOCK_CHARACTERS."""
+    group, size = [], 0
+    for document in documents:
+        group.append(document)
+        size += sum(map(len, document))
+        if size >= BLOCK_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def to_tokens(block: Block, annotation: Annotation, lexicon: Lexicon) -> Tokens | None:
+    """Tokens, flags and sizes of an annotated block; None when it holds no token."""
+    n = len(block)
+    if n == 0:
+        return None
+    ids, flags, counts = lexicon.pieces_of(block.ids)
+    ends = np.r_[0, np.cumsum(counts)]
+    inner = covered(annotation.starts, annotation.stops, n)
+    inner[annotation.starts] = False
+    kinds = np.zeros(n, np.uint8)
+    kinds[annotation.starts] = annotation.kinds
+    owner = np.maximum.accumulate(np.where(inner, 0, np.arange(n)))
+    kinds = np.where(inner, kinds[owner], kinds)
+    if annotation.continues is not None:
+        flags = flags & ~np.repeat(np.where(annotation.continues, WORD_START | UNIT_START, 0).astype(np.uint8), counts)
+    flags = flags & ~np.repeat(np.where(inner, UNIT_START, 0).astype(np.uint8), counts)
+    several = np.repeat(kinds != 0, counts)  # words inside one odd chunk are one unit, when the chunk is in one
+    first = np.zeros(len(ids), bool)
+    first[ends[:-1]] = True
+    flags = np.where(several & ~first, flags & ~np.uint8(UNIT_START), flags) | np.repeat(kinds << KIND_SHIFT, counts)
+    flags = flags.astype(np.uint8)
+    units = np.bincount((flags[flags & UNIT_START > 0] & 0b1100) >> KIND_SHIFT, minlength=3)
+    starts = np.zeros(n + 1, bool)
+    starts[annotation.sentences] = True
+    starts[block.paragraphs] = True
+    starts[n] = True
+    bounds = np.flatnonzero(starts)
+    sentences = np.diff(ends[bounds])
+    per_paragraph = np.diff(np.searchsorted(bounds, block.paragraphs))
+    filled = per_paragraph > 0
+    per_document = np.diff(np.r_[0, np.cumsum(filled)][block.documents])
+    return Tokens(ids, flags, sentences, per_paragraph[filled], per_document[per_document > 0], units)
+
+
+def join(recipe: Recipe, parts: list[Path], output: Path, plan: str, total: int, seconds: float) -> dict:
+    """Append the parts to one store, with the sum of their reports."""
+    rejected, units = Rejected(), Counter()
+    writer = StoreWriter(output, recipe.vocab_file, recipe.language)
+    for part in parts:
+        manifest = read_manifest(part)
+        rejected.merge(manifest["rejected"], manifest["rejected_examples"])
+        units.update(manifest["units"])
+        writer.append_store(part)
+    if not writer.arrays["ids"].count:
+        writer.abandon()
+        shutil.rmtree(parts[0].parent if parts else f"{output}.parts", ignore_errors=True)
+        raise InputError("no usable document in the input" + (f"; {rejected}" if rejected.total else ""))
+    return writer.close(annotator=recipe.annotator, layout=recipe.layout, lower_case=recipe.lower_case, plan=plan,
+                        units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples,
+                        input_bytes=total, seconds=round(seconds, 3))
+
+
+def describe(manifest: dict) -> str:
+    """The report of a build, for a person."""
+    rejected = Rejected(Counter(manifest["rejected"]), list(manifest["rejected_examples"]))
+    units = ", ".join(f"{count:,} {kind}" for kind, count in manifest["units"].items())
+    speed = manifest["input_bytes"] / 1e6 / max(1e-9, manifest["seconds"])
+    lines = [f"{manifest['documents']:,} documents, {manifest['paragraphs']:,} paragraphs, {manifest['sentences']:,} "
+             f"sentences, {manifest['tokens']:,} tokens", f"units: {units}",
+             f"{manifest['input_bytes'] / 1e6:.1f} MB in {manifest['seconds']:.1f} s: {speed:.2f} MB/s"]
+    return "\n".join(lines + ([str(rejected)] if rejected.total else []))
+
+
+def print_report(manifest: dict, output) -> None:
+    """Print ``describe`` and where the store lies."""
+    print(describe(manifest))
+    print(f"store: {output} (fingerprint {manifest['fingerprint']})")
+    sys.stdout.flush()
