@@ -46,6 +46,7 @@ class Tokens:
     length: np.ndarray     # int64, length of the segment
     in_document: np.ndarray  # bool, False for tokens of a pair store, which has no surrounding document
     key: np.ndarray        # uint64, a random key per token: a function of (seed, task, window, example, place)
+    unit_chance: Optional[np.ndarray] = None  # float64, that the example is masked by unit, not by piece; None: 1
 
 
 class Targets(NamedTuple):

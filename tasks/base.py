@@ -1,10 +1,13 @@
 """What a pre-training task declares. A task is one class in one file; nothing is registered."""
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from reader.corpus import Corpus
 from reader.examples import Anchor, Example, Tokens
+from tasks import rebuild
 
 
 class Task:
@@ -22,6 +25,13 @@ class Task:
     classes: tuple = ()
     weight = 1.0
     metrics = ("accuracy",)
+
+    def __reduce__(self):  # a class that was loaded from the user's file has no importable module in a worker
+        cls, home = type(self), sys.modules[type(self).__module__]
+        return rebuild, (getattr(home, "__file__", None), cls.__module__, cls.__name__, vars(self))
+
+    def bind(self, corpus: Corpus) -> None:
+        """Take over what the task has to know of the corpus it draws from, such as its classes; called once, first."""
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
         """One example of this task, made near ``anchor``; every random choice comes from ``rng``."""
@@ -43,7 +53,7 @@ class TokenTask(Task):
     level = "token"
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """A segment of whole sentences from the anchor's sentence on, as long as fits."""
+        """A segment of whole sentences around the anchor, as long as fits."""
         return corpus.running_text(anchor)
 
     def labels(self, tokens: Tokens) -> np.ndarray:

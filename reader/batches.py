@@ -1,0 +1,245 @@
+"""Batches by token budget: the n-th batch of a task is a pure function of n.
+
+A *window* is a fixed number of consecutive batches. Its examples are drawn together, sorted by length and cut into
+batches of equal token share, which are shuffled: rows of one length lie together, so little is padded, and any batch
+can still be made alone. A batch is cut into *slices* (micro-batches) the same way. What is random in a token's labels
+hangs on its key, a function of (seed, task, window, example, place), so that labels do not depend on the cut.
+"""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from reader.corpus import Corpus
+from reader.errors import InputError
+from reader.examples import IGNORE, Batch, Example, Targets, Tokens
+from reader.sampling import generator, hash_int, hash_keys, mix
+from reader.specials import SpecialIds
+
+WIDTH_MULTIPLE = 8  # padded widths are multiples of this: fewer shapes, aligned rows
+PROBE = 128         # examples drawn once to learn how long this task's examples are
+DRAWS_PER_RELEASE = 256  # examples drawn between two returns of memory-mapped pages
+
+
+class Batches:
+    """The endless sequence of global batches in which one task is drawn.
+
+    Args:
+        task: the drawn task; its ``example`` makes the examples.
+        token_tasks: every token-level task of the stage; each labels every batch. At most one of them may corrupt.
+        corpus: where ``task`` draws from.
+        seed: of the run. task_id: selects the task embedding.
+        batch_tokens: text and special tokens of a global batch, on average.
+        slices: micro-batches that a global batch is cut into, over all ranks and accumulation steps.
+        window: batches that are drawn and sorted together.
+        vocabulary: object with ``cls_id sep_id mask_id pad_id regular_ids``; that of the stores by default.
+    Raises:
+        InputError: a slice could not hold the longest example, or two tasks corrupt.
+    """
+
+    def __init__(self, task, token_tasks, corpus: Corpus, *, seed: int, task_id: int, batch_tokens: int,
+                 slices: int = 1, window: int = 8, vocabulary=None):
+        if batch_tokens < slices * corpus.max_length:
+            raise InputError(f"batch_tokens {batch_tokens} cut into {slices} micro-batches gives each "
+                             f"{batch_tokens // slices} tokens, fewer than one example of max_length "
+                             f"{corpus.max_length}: raise batch_tokens, or use fewer cards or accumulation steps")
+        corrupting = [other.name for other in token_tasks if hasattr(other, "corrupt")]
+        if len(corrupting) > 1:
+            raise InputError(f"tasks {', '.join(corrupting)} all change the text; a stage can have one of them")
+        self.task, self.token_tasks, self.corpus = task, list(token_tasks), corpus
+        self.seed, self.task_id, self.batch_tokens = seed, task_id, batch_tokens
+        self.slices, self.window = slices, window
+        self.specials = corpus.specials if vocabulary is None else SpecialIds.of(vocabulary)
+        task.bind(corpus)
+        self.stride = self._stride()
+        self._cached: tuple[int, Window] | None = None
+
+    def __getstate__(self):
+        return {**self.__dict__, "_cached": None}
+
+    def at(self, n: int, slice_indices=None) -> list[Batch]:
+        """Micro-batches of the n-th global batch; all of them, or those that ``slice_indices`` names, in its order."""
+        number, place = divmod(n, self.window)
+        window = self._window(number)
+        rows = window.batches[place]
+        slices = cut(window.lengths[rows], self.slices)
+        wanted = range(self.slices) if slice_indices is None else slice_indices
+        made = [self._assemble(window, rows[slices[index]:slices[index + 1]]) for index in wanted]
+        self.corpus.release()
+        return made
+
+    def examples(self, number: int) -> list[Example]:
+        """The examples of a window in the order in which they were drawn."""
+        rng = generator(self.seed, "examples", self.task.name, number)
+        key = hash_int(self.seed, "anchors", self.task.name)
+        budget, total, examples = self.window * self.batch_tokens, 0, []
+        while total < budget:  # nearly always once; what one pass of the stride lacks comes from another walk
+            walk = hash_int(key, len(examples) // self.stride)
+            start = number * self.stride
+            for anchor in self.corpus.anchors(np.arange(start, start + self.stride), walk):
+                example = self._draw(anchor, rng)
+                examples.append(example)
+                total += example.length
+                if total >= budget:
+                    break
+        return examples
+
+    def _draw(self, anchor, rng) -> Example:
+        example = self.task.example(self.corpus, anchor, rng)
+        if example.length > self.corpus.max_length or not example.segments:
+            raise InputError(f"task {self.task.name} made an example of {example.length} tokens in "
+                             f"{len(example.segments)} segments; it must fit in max_length {self.corpus.max_length}")
+        return example
+
+    def _stride(self) -> int:
+        """Anchors that belong to a window: what its budget takes at the mean length of the first examples.
+
+        A little short on purpose, so that hardly any anchor of a pass goes unused.
+        """
+        rng = generator(self.seed, "probe", self.task.name)
+        anchors = self.corpus.anchors(np.arange(PROBE), hash_int(self.seed, "probe", self.task.name))
+        mean = np.mean([self._draw(anchor, rng).length for anchor in anchors])
+        return max(1, int(self.window * self.batch_tokens / mean * 0.97))
+
+    def _window(self, number: int) -> Window:
+        if self._cached is None or self._cached[0] != number:
+            self._cached = number, self._make_window(number)
+        return self._cached[1]
+
+    def _make_window(self, number: int) -> Window:
+        examples = self.examples(number)
+        counts = np.array([len(example.segments) for example in examples])
+        segments = np.array([segment for example in examples for segment in example.segments], np.int64)
+        lengths = np.array([example.length for example in examples])
+        order = np.argsort(lengths, kind="stable")
+        bounds = cut(lengths[order], self.window)
+        batches = [order[bounds[index]:bounds[index + 1]] for index in range(self.window)]
+        shuffle = generator(self.seed, "shuffle", self.task.name, number).permutation(self.window)
+        return Window(lengths, np.array([example.store for example in examples]),
+                      np.array([example.label for example in examples]), np.cumsum(counts) - counts, counts,
+                      segments[:, 0], segments[:, 1],
+                      hash_keys(self.seed, "mask", self.task.name, number, np.arange(len(examples))),
+                      [batches[index] for index in shuffle])
+
+    def _assemble(self, window: Window, rows: np.ndarray) -> Batch:
+        layout = Layout(window, rows)
+        tokens = read_tokens(self.corpus, window, rows, layout)
+        batch = layout.empty_batch(self.task.name, self.task_id, self.specials)
+        ids = tokens.ids
+        for task in self.token_tasks:
+            if hasattr(task, "corrupt"):
+                ids, labels, groups = task.corrupt(tokens, self.specials)
+            else:
+                labels, groups = task.labels(tokens), None
+            chosen = np.flatnonzero(labels != IGNORE)
+            batch.targets[task.name] = Targets(layout.places[chosen], labels[chosen].astype(np.int64),
+                                               None if groups is None else groups[chosen])
+        batch.token_ids.reshape(-1)[layout.places] = ids
+        if self.task.level == "sequence":
+            labels = window.labels[rows]
+            chosen = np.flatnonzero(labels != IGNORE)
+            batch.targets[self.task.name] = Targets(chosen, labels[chosen].astype(np.int64))
+        batch.addresses = addresses(self.corpus, window, rows)
+        return batch
+
+
+class Window(NamedTuple):
+    """The examples of a window as arrays: [e] per example, [s] per segment (those of an example lie together)."""
+
+    lengths: np.ndarray   # [e] special tokens included
+    stores: np.ndarray    # [e]
+    labels: np.ndarray    # [e]
+    first: np.ndarray     # [e] index of the first segment
+    counts: np.ndarray    # [e] segments
+    starts: np.ndarray    # [s] token offsets
+    stops: np.ndarray     # [s]
+    keys: np.ndarray      # [e] uint64
+    batches: list         # the examples of each batch
+
+
+class Layout:
+    """Where the tokens of some rows go in the padded batch.
+
+    Attributes:
+        segments: [s] the rows' segments, as indices into the window. row: [s] the row of each. sizes: [s] tokens.
+        nth: [s] place of the segment in its row. places: [n] row * width + column of each text token.
+        offset: [n] place of each text token inside its segment.
+    """
+
+    def __init__(self, window: Window, rows: np.ndarray):
+        counts = window.counts[rows]
+        self.lengths = window.lengths[rows]
+        self.width = -(-int(self.lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
+        self.row = np.repeat(np.arange(len(rows)), counts)
+        self.nth = np.arange(len(self.row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        self.segments = np.repeat(window.first[rows], counts) + self.nth
+        self.sizes = window.stops[self.segments] - window.starts[self.segments]
+        ends = np.cumsum(self.sizes + 1)  # with its [SEP]
+        row_begin = np.cumsum(self.lengths - 1) - (self.lengths - 1)
+        self.column = 1 + ends - (self.sizes + 1) - row_begin[self.row]  # of each segment's first token
+        self.offset = np.arange(int(self.sizes.sum())) - np.repeat(np.cumsum(self.sizes) - self.sizes, self.sizes)
+        self.places = np.repeat(self.row * self.width + self.column, self.sizes) + self.offset
+
+    def empty_batch(self, task: str, task_id: int, specials: SpecialIds) -> Batch:
+        """A batch with everything but its text: special tokens, sentence ids, positions, padding."""
+        shape = len(self.lengths), self.width
+        ids = np.full(shape, specials.pad_id, np.int64)
+        ids[:, 0] = specials.cls_id
+        separators = self.row * self.width + self.column + self.sizes
+        ids.reshape(-1)[separators] = specials.sep_id
+        sentence = np.zeros(shape, np.int64)
+        sentence.reshape(-1)[self.places] = np.repeat(self.nth, self.sizes)
+        sentence.reshape(-1)[separators] = self.nth
+        position = np.arange(self.width) * (np.arange(self.width) < self.lengths[:, None])
+        return Batch(task, task_id, ids, sentence, position, self.lengths)
+
+
+def read_tokens(corpus: Corpus, window: Window, rows: np.ndarray, layout: Layout) -> Tokens:
+    """The text of some rows, flat, with everything that labels are made from."""
+    sizes, row = layout.sizes, np.repeat(layout.row, layout.sizes)
+    index = np.repeat(window.starts[layout.segments], sizes) + layout.offset
+    store = window.stores[rows][row]
+    ids, flags = np.empty(len(index), np.int64), np.empty(len(index), np.uint8)
+    back, ahead = np.empty(len(index), np.uint16), np.empty(len(index), np.uint16)
+    for number, opened in enumerate(corpus.stores):
+        mine = slice(None) if len(corpus.stores) == 1 else np.flatnonzero(store == number)
+        for array, source in ((ids, opened.ids), (flags, opened.flags), (back, opened.back), (ahead, opened.ahead)):
+            array[mine] = np.take(source, index[mine])
+    place = np.arange(len(index)) - np.searchsorted(row, np.arange(len(rows)))[row]
+    return Tokens(ids=ids, flags=flags, back=back, ahead=ahead, row=row,
+                  segment=np.repeat(np.arange(len(sizes)), sizes), offset=layout.offset,
+                  length=np.repeat(sizes, sizes), in_document=np.full(len(index), not corpus.pairs),
+                  key=mix(window.keys[rows][row] + place.astype(np.uint64)))
+
+
+def addresses(corpus: Corpus, window: Window, rows: np.ndarray) -> list[tuple[int, int, int]]:
+    """(store, document, first token) of each row."""
+    stores, tokens = window.stores[rows], window.starts[window.first[rows]]
+    documents = np.empty(len(rows), np.int64)
+    for number, store in enumerate(corpus.stores):
+        mine = np.flatnonzero(stores == number)
+        place = tokens[mine]
+        for offsets in (store.sentences, store.paragraphs, store.documents):
+            place = np.searchsorted(offsets, place, side="right") - 1
+        documents[mine] = place
+    return list(zip(stores.tolist(), documents.tolist(), tokens.tolist()))
+
+
+def cut(lengths: np.ndarray, parts: int) -> np.ndarray:
+    """Cut consecutive examples into parts of equal token share, none of them empty.
+
+    An example belongs to the part in which its middle lies.
+
+    Returns:
+        [parts + 1] bounds: part k holds the examples bounds[k]:bounds[k + 1].
+    """
+    middles = np.cumsum(lengths) - lengths / 2
+    total = int(np.sum(lengths))
+    bounds = np.searchsorted(middles, np.arange(parts + 1) * (total / parts))
+    bounds[0], bounds[-1] = 0, len(lengths)
+    if len(lengths) >= parts:  # the middles of long examples can lie further apart than a share
+        steps = np.arange(parts + 1)
+        bounds = np.maximum.accumulate(bounds - steps) + steps
+        bounds = np.minimum(bounds, len(lengths) - parts + steps)
+    return bounds

@@ -1,0 +1,62 @@
+"""IR relevance, section 4.2.3 of the paper: a query and a title of a search log."""
+from __future__ import annotations
+
+import numpy as np
+
+from reader.corpus import Corpus
+from reader.errors import InputError
+from reader.examples import Anchor, Example
+from tasks.base import SequenceTask
+
+CLICKED, SHOWN, UNRELATED = range(3)
+TRIES = 100
+
+
+class IRRelevance(SequenceTask):
+    """Was the title clicked for the query, shown but not clicked, or is it a random one?
+
+    The class is drawn evenly from those the query can give: not every query has both clicked and unclicked titles.
+    """
+
+    name = "ir_relevance"
+    classes = ("clicked", "shown", "unrelated")
+
+    def bind(self, corpus: Corpus) -> None:
+        """Raises InputError when the corpus is not a store of queries and titles."""
+        if not corpus.pairs:
+            raise InputError("ir_relevance needs a pair store: build one with `ernie build-pairs ir`",
+                             corpus.stores[0].path)
+
+    def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
+        """The anchor's query and one title."""
+        store = corpus.stores[anchor.store]
+        document = corpus.locate(anchor)[0]
+        query, last = int(store.documents[document]), int(store.documents[document + 1])
+        labels = store.labels[query + 1:last]
+        possible = [label for label in (CLICKED, SHOWN) if (labels == label).any()] + [UNRELATED]
+        label = possible[int(rng.integers(len(possible)))]
+        if label == UNRELATED:
+            title = unrelated_title(corpus, anchor.store, query, last, rng)
+        else:
+            choices = np.flatnonzero(labels == label)
+            title = query + 1 + int(choices[rng.integers(len(choices))])
+        return corpus.pair(anchor.store, *(corpus.paragraph_span(anchor.store, k) for k in (query, title)), label)
+
+
+def unrelated_title(corpus: Corpus, store: int, query: int, last: int, rng: np.random.Generator) -> int:
+    """Paragraph of another query's title, whose words were never shown for this query."""
+    opened = corpus.stores[store]
+
+    def words(paragraph: int) -> bytes:
+        return opened.ids[slice(*corpus.paragraph_span(store, paragraph))].tobytes()
+
+    shown = {words(paragraph) for paragraph in range(query + 1, last)}
+    for _ in range(TRIES):
+        document = int(rng.integers(len(opened.documents) - 1))
+        first, stop = int(opened.documents[document]), int(opened.documents[document + 1])
+        if first == query or stop - first < 2 or words(first) == words(query):
+            continue
+        title = first + 1 + int(rng.integers(stop - first - 1))
+        if words(title) not in shown:
+            return title
+    raise InputError("ir_relevance finds no title that was not shown for a query: more queries are needed", opened.path)
