@@ -26,7 +26,7 @@ import numpy as np
 from reader.annotators import DEFAULTS, Annotation, find_annotator
 from reader.annotators.english import covered
 from reader.chunks import Block
-from reader.documents import LAYOUTS, Rejected, Span, find_inputs, plan_parts, read_documents
+from reader.documents import LAYOUTS, Rejected, Span, find_inputs, plan_parts, read_documents, sample_documents
 from reader.errors import InputError
 from reader.lexicon import Lexicon
 from reader.store import KIND_NAMES, KIND_SHIFT, UNIT_START, WORD_START, StoreWriter, read_manifest
@@ -35,6 +35,7 @@ from reader.tokenizer import Tokenizer
 BLOCK_CHARACTERS = 1 << 19      # text that is annotated and tokenized at once
 PART_BYTES = (1 << 20, 1 << 26)  # least and most input of one part
 SAMPLE_CHARACTERS = 8_000_000   # text from which an annotator learns
+LEARNT = "annotator"            # folder inside a store: what its annotator has learnt
 
 
 @dataclass(frozen=True)
@@ -50,24 +51,25 @@ class Recipe:
 
 
 class Tokens(NamedTuple):
-    """A block as the store wants it: ids, flags [t]; sentences, paragraphs, documents: sizes in the next smaller unit."""
+    """A block as the store wants it."""
 
-    ids: np.ndarray
-    flags: np.ndarray
-    sentences: np.ndarray
-    paragraphs: np.ndarray
-    documents: np.ndarray
-    units: np.ndarray  # [3] units of each kind
+    ids: np.ndarray         # [t]
+    flags: np.ndarray       # [t] uint8
+    sentences: np.ndarray   # [s] tokens in each
+    paragraphs: np.ndarray  # [p] sentences in each
+    documents: np.ndarray   # [d] paragraphs in each
+    units: np.ndarray       # [3] units of each kind
 
 
 def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "file", annotator: str | None = None,
-                 workers: int = 1, shard: tuple[int, int] = (0, 1), options: dict | None = None,
+                 workers: int = 1, shard: tuple[int, int] = (0, 1), options: dict | None = None, like=None,
                  lower_case: bool = True, progress=None) -> dict:
     """Build a store from raw text; see reader/documents.py for the layouts and reader/store.py for the result.
 
     Args:
         inputs: files and folders. vocab_file: WordPiece vocabulary. output: directory of the store.
         annotator: name or ``package.module:Class``; the language's default otherwise. options: for the annotator.
+        like: another store, whose mined phrases and names are used instead of mining this input.
         workers: processes. shard: (i, n) takes every n-th part from the i-th on, for n machines with the same input.
         progress: text stream for progress lines, or None.
     Returns:
@@ -86,12 +88,12 @@ def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "fi
     refuse_foreign(output)
     total = sum(file.stat().st_size for file in files)
     parts = plan_parts(files, layout, int(np.clip(total // 64, *PART_BYTES)))
-    plan = plan_digest(recipe, files, shard)
+    plan = plan_digest(recipe, files, shard, like and read_manifest(like)["fingerprint"])
     if output.exists() and read_manifest(output).get("plan") == plan:
         return read_manifest(output)
     folder = Path(f"{output}.parts")
     claim(folder, plan)
-    prepare(recipe, files, folder)
+    prepare(recipe, files, folder / LEARNT, like)
     mine = list(range(shard[0], len(parts), shard[1]))
     started = time.time()
     run_parts(recipe, [(index, parts[index]) for index in mine], folder, workers, progress)
@@ -108,11 +110,11 @@ def refuse_foreign(output: Path) -> None:
         output.rmdir()
 
 
-def plan_digest(recipe: Recipe, files: list[Path], shard) -> str:
+def plan_digest(recipe: Recipe, files: list[Path], *more) -> str:
     """Fingerprint of all that decides the result: finished parts are reused only under the same one."""
     inputs = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     vocabulary = hashlib.sha256(Path(recipe.vocab_file).read_bytes()).hexdigest()
-    everything = json.dumps([asdict(recipe), vocabulary, inputs, list(shard), BLOCK_CHARACTERS, PART_BYTES])
+    everything = json.dumps([asdict(recipe), vocabulary, inputs, more, BLOCK_CHARACTERS, PART_BYTES])
     return hashlib.sha256(everything.encode()).hexdigest()[:32]
 
 
@@ -125,27 +127,19 @@ def claim(folder: Path, plan: str) -> None:
         file.write_text(plan)
 
 
-def prepare(recipe: Recipe, files: list[Path], folder: Path) -> None:
-    """Let the annotator learn from a sample of all files (not of a shard), once."""
-    learnt = folder / "annotator"
-    if not learnt.exists():
-        partial = Path(f"{learnt}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
+def prepare(recipe: Recipe, files: list[Path], learnt: Path, like=None) -> None:
+    """What the annotator learns, once: copied from another store, or from a sample of all files (not of a shard)."""
+    if learnt.exists():
+        return
+    partial = Path(f"{learnt}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    if like is not None:
+        shutil.copytree(Path(like) / LEARNT, partial)
+    else:
         partial.mkdir()
-        find_annotator(recipe.annotator).mine(sample_documents(files, recipe), partial, **recipe.options)
-        os.rename(partial, learnt)
-
-
-def sample_documents(files: list[Path], recipe: Recipe) -> Iterator[list[str]]:
-    """Documents from up to 64 evenly spaced files, SAMPLE_CHARACTERS in all."""
-    chosen = [files[index] for index in sorted({int(x) for x in np.linspace(0, len(files) - 1, 64)})]
-    for path in chosen:
-        room = SAMPLE_CHARACTERS // len(chosen)
-        for document in read_documents(Span(str(path)), recipe.layout, Rejected(), recipe.language):
-            yield document
-            room -= sum(map(len, document))
-            if room < 0:
-                break
+        sample = sample_documents(files, recipe.layout, recipe.language, SAMPLE_CHARACTERS, Rejected())
+        find_annotator(recipe.annotator).mine(sample, partial, **recipe.options)
+    os.rename(partial, learnt)
 
 
 def run_parts(recipe: Recipe, parts: list, folder: Path, workers: int, progress) -> None:
@@ -204,7 +198,7 @@ def build_part(recipe: Recipe, spans: list[Span], folder: Path, index: int) -> N
     if key not in _open:
         _open.clear()
         annotator = find_annotator(recipe.annotator)(**recipe.options)
-        annotator.open(folder / "annotator")
+        annotator.open(folder / LEARNT)
         _open[key] = annotator, Lexicon(Tokenizer.load(recipe.vocab_file, recipe.lower_case), annotator.describe)
     annotator, lexicon = _open[key]
     rejected, units, writer = Rejected(), Counter(), StoreWriter(folder / f"{index:06d}", recipe.vocab_file,
@@ -281,6 +275,7 @@ def join(recipe: Recipe, parts: list[Path], output: Path, plan: str, total: int,
         writer.abandon()
         shutil.rmtree(parts[0].parent if parts else f"{output}.parts", ignore_errors=True)
         raise InputError("no usable document in the input" + (f"; {rejected}" if rejected.total else ""))
+    shutil.copytree(parts[0].parent / LEARNT, writer.partial / LEARNT)
     return writer.close(annotator=recipe.annotator, layout=recipe.layout, lower_case=recipe.lower_case, plan=plan,
                         units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples,
                         input_bytes=total, seconds=round(seconds, 3))

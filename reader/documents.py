@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from reader.errors import InputError
 
 MAX_LINE = 1 << 24
@@ -133,6 +135,21 @@ def read_documents(span: Span, layout: str, rejected: Rejected, language: str = 
                 size, first = 0, index + 1
         if first < len(paragraphs):
             yield paragraphs[first:]
+
+
+def sample_documents(files: list[Path], layout: str, language: str, characters: int,
+                     rejected: Rejected) -> Iterator[list[str]]:
+    """Documents from the files until there are ``characters``; from 64 evenly spaced files when there are more."""
+    total = sum(path.stat().st_size for path in files)
+    chosen = files if total <= characters else [
+        files[index] for index in sorted({int(x) for x in np.linspace(0, len(files) - 1, 64)})]
+    for path in chosen:
+        room = characters if chosen is files else characters // len(chosen)
+        for document in read_documents(Span(str(path)), layout, rejected, language):
+            yield document
+            room -= sum(map(len, document))
+            if room < 0:
+                break
 
 
 class _Lines:

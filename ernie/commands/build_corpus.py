@@ -23,6 +23,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--layout", default="file", choices=("file", "lines"), help="of .txt files (default: file)")
     parser.add_argument("--annotator", metavar="NAME", help="english, chinese, spacy, lac or package.module:Class")
     parser.add_argument("--option", nargs="*", default=[], metavar="KEY=VALUE", help="options of the annotator")
+    parser.add_argument("--like", metavar="STORE", help="use the phrases and names mined for another store")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="take the I-th of N shards of the input, from 0")
     parser.add_argument("--cased", action="store_true", help="keep case and accents (a cased vocabulary)")
@@ -33,7 +34,7 @@ def run(args) -> None:
     options = dict(pair.partition("=")[::2] for pair in args.option)
     manifest = build_corpus(args.input, args.language, args.vocab, args.output, layout=args.layout,
                             annotator=args.annotator, workers=args.workers, shard=parse_shard(args.shard),
-                            options=options, lower_case=not args.cased, progress=sys.stderr)
+                            options=options, like=args.like, lower_case=not args.cased, progress=sys.stderr)
     print_report(manifest, args.output)
 
 

@@ -27,8 +27,8 @@ from reader.store import ENTITY, PHRASE
 
 (LOWER, UPPER, DIGIT, STOP, ENDER, OPENER, CLOSER, TITLE, ABBREVIATION, INITIAL, FUNCTION, NAME, LINK, ARTICLE, JOINER,
  PLAIN_QUOTE, HEAD) = (1 << bit for bit in range(17))
-LINKS = frozenset(("of", "de", "del", "della", "der", "den", "di", "da", "du", "des", "van", "von", "bin", "ibn", "al", "el",
-                   "la", "le", "los", "las"))
+LINKS = frozenset(("of", "de", "del", "della", "der", "den", "di", "da", "du", "des", "van", "von", "bin", "ibn", "al",
+                   "el", "la", "le", "los", "las"))
 LONGEST_PHRASE, LONGEST_ENTITY = 4, 8
 
 

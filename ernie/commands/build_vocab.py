@@ -1,0 +1,28 @@
+"""Learn a WordPiece vocabulary from raw text.
+
+    ernie build-vocab --input texts/ --language en --size 30000 --output vocab.txt
+
+Input as for `ernie build-corpus`. The vocabulary is uncased unless --cased is given; for zh every CJK character is a
+token. The same input gives the same file.
+"""
+from __future__ import annotations
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files and folders")
+    parser.add_argument("--language", required=True, choices=("en", "zh"))
+    parser.add_argument("--size", type=int, required=True, metavar="N", help="tokens, the five special ones included")
+    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument("--layout", default="file", choices=("file", "lines"), help="of .txt files (default: file)")
+    parser.add_argument("--sample", type=float, default=1000, metavar="M", help="million characters to look at (1000)")
+    parser.add_argument("--cased", action="store_true", help="keep case and accents")
+
+
+def run(args) -> None:
+    from reader.vocab import build_vocab
+    vocab, rejected = build_vocab(args.input, args.language, args.size, args.output, layout=args.layout,
+                                  sample=int(args.sample * 1e6), lower_case=not args.cased)
+    short = f" (fewer than {args.size}: the text holds no more)" if len(vocab) < args.size else ""
+    print(f"{args.output}: {len(vocab):,} tokens{short}")
+    if rejected.total:
+        print(rejected)
