@@ -1,0 +1,28 @@
+"""Convert a checkpoint between families.
+
+SRC is recognised from its content: the 2019 static params directory, a dygraph saved_weights.pdparams, a PaddleNLP or
+Hugging Face directory (ERNIE or BERT), a checkpoint, stage or run of this project, or a .tar.gz of any of these.
+
+example: ernie convert ernie_base_en.tar.gz ernie-base-hf --to huggingface
+"""
+from __future__ import annotations
+
+FAMILIES = ("own", "static", "dygraph", "paddlenlp", "huggingface")
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("source", metavar="SRC", help="checkpoint of any family")
+    parser.add_argument("target", metavar="DST", help="directory to write; must not exist or be empty")
+    parser.add_argument("--to", required=True, choices=FAMILIES, help="family to write")
+
+
+def run(args) -> None:
+    from ernie.formats import write
+    from ernie.loading import read_pretrained
+    found = read_pretrained(args.source)
+    notes = write(found, args.target, args.to)
+    print(f"{args.source} ({found.family}): {len(found.arrays)} arrays -> {args.target} ({args.to})")
+    for name in found.unexpected:
+        print(f"  {name} has no place here: not written")
+    for note in [*found.notes, *notes]:
+        print(f"  {note}")

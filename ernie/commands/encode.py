@@ -1,0 +1,36 @@
+"""Sentence or token vectors for a text file, one text a line.
+
+The result is a .npy array, [lines, hidden size] float32. With --pooling tokens it holds the vectors of all tokens, [CLS]
+and [SEP] included, and FILE.offsets.npy tells where each line's begin.
+
+example: ernie encode --init output/demo --input texts.txt --output vectors.npy --pooling mean
+"""
+from __future__ import annotations
+
+import sys
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--init", required=True, help="checkpoint of any family, run or archive")
+    parser.add_argument("--input", required=True, help="UTF-8 text, one text a line")
+    parser.add_argument("--output", required=True, help=".npy file to write")
+    parser.add_argument("--pooling", choices=("mean", "cls", "first", "tokens"), default="mean",
+                        help="mean of the tokens (default); cls, the pooled output; first, the state of [CLS]; tokens")
+    parser.add_argument("--max-length", type=int, default=512, help="tokens of a text, special ones included")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="places of a padded batch")
+    parser.add_argument("--task-id", type=int, default=0, help="which task embedding to add, where the model has them")
+
+
+def run(args) -> None:
+    import time
+
+    from ernie.vectors import Vectors, encode_file
+    vectors = Vectors(args.init, args.max_length, args.task_id)
+    print(vectors.report)
+    begun = time.perf_counter()
+
+    def progress(done: int) -> None:
+        print(f"  {done} lines, {done / (time.perf_counter() - begun):.0f} a second", file=sys.stderr, flush=True)
+
+    count = encode_file(vectors, args.input, args.output, args.pooling, args.batch_tokens, progress)
+    print(f"{count} lines -> {args.output}")
