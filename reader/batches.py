@@ -17,7 +17,7 @@ from reader.examples import IGNORE, Batch, Example, Targets, Tokens
 from reader.sampling import generator, hash_int, hash_keys, mix
 from reader.specials import SpecialIds
 
-WIDTH_MULTIPLE = 8  # padded widths are multiples of this: fewer shapes, aligned rows
+ALIGNED, FROM = 8, 128  # padded widths are multiples of the first, which GPUs like, where they reach the second
 PROBE = 128         # examples drawn once to learn how long this task's examples are
 DRAWS_PER_RELEASE = 256  # examples drawn between two returns of memory-mapped pages
 
@@ -170,7 +170,9 @@ class Layout:
     def __init__(self, window: Window, rows: np.ndarray):
         counts = window.counts[rows]
         self.lengths = window.lengths[rows]
-        self.width = -(-int(self.lengths.max()) // WIDTH_MULTIPLE) * WIDTH_MULTIPLE
+        self.width = int(self.lengths.max())
+        if self.width >= FROM:
+            self.width += -self.width % ALIGNED
         self.row = np.repeat(np.arange(len(rows)), counts)
         self.nth = np.arange(len(self.row)) - np.repeat(np.cumsum(counts) - counts, counts)
         self.segments = np.repeat(window.first[rows], counts) + self.nth

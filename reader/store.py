@@ -81,12 +81,15 @@ class Store:
         expected = self.manifest["arrays"][name]
         if len(array) != expected:
             raise InputError(f"store is damaged: {name}.npy holds {len(array)} values, not {expected}", self.path)
-        return array
+        return np.asarray(array)  # a plain view: every access to a memmap object costs a microsecond more
 
     kind = property(lambda self: self.manifest["kind"])
     language = property(lambda self: self.manifest["language"])
     fingerprint = property(lambda self: self.manifest["fingerprint"])
     vocab_file = property(lambda self: self.path / "vocab.txt")
+
+    def __reduce__(self):  # worker processes map the files themselves
+        return Store, (str(self.path),)
 
     def __len__(self) -> int:
         """Tokens in the store."""
@@ -112,7 +115,7 @@ class Store:
     def release(self) -> None:
         """Give the pages that were read back to the system, so that resident memory stays flat over a long run."""
         for name in TOKEN_ARRAYS + OFFSET_ARRAYS:
-            mapped = getattr(getattr(self, name), "_mmap", None)
+            mapped = getattr(getattr(self, name).base, "_mmap", None)
             if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
 
