@@ -108,19 +108,11 @@ class Batches:
         return self._cached[1]
 
     def _make_window(self, number: int) -> Window:
-        examples = self.examples(number)
-        counts = np.array([len(example.segments) for example in examples])
-        segments = np.array([segment for example in examples for segment in example.segments], np.int64)
-        lengths = np.array([example.length for example in examples])
-        order = np.argsort(lengths, kind="stable")
-        bounds = cut(lengths[order], self.window)
-        batches = [order[bounds[index]:bounds[index + 1]] for index in range(self.window)]
+        window = Window.of(self.examples(number), hash_int(self.seed, "mask", self.task.name, number))
+        order = np.argsort(window.lengths, kind="stable")
+        bounds = cut(window.lengths[order], self.window)
         shuffle = generator(self.seed, "shuffle", self.task.name, number).permutation(self.window)
-        return Window(lengths, np.array([example.store for example in examples]),
-                      np.array([example.label for example in examples]), np.cumsum(counts) - counts, counts,
-                      segments[:, 0], segments[:, 1],
-                      hash_keys(self.seed, "mask", self.task.name, number, np.arange(len(examples))),
-                      [batches[index] for index in shuffle])
+        return window._replace(batches=[order[bounds[index]:bounds[index + 1]] for index in shuffle])
 
     def _assemble(self, window: Window, rows: np.ndarray) -> Batch:
         layout = Layout(window, rows)
@@ -156,6 +148,17 @@ class Window(NamedTuple):
     stops: np.ndarray     # [s]
     keys: np.ndarray      # [e] uint64
     batches: list         # the examples of each batch
+
+    @classmethod
+    def of(cls, examples: list[Example], key: int) -> Window:
+        """Examples as arrays, all in one batch; ``key`` decides what is random about their tokens."""
+        counts = np.array([len(example.segments) for example in examples])
+        segments = np.array([segment for example in examples for segment in example.segments], np.int64)
+        return cls(np.array([example.length for example in examples]),
+                   np.array([example.store for example in examples]),
+                   np.array([example.label for example in examples]), np.cumsum(counts) - counts, counts,
+                   segments[:, 0], segments[:, 1], hash_keys(key, np.arange(len(examples))),
+                   [np.arange(len(examples))])
 
 
 class Layout:

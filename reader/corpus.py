@@ -199,24 +199,24 @@ class Corpus:
 
     # -- text a person can read -------------------------------------------------------------------------------
 
-    def words(self, store: int, start: int, stop: int) -> list[tuple[int, str]]:
-        """(token offset, text) of each word of [start, stop), its pieces joined."""
-        from reader.store import WORD_START
-        opened = self.stores[store]
-        words: list[tuple[int, str]] = []
-        for place, (index, flag) in enumerate(zip(opened.ids[start:stop].tolist(),
-                                                  opened.flags[start:stop].tolist()), start):
-            piece = self.vocabulary[index].replace("##", "", 1) if index < len(self.vocabulary) else f"<{index}>"
-            if flag & WORD_START or not words:
-                words.append((place, piece))
-            else:
-                words[-1] = words[-1][0], words[-1][1] + piece
-        return words
-
     def text(self, store: int, start: int, stop: int) -> str:
         """The text of [start, stop) as its tokens tell it."""
-        joint = "" if self.language == "zh" else " "
-        return joint.join(word for _, word in self.words(store, start, stop))
+        ids = self.stores[store].ids[start:stop].tolist()
+        return join_pieces([self.vocabulary[index] for index in ids], self.language)
+
+
+def join_pieces(pieces: list[str], language: str) -> str:
+    """Pieces as text: ``##`` goes on with the word before; Chinese has spaces between foreign words only."""
+    words: list[str] = []
+    for piece in pieces:
+        if piece.startswith("##") and words:
+            words[-1] += piece[2:]
+        else:
+            words.append(piece)
+    if language != "zh":
+        return " ".join(words)
+    return "".join(word if not before or not (before[-1] + word[:1]).isascii() or not (before[-1] + word[:1]).isalnum()
+                   else " " + word for before, word in zip(["", *words], words))
 
 
 def shorten(segments, room: int) -> tuple:

@@ -37,6 +37,10 @@ class Task:
         """One example of this task, made near ``anchor``; every random choice comes from ``rng``."""
         raise TypeError(f"{type(self).__name__} makes no examples: define example()")
 
+    def explain(self, label: int) -> str:
+        """What a label says, for a person."""
+        return self.classes[label]
+
 
 class SequenceTask(Task):
     """One label for a whole example, predicted from the pooled [CLS]: ``example`` sets it."""

@@ -44,25 +44,24 @@ class KnowledgeMasking(CorruptingTask):
     def corrupt(self, tokens: Tokens, vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``CorruptingTask.corrupt``; groups are the kinds of ``reader.store``."""
         kinds = (tokens.flags & KIND) >> KIND_SHIFT
-        heads = unit_heads(tokens, kinds, self.whole_words)
+        heads = self.heads(tokens)
         chance = np.array([0.0] * 4)
         chance[[WORD, PHRASE, ENTITY]] = self.basic, self.phrase, self.entity
         chosen = uniform(hash_keys(tokens.key[heads], "unit")) < chance[kinds[heads]]
         return corrupted(tokens.ids, tokens.key, chosen, vocabulary), np.where(chosen, tokens.ids, IGNORE), kinds
 
+    def heads(self, tokens: Tokens) -> np.ndarray:
+        """[n] index of the first token of the unit that each token is chosen with.
 
-def unit_heads(tokens: Tokens, kinds: np.ndarray, whole_words: bool) -> np.ndarray:
-    """[n] index of the first token of the unit that each token is masked with.
-
-    A unit never reaches beyond its segment. In examples that are masked piece by piece every token is a unit.
-    """
-    starts = (tokens.flags & UNIT_START > 0) | (tokens.offset == 0)
-    if not whole_words:
-        starts |= kinds == WORD
-    if tokens.unit_chance is not None:  # drawn once for an example: by the key of its first token
-        first = np.searchsorted(tokens.row, tokens.row)
-        starts |= uniform(hash_keys(tokens.key, "by unit"))[first] >= tokens.unit_chance
-    return np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
+        A unit never reaches beyond its segment. In an example that is masked piece by piece every token is a unit.
+        """
+        starts = (tokens.flags & UNIT_START > 0) | (tokens.offset == 0)
+        if not self.whole_words:
+            starts |= (tokens.flags & KIND) >> KIND_SHIFT == WORD
+        if tokens.unit_chance is not None:  # drawn once for an example: by the key of its first token
+            first = np.searchsorted(tokens.row, tokens.row)
+            starts |= uniform(hash_keys(tokens.key, "by unit"))[first] >= tokens.unit_chance
+        return np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
 
 
 def corrupted(ids: np.ndarray, keys: np.ndarray, chosen: np.ndarray, vocabulary) -> np.ndarray:

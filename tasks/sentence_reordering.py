@@ -51,6 +51,11 @@ class SentenceReordering(SequenceTask):
         """Which segments of the input to read, one after the other, to have the original order again."""
         return [int(place) for place in np.argsort(self.orders[label])]
 
+    def explain(self, label: int) -> str:
+        """The permutation, and how to undo it."""
+        read = ", ".join(map(str, self.restore(label)))
+        return f"shown in the order {self.classes[label]}; read segments {read} to restore it"
+
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
         """A label first, then a text with enough sentences, cut at random sentence boundaries."""
         label = int(rng.integers(len(self.orders)))

@@ -1,0 +1,143 @@
+"""Examples of a task as a person can read them: the text as the model sees it, with the labels beside it."""
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from reader.batches import Layout, Window, read_tokens
+from reader.corpus import Corpus, join_pieces
+from reader.examples import IGNORE, Example
+from reader.sampling import generator, hash_int
+from reader.store import WORD_START
+
+BOLD, RED, GREEN, DIM, PLAIN = "\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m"
+
+
+def draw(task, corpus: Corpus, count: int, seed: int) -> list[Example]:
+    """The first examples of the walk that ``seed`` names."""
+    task.bind(corpus)
+    rng = generator(seed, "inspect", task.name)
+    anchors = corpus.anchors(np.arange(count), hash_int(seed, "inspect"))
+    return [task.example(corpus, anchor, rng) for anchor in anchors]
+
+
+def pages(task, corpus: Corpus, examples: list[Example], seed: int, colour: bool = False):
+    """Yield the text of one example after the other, then a summary of the labels."""
+    window = Window.of(examples, hash_int(seed, "mask", task.name))
+    layout = Layout(window, np.arange(len(examples)))
+    tokens = read_tokens(corpus, window, np.arange(len(examples)), layout)
+    writer = Writer(task, corpus, tokens, colour)
+    for row, example in enumerate(examples):
+        yield "\n".join([*writer.head(row, example), *writer.body(row, example)]) + "\n"
+    yield writer.summary(examples)
+
+
+class Writer:
+    """Writes examples; what it writes about depends on the level of the task."""
+
+    def __init__(self, task, corpus: Corpus, tokens, colour: bool):
+        self.task, self.corpus, self.tokens, self.colour = task, corpus, tokens, colour
+        self.read, self.groups, self.heads = tokens.ids, None, None
+        self.labels = np.full(len(tokens.ids), IGNORE)
+        if hasattr(task, "corrupt"):
+            self.read, self.labels, self.groups = task.corrupt(tokens, corpus.specials)
+            self.heads = task.heads(tokens) if hasattr(task, "heads") else None
+        elif task.level == "token":
+            self.labels = task.labels(tokens)
+
+    def paint(self, text: str, colour: str) -> str:
+        return f"{colour}{text}{PLAIN}" if self.colour else text
+
+    def head(self, row: int, example: Example):
+        """Where the example comes from, and its label."""
+        start = example.segments[0][0]
+        sentence = self.corpus.stores[example.store].sentence_at(start)
+        paragraph = self.corpus.stores[example.store].paragraph_at(sentence)
+        document = self.corpus.stores[example.store].document_at(paragraph)
+        place = f"{self.corpus.stores[example.store].path} document {document}, {example.length} tokens"
+        yield f"{self.paint(f'example {row + 1}', BOLD)}  {self.paint(place, DIM)}"
+        if self.task.level == "sequence":
+            yield self.paint(f"label {example.label}: {self.task.explain(example.label)}", GREEN)
+
+    def body(self, row: int, example: Example):
+        """The segments, a line for each."""
+        mine = np.flatnonzero(self.tokens.row == row)
+        segments = self.tokens.segment[mine] - self.tokens.segment[mine[0]]
+        for number in range(len(example.segments)):
+            line = self.line(mine[segments == number])
+            yield f"[{number}] {line}" if len(example.segments) > 1 else line
+
+    def line(self, places: np.ndarray) -> str:
+        """One segment, word by word or unit by unit."""
+        pieces = self.masked_units(places) if self.groups is not None else self.labelled_words(places)
+        return ("" if self.corpus.language == "zh" else " ").join(pieces)
+
+    def masked_units(self, places: np.ndarray):
+        """Words; chosen units as {kind: original > what the model reads}."""
+        for chosen, run in runs(places, self.unit_numbers(places)):
+            text = self.text(self.tokens.ids[run])
+            if not chosen:
+                yield text
+                continue
+            kind = self.task.groups[self.groups[run[0]]]
+            yield self.paint("{" + f"{kind}: {text} > {self.pieces(self.read[run])}" + "}", RED)
+
+    def unit_numbers(self, places: np.ndarray) -> np.ndarray:
+        # A word that is left alone is written whole; a chosen unit stands apart from its neighbours.
+        chosen = self.labels[places] != IGNORE
+        units = self.heads[places] if self.heads is not None else places
+        word = np.cumsum(self.tokens.flags[places] & WORD_START > 0)
+        return np.where(chosen, units * 2 + 1, word * 2)
+
+    def labelled_words(self, places: np.ndarray):
+        """Words with their class behind them, where it is not the first; piece by piece where pieces differ."""
+        starts = (self.tokens.flags[places] & WORD_START > 0) | (self.tokens.offset[places] == 0)
+        for word in np.split(places, np.flatnonzero(starts)[1:]):
+            labels = self.labels[word]
+            if (labels == labels[0]).all():
+                yield self.marked(self.text(self.tokens.ids[word]), int(labels[0]))
+            else:
+                yield "|".join(self.marked(self.pieces(self.tokens.ids[place:place + 1]), int(label))
+                               for place, label in zip(word, labels))
+
+    def marked(self, text: str, label: int) -> str:
+        if label in (0, IGNORE):
+            return text
+        return self.paint(f"{text}/{label}", RED)
+
+    def text(self, ids: np.ndarray) -> str:
+        """Pieces joined to words."""
+        return join_pieces(self.vocabulary(ids), self.corpus.language)
+
+    def pieces(self, ids: np.ndarray) -> str:
+        return " ".join(self.vocabulary(ids))
+
+    def vocabulary(self, ids: np.ndarray) -> list[str]:
+        return [self.corpus.vocabulary[index] for index in ids.tolist()]
+
+    def summary(self, examples: list[Example]) -> str:
+        """How often each label was given."""
+        if self.groups is not None:
+            return "\n".join(self.masking_rates())
+        given = [example.label for example in examples] if self.task.level == "sequence" else self.labels.tolist()
+        counts = Counter(label for label in given if label != IGNORE)
+        total = max(1, sum(counts.values()))
+        return "labels: " + "; ".join(f"{label} {self.task.classes[label]}: {count} ({100 * count / total:.1f}%)"
+                                      for label, count in sorted(counts.items()))
+
+    def masking_rates(self):
+        chosen, kinds = self.labels != IGNORE, self.groups
+        for group, name in enumerate(self.task.groups):
+            tokens = int((kinds == group).sum())
+            if tokens:
+                hit = int((chosen & (kinds == group)).sum())
+                yield f"{name}: {hit} of {tokens} tokens chosen ({100 * hit / tokens:.1f}%)"
+
+
+def runs(places: np.ndarray, numbers: np.ndarray):
+    """(chosen?, places) of each run of one number; odd numbers are chosen units."""
+    edges = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]])
+    for run in np.split(places, edges[1:]):
+        yield bool(numbers[np.searchsorted(places, run[0])] & 1), run
+
