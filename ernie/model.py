@@ -78,12 +78,13 @@ def to_tensors(batch: Batch) -> dict:
     targets = {}
     for name, target in batch.targets.items():
         empty = len(target.positions) == 0
-        targets[name] = (_tensor(np.zeros(1) if empty else target.positions),
-                         _tensor(np.full(1, IGNORE) if empty else target.labels))
+        labels = np.full((1, *target.labels.shape[1:]), IGNORE, target.labels.dtype) if empty else target.labels
+        targets[name] = _tensor(np.zeros(1) if empty else target.positions), _tensor(
+            labels, np.float32 if labels.dtype.kind == "f" else np.int64)
     return {"token_ids": _tensor(batch.token_ids), "sentence_ids": _tensor(batch.sentence_ids),
             "position_ids": _tensor(batch.position_ids), "lengths": _tensor(batch.lengths),
             "task_ids": _tensor(np.full((len(batch.token_ids), 1), batch.task_id)), "targets": targets}
 
 
-def _tensor(array: np.ndarray):
-    return paddle.to_tensor(np.ascontiguousarray(array, np.int64))
+def _tensor(array: np.ndarray, dtype=np.int64):
+    return paddle.to_tensor(np.ascontiguousarray(array, dtype))

@@ -1,0 +1,49 @@
+"""Fine-tune on one task: one process of what run_finetune.sh launches.
+
+example: ernie finetune --task mrpc --data glue/MRPC --init checkpoints/ernie_base_en --output output/mrpc --runs 5
+         ernie finetune --summary output
+"""
+from __future__ import annotations
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--task", metavar="NAME", help="one of the recipes in configs/finetune, or the path of a yaml")
+    parser.add_argument("--data", metavar="DIR", help="the task's files as published, or a folder of several tasks")
+    parser.add_argument("--init", metavar="CHECKPOINT", help="weights to start from, of any family; default: random")
+    parser.add_argument("--output", metavar="DIR", help="models, predictions and figures")
+    parser.add_argument("--size", default="base", choices=("base", "large"), help="which of the paper's settings")
+    parser.add_argument("--runs", type=int, default=1, metavar="N", help="with N different seeds")
+    parser.add_argument("--model", metavar="FILE", help="without --init: configuration of the random model")
+    parser.add_argument("--vocab", metavar="FILE", help="a vocabulary other than the checkpoint's; without --init and "
+                                                        "without this, one is learnt from the training texts")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+                        help="override a key of the recipe; dotted, repeatable: --set epochs=1 --set task_id=2")
+    parser.add_argument("--summary", metavar="DIR", help="instead: the table of all finished runs below DIR, with the "
+                                                         "GLUE score and the submission zip")
+
+
+def run(args) -> int:
+    from ernie import finetuning_recipe
+    from reader.errors import InputError
+
+    if args.summary:
+        from ernie.finetuning_report import summarise
+        summarise(args.summary)
+        return 0
+    for name in ("task", "data", "output"):
+        if not getattr(args, name):
+            raise InputError(f"--{name} is missing (see --help)")
+    if args.runs < 1:
+        raise InputError(f"--runs {args.runs}: expected at least 1")
+    recipe = finetuning_recipe.load(args.task, args.size, args.assignments)
+    if recipe.predicted_with and not args.init:
+        raise InputError(f"{recipe.task} has no training data: give --init the output of a {recipe.predicted_with} run")
+
+    import zlib  # noqa: F401  (before paddle: importing it later can crash Paddle 2.6)
+
+    from ernie import finetuning
+
+    if recipe.predicted_with:
+        return finetuning.answer_with(args.init, recipe, args.data, args.output)
+    return finetuning.Run(recipe, args.data, args.output, init=args.init, size=args.size, model=args.model,
+                          vocab=args.vocab).seeds(args.runs)

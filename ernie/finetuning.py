@@ -1,0 +1,298 @@
+"""Fine-tuning: a recipe, a checkpoint and labelled files to trained models, predictions and figures.
+
+    <output>/finetune.json            what was started; a resume with anything else is refused
+    <output>/result.json              figures over all seeds
+    <output>/seed-<n>/                step-<k>/ for resuming, best/ the model to use, log.jsonl, <split>.tsv predictions
+"""
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from ernie import checkpoint, distributed
+from ernie.curriculum import OptimizerSettings
+from ernie.finetuned import FILE, Finetuned, describe, find_model, run_model
+from ernie.finetuning_data import Data, Split, Start, find_start, fingerprint
+from ernie.finetuning_model import FinetuningModel
+from ernie.finetuning_recipe import Recipe
+from ernie.finetuning_report import evaluation_line, summed_up
+from ernie.loading import load_pretrained
+from ernie.optimization import Updater
+from ernie.precision import Precision
+from ernie.rundir import RunDirectory, write_json
+from ernie.schedule import Schedule
+from ernie.supervision import STOPPED, StopSignals, Watchdog
+from ernie.trainer import StepResult, Trainer, TrainState, Watcher
+from ernie.watchers import Checkpoints, Divergence, Log, SameOnAllRanks
+from reader.errors import InputError
+from tasks.finetune import submission
+from tasks.finetune.batches import EpochBatches
+
+
+class Run:
+    """Everything that the seeds of one fine-tuning run share.
+
+    Args:
+        recipe: what to do. directory: the data. output: see above. init, model, vocab, size: see
+            ``ernie.finetuning_data.find_start``.
+    """
+
+    def __init__(self, recipe: Recipe, directory, output, *, init=None, size: str = "base", model=None, vocab=None):
+        self.recipe, self.output = recipe, Path(output)
+        self.signals = StopSignals()
+        self.world = distributed.start()
+        self.say = print if self.world.main else (lambda *_: None)
+        if self.world.main:
+            self.lock = RunDirectory(self.output).lock()
+        self.data = Data(recipe, directory, self.say)
+        if self.world.main:  # first alone, in case a vocabulary has to be learnt
+            self.start = self._find_start(init, size, model, vocab)
+        distributed.barrier(self.world)
+        if not self.world.main:
+            self.start = self._find_start(init, size, model, vocab)
+        self.train_data = self._split("train", required=True, keep_rows=False)
+        self.measured = self._splits(recipe.splits("dev"))
+        self.predicted = self._splits(recipe.splits("test"))
+        if not self.measured:
+            self.say("no dev file: the last weights are kept as the best")
+        self._record(init, size)
+
+    def _find_start(self, init, size, model, vocab) -> Start:
+        return find_start(self.recipe, self.data, init, size, self.output, model=model, vocab=vocab)
+
+    def _split(self, name: str, **options) -> Split | None:
+        return self.data.split(name, self.start.tokenizer, **options)
+
+    def _splits(self, names) -> list[Split]:
+        return [split for split in map(self._split, names) if split]
+
+    def _record(self, init, size: str) -> None:
+        """Write down what this run is, or refuse to go on with another one."""
+        facts = {**self.recipe.to_dict(), "init": str(init or ""), "size": size,
+                 "training data": fingerprint(self.train_data.features), "classes": list(self.data.classes.names),
+                 "model": self.start.config.to_dict()}
+        facts = json.loads(json.dumps(facts))
+        for free in ("seed", "log_every", "checkpoint_every", "step_timeout", "micro_batch_tokens", "recompute",
+                     "predict_batch_tokens", "max_bad_steps"):
+            facts.pop(free)
+        file = self.output / "finetune.json"
+        if file.exists():
+            old = json.loads(file.read_text("utf-8"))
+            changed = [f"{key}: was {old.get(key)!r}, is now {value!r}" for key, value in facts.items()
+                       if old.get(key) != value]
+            if changed:
+                raise InputError("this run was started differently; use another --output, or undo:\n  "
+                                 + "\n  ".join(changed), file)
+        distributed.barrier(self.world)
+        if self.world.main:
+            write_json(file, facts)
+
+    def seeds(self, count: int) -> int:
+        """Train with ``count`` different seeds, one after the other; figures of those that are done are kept.
+
+        Returns the exit code of the process.
+        """
+        results = []
+        for seed in range(self.recipe.seed, self.recipe.seed + count):
+            directory = self.output / f"seed-{seed}"
+            if not (directory / "result.json").exists():
+                code = Seed(self, seed, directory).run()
+                if code:
+                    return code
+            results.append(json.loads((directory / "result.json").read_text("utf-8")))
+        if self.world.main:
+            summary = summed_up(self.recipe, results, json.loads((self.output / "finetune.json").read_text())["size"])
+            write_json(self.output / "result.json", summary)
+            self.say("\n" + summary["text"])
+            self.say(f"model: {find_model(self.output)}")
+        return 0
+
+
+class Seed:
+    """One training run."""
+
+    def __init__(self, run: Run, seed: int, directory: Path):
+        self.shared, self.recipe, self.seed, self.directory = run, run.recipe, seed, directory
+        self.kind, self.start, self.world, self.say = run.data.kind, run.start, run.world, run.say
+        self.pad_id = run.start.tokenizer.pad_id
+        self.extra = {"ernie_config.json": json.dumps(run.start.config.to_dict(), indent=2) + "\n",
+                      "vocab.txt": run.start.vocab_text, FILE: describe(run.recipe, run.data.classes)}
+
+    def run(self) -> int:
+        """Train from where it stands to the end, then measure and predict with the best weights."""
+        recipe = self.recipe
+        watchdog = Watchdog(self.directory / "alive", self.world.rank, self.seed, recipe.step_timeout)
+        try:
+            trainer = self._prepare(watchdog)
+            reason = trainer.run()
+            if self.shared.signals.received or reason == "asked to stop":
+                self.say(f"seed {self.seed}: stopped after step {trainer.state.step} of {trainer.total}; start again "
+                         "to go on from there")
+                return STOPPED
+            if reason == Divergence.REASON:
+                self.say(f"seed {self.seed}: {trainer.state.bad_in_a_row} steps in a row not finite; training ends")
+                return 1
+            self._finish(trainer)
+        finally:
+            watchdog.close()
+        return 0
+
+    def _prepare(self, watchdog: Watchdog) -> Trainer:
+        recipe, world = self.recipe, self.world
+        paddle.seed(self.seed)
+        model = FinetuningModel(self.start.config, self.kind)
+        if hasattr(model.ernie.encoder, "recompute"):
+            model.ernie.encoder.recompute = recipe.recompute
+        resumed = checkpoint.newest(self.directory, self.say)
+        if resumed is None and self.start.pretrained is not None:
+            self.say(load_pretrained(model, self.start.pretrained))
+        elif resumed is None:
+            self.say("no --init: trains from random weights")
+        batches = EpochBatches(self.shared.train_data.features, self.kind, seed=self.seed, epochs=recipe.epochs,
+                               batch_size=recipe.batch_size, unit=recipe.batch_unit, task_id=recipe.task_id,
+                               pad_id=self.pad_id, micro_tokens=recipe.micro_batch_tokens, rank=world.rank,
+                               size=world.size)
+        total = min(batches.steps, recipe.max_steps or batches.steps)
+        settings = OptimizerSettings(recipe.learning_rate, recipe.beta1, recipe.beta2, recipe.epsilon,
+                                     recipe.weight_decay, recipe.clip_norm)
+        precision = Precision(recipe.precision, recipe.amp_level, recipe.loss_scaling)
+        if precision.note:
+            self.say(precision.note)
+        warmup = int(total * recipe.warmup_proportion)
+        self.updater = Updater(model, settings, Schedule(recipe.schedule, recipe.learning_rate, warmup, total),
+                               precision, world)
+        state = self._resume(resumed) if resumed else TrainState()
+        points = {step for step in batches.ends.tolist() if step <= total} | {total}
+        if recipe.evaluate_every:
+            points = {*range(recipe.evaluate_every, total, recipe.evaluate_every), total}
+        writer = checkpoint.CheckpointWriter(self.directory, 1, self.extra)
+        watchers = [Divergence(recipe.max_bad_steps, f"seed {self.seed}"),
+                    Log(recipe.log_every, self.directory / "log.jsonl", f"seed {self.seed}  "), SameOnAllRanks(100),
+                    BestOnDev(self, points), Checkpoints(recipe.checkpoint_every, writer)]
+        self.say(f"{recipe.task}, seed {self.seed}: {recipe.epochs} epochs of {len(batches.cuts[0]) - 1:,} steps, "
+                 f"{recipe.batch_size:,} {recipe.batch_unit} a step, learning rate {recipe.learning_rate:g} "
+                 f"({recipe.schedule}, {warmup:,} warm-up), on {world.size} process{'es' * (world.size > 1)}")
+        return Trainer(self.updater, batches, {self.kind.name: 1.0}, total, state=state, world=world, seed=self.seed,
+                       watchers=watchers, stop_requested=self.shared.signals, beat=watchdog)
+
+    def _resume(self, path: Path) -> TrainState:
+        found = checkpoint.read(path)
+        self._set_weights(found.model)
+        self.updater.restore(found.optimizer)
+        state = TrainState(**found.state)
+        self.updater.precision.restore(state.scaler)
+        self.say(f"resumes {path} at step {state.step}")
+        return state
+
+    def _set_weights(self, arrays: dict) -> None:
+        own = self.updater.layer.state_dict()
+        self.updater.layer.set_state_dict({name: paddle.to_tensor(array).astype(own[name].dtype)
+                                           for name, array in arrays.items()})
+
+    def answers(self, split: Split):
+        """(predictions for the rows of a split, mean loss), with the present weights, over all ranks."""
+        world = self.world
+        outputs, loss = run_model(self.updater.layer, self.kind, split.features, self.recipe, self.pad_id,
+                                  rank=world.rank, size=world.size, autocast=self.updater.precision.autocast,
+                                  gather=lambda value: distributed.gather(world, value))
+        return self.kind.decode(split.rows, split.features, outputs), loss
+
+    def measure(self, split: Split) -> dict:
+        """The metrics of a split with labels; prints the evaluation line."""
+        begun = time.perf_counter()
+        predictions, loss = self.answers(split)
+        scores = self.kind.score(split.rows, predictions)
+        self.say(evaluation_line(split.name, loss, scores, self.recipe.metrics, split.count,
+                                 time.perf_counter() - begun))
+        return scores
+
+    def _finish(self, trainer: Trainer) -> None:
+        """Figures and predictions of the best weights, written by the main rank."""
+        memory = trainer.state.watchers.get("dev", {})
+        best = self.directory / "best"
+        distributed.barrier(self.world)
+        self._set_weights(checkpoint.load_file(best / "model.safetensors"))
+        result = {"seed": self.seed, "steps": trainer.state.step, "seconds": trainer.state.seconds,
+                  "tokens": trainer.state.tokens, "best_step": memory.get("step", trainer.state.step),
+                  "last": memory.get("last"), "dev_points": memory.get("history", [])}
+        for split in [*self.shared.measured, *self.shared.predicted]:
+            predictions, _ = self.answers(split)
+            if self.world.main:
+                write_predictions(self.directory, split, self.kind, self.recipe.task, predictions)
+            if all(self.kind.labelled(row) for row in split.rows):
+                result[split.name] = self.kind.score(split.rows, predictions)
+        if self.world.main:
+            write_json(self.directory / "result.json", result)
+        distributed.barrier(self.world)
+
+
+class BestOnDev(Watcher):
+    """Measures dev data at the given steps and keeps the weights that were best (the mean of the recipe's metrics)."""
+
+    def __init__(self, seed: Seed, points: set):
+        self.seed, self.points = seed, points
+
+    def after_step(self, trainer: Trainer, result: StepResult) -> None:
+        if result.step not in self.points or trainer.stop:
+            return
+        memory = trainer.state.watchers.setdefault("dev", {"best": -float("inf"), "step": 0, "history": []})
+        splits = self.seed.shared.measured
+        scores = [self.seed.measure(split) for split in splits]
+        value = float(np.mean([scores[0][name] for name in self.seed.recipe.metrics])) if splits else result.step
+        memory["last"] = scores[0] if splits else None
+        memory["history"].append({"step": result.step, **(scores[0] if splits else {})})
+        if value > memory["best"]:
+            memory.update(best=value, step=result.step)
+            if trainer.world.main:
+                weights, _, _ = trainer.snapshot()
+                checkpoint.write(self.seed.directory / "best", {"model.safetensors": weights}, self.seed.extra)
+        distributed.barrier(trainer.world)
+
+
+def write_predictions(directory: Path, split: Split, kind, task: str, predictions: list) -> None:
+    """The answers about a split as a table, and in the forms that scorers and the GLUE server take."""
+    with open(directory / f"{split.name}.tsv", "w", encoding="utf-8", newline="\n") as file:
+        file.write("\t".join(kind.header()) + "\n")
+        for row, prediction in zip(split.rows, predictions):
+            file.write("\t".join(kind.cells(row, prediction)) + "\n")
+    if kind.name == "reading_comprehension":
+        write_json(directory / f"{split.name}_predictions.json",
+                   {row.id: answer.text for row, answer in zip(split.rows, predictions)})
+        write_json(directory / f"{split.name}_nbest.json", {
+            row.id: [{"text": one.text, "start": one.start, "stop": one.stop, "probability": one.probability,
+                      "score": one.score} for one in answer.best] for row, answer in zip(split.rows, predictions)})
+    name = submission.FILES.get((task, split.name))
+    if name:
+        (directory / "submission").mkdir(exist_ok=True)
+        submission.write(directory / "submission" / f"{name}.tsv", kind, split.rows, predictions)
+
+
+def answer_with(model, recipe: Recipe, directory, output, say=print) -> int:
+    """A task without training data (AX): its rows answered by a model that was fine-tuned on another task."""
+    finetuned = Finetuned(model)
+    data = Data(recipe, directory, say)
+    if tuple(data.classes.names) != tuple(finetuned.classes.names):
+        raise InputError(f"the classes of this model are {', '.join(finetuned.classes.names)}, {recipe.task} has "
+                         f"{', '.join(data.classes.names)}: give one that was fine-tuned on {recipe.predicted_with}",
+                         finetuned.path)
+    result = {"seed": 0, "steps": 0, "seconds": 0.0, "model": str(finetuned.path)}
+    place = Path(output) / "seed-0"
+    place.mkdir(parents=True, exist_ok=True)
+    for name in recipe.splits("test"):
+        split = data.split(name, finetuned.tokenizer, required=name == "test")
+        if split is None:
+            continue
+        outputs, _ = run_model(finetuned.model, finetuned.kind, split.features, finetuned.recipe,
+                               finetuned.tokenizer.pad_id)
+        predictions = finetuned.kind.decode(split.rows, split.features, outputs)
+        write_predictions(place, split, finetuned.kind, recipe.task, predictions)
+        if all(finetuned.kind.labelled(row) for row in split.rows):
+            result[name] = finetuned.kind.score(split.rows, predictions)
+        say(f"{name}: {split.count:,} predictions in {place}")
+    write_json(place / "result.json", result)
+    write_json(Path(output) / "result.json", summed_up(recipe, [result], "base"))
+    return 0
