@@ -59,8 +59,9 @@ class Updater:
         norm = global_norm(gradients)
         finite = math.isfinite(norm)
         if finite and self.clip_norm and norm > self.clip_norm:
-            for gradient in gradients:
-                gradient.scale_(self.clip_norm / (norm + 1e-6))
+            with paddle.no_grad():
+                for gradient in gradients:
+                    gradient.scale_(self.clip_norm / (norm + 1e-6))
         if scaler.is_enable():
             scaler.step(self._synchronised)
             scaler.update()

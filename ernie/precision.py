@@ -5,6 +5,8 @@ The loss is scaled by a factor that doubles after a run of good steps and shrink
 """
 from __future__ import annotations
 
+import contextlib
+
 import paddle
 
 
@@ -34,7 +36,9 @@ class Precision:
 
     def autocast(self):
         """The context of a forward pass."""
-        return paddle.amp.auto_cast(enable=self.active, level=self.level, dtype=self.dtype)
+        if not self.active:
+            return contextlib.nullcontext()
+        return paddle.amp.auto_cast(level=self.level, dtype=self.dtype)
 
     @property
     def loss_scale(self) -> float:
