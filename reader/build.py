@@ -17,14 +17,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from reader.annotators import DEFAULTS, Annotation, find_annotator
-from reader.annotators.english import covered
+from reader.annotators.spans import covered
 from reader.chunks import Block
 from reader.documents import LAYOUTS, Rejected, Span, find_inputs, plan_parts, read_documents, sample_documents
 from reader.errors import InputError
@@ -34,7 +34,6 @@ from reader.tokenizer import Tokenizer
 
 BLOCK_CHARACTERS = 1 << 19      # text that is annotated and tokenized at once
 PART_BYTES = (1 << 20, 1 << 26)  # least and most input of one part
-SAMPLE_CHARACTERS = 8_000_000   # text from which an annotator learns
 LEARNT = "annotator"            # folder inside a store: what its annotator has learnt
 
 
@@ -137,8 +136,9 @@ def prepare(recipe: Recipe, files: list[Path], learnt: Path, like=None) -> None:
         shutil.copytree(Path(like) / LEARNT, partial)
     else:
         partial.mkdir()
-        sample = sample_documents(files, recipe.layout, recipe.language, SAMPLE_CHARACTERS, Rejected())
-        find_annotator(recipe.annotator).mine(sample, partial, **recipe.options)
+        annotator = find_annotator(recipe.annotator)
+        sample = sample_documents(files, recipe.layout, recipe.language, annotator.sample, Rejected())
+        annotator.mine(sample, partial, **recipe.options)
     os.rename(partial, learnt)
 
 
@@ -189,29 +189,43 @@ class Meter:
               f"{speed / 1e6:.2f} MB/s, {left:.0f} s left", file=self.stream, flush=True)
 
 
-_open: dict = {}  # annotator and lexicon of this process: learnt chunks serve all its parts
+class Pipeline:
+    """Documents to tokens: the annotator, with what it has learnt, and the lexicon it fills as it goes."""
+
+    def __init__(self, recipe: Recipe, learnt: Path):
+        self.annotator = find_annotator(recipe.annotator)(**recipe.options)
+        self.annotator.open(learnt)
+        self.lexicon = Lexicon(Tokenizer.load(recipe.vocab_file, recipe.lower_case), self.annotator.describe)
+
+    def tokens(self, documents: list[list[str]], split: bool = True) -> Tokens | None:
+        """Tokens of documents; None when there are none. split: find sentences; else a paragraph is one."""
+        self.lexicon.trim()
+        block = Block([self.annotator.convert(document) for document in documents], self.lexicon)
+        if not len(block):
+            return None
+        annotation = self.annotator.annotate(block)
+        return to_tokens(block, annotation if split else replace(annotation, sentences=block.paragraphs[:0]),
+                         self.lexicon)
+
+
+_pipelines: dict = {}  # of this process: learnt chunks serve all its parts
 
 
 def build_part(recipe: Recipe, spans: list[Span], folder: Path, index: int) -> None:
     """Build the store of one part; runs in a worker."""
     key = json.dumps([asdict(recipe), str(folder)])
-    if key not in _open:
-        _open.clear()
-        annotator = find_annotator(recipe.annotator)(**recipe.options)
-        annotator.open(folder / LEARNT)
-        _open[key] = annotator, Lexicon(Tokenizer.load(recipe.vocab_file, recipe.lower_case), annotator.describe)
-    annotator, lexicon = _open[key]
-    rejected, units, writer = Rejected(), Counter(), StoreWriter(folder / f"{index:06d}", recipe.vocab_file,
-                                                               recipe.language)
+    if key not in _pipelines:
+        _pipelines.clear()
+        _pipelines[key] = Pipeline(recipe, folder / LEARNT)
+    rejected, units = Rejected(), Counter()
+    writer = StoreWriter(folder / f"{index:06d}", recipe.vocab_file, recipe.language)
     documents = itertools.chain.from_iterable(
         read_documents(span, recipe.layout, rejected, recipe.language) for span in spans)
     for group in batched(documents):
-        block = Block(group, lexicon)
-        tokens = to_tokens(block, annotator.annotate(block), lexicon)
+        tokens = _pipelines[key].tokens(group)
         if tokens is not None:
             writer.add(*tokens[:5])
             units.update(dict(zip(KIND_NAMES, tokens.units.tolist())))
-        lexicon.trim()
     writer.close(units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples)
 
 
@@ -228,11 +242,9 @@ def batched(documents: Iterator[list[str]]) -> Iterator[list[list[str]]]:
         yield group
 
 
-def to_tokens(block: Block, annotation: Annotation, lexicon: Lexicon) -> Tokens | None:
-    """Tokens, flags and sizes of an annotated block; None when it holds no token."""
+def to_tokens(block: Block, annotation: Annotation, lexicon: Lexicon) -> Tokens:
+    """Tokens, flags and sizes of an annotated block of n > 0 chunks."""
     n = len(block)
-    if n == 0:
-        return None
     ids, flags, counts = lexicon.pieces_of(block.ids)
     ends = np.r_[0, np.cumsum(counts)]
     inner = covered(annotation.starts, annotation.stops, n)

@@ -43,6 +43,7 @@ class Annotator:
     """The protocol. ``options`` are strings and numbers that can be sent to worker processes and hashed."""
 
     language = "en"
+    sample = 8_000_000  # characters of text that ``mine`` is given
 
     def __init__(self, **options):
         if options:
@@ -54,6 +55,10 @@ class Annotator:
 
     def open(self, path) -> None:
         """Read what ``mine`` has written."""
+
+    def convert(self, document: list[str]) -> list[str]:
+        """Change the text of a document before anything else is done with it."""
+        return document
 
     def describe(self, word: str) -> int:
         """Bits that ``annotate`` wants to know of a chunk, worked out once per distinct chunk (Block.features)."""

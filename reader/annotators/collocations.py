@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from reader.annotators.english import word_lists
 from reader.chunks import chunk_pattern
 
-NPMI = 0.5      # normalised pointwise mutual information of a collocation: 0 is independence, 1 always together
-RARE = 5        # occurrences below which nothing is learnt
+NPMI = 0.35      # normalised pointwise mutual information of a collocation: 0 is independence, 1 always together
+RARE = 4        # occurrences below which nothing is learnt
 _ENDS = frozenset(".!?:;…\"“”‘'([{")
 
 
@@ -37,7 +37,7 @@ def mine_english(documents: Iterable[list[str]]) -> tuple[list[str], list[str]]:
     names = sorted(word for word, count in capital.items() if count > 1 and count > 2 * small[word])
     functions = word_lists()[""]
     phrases = [phrase for phrase in mine_phrases(runs, ENGLISH_CONNECTOR_WORDS)
-               if functions.isdisjoint((phrase.split()[0], phrase.split()[-1]))]
+               if functions.isdisjoint((phrase.split()[0], phrase.split()[-1])) and len(phrase.split()[0]) > 1]
     return phrases, names
 
 

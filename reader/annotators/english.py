@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from reader.annotators import Annotation, Annotator
+from reader.annotators.spans import DATA, Phrases, covered, quote_opens, read_lines, write_lines
 from reader.chunks import Block
-from reader.lexicon import sequence_keys, word_key
 from reader.store import ENTITY, PHRASE
 
 (LOWER, UPPER, DIGIT, STOP, ENDER, OPENER, CLOSER, TITLE, ABBREVIATION, INITIAL, FUNCTION, NAME, LINK, ARTICLE, JOINER,
@@ -39,22 +39,20 @@ class English(Annotator):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.names, self.heads, self.phrases = frozenset(), frozenset(), {}
+        self.names, self.phrases = frozenset(), Phrases([])
 
     @classmethod
     def mine(cls, sample, path, **options) -> None:
         """Write phrases.txt and names.txt."""
         from reader.annotators.collocations import mine_english
         phrases, names = mine_english(sample)
-        Path(path, "phrases.txt").write_text("".join(f"{phrase}\n" for phrase in phrases), "utf-8")
-        Path(path, "names.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
+        write_lines(Path(path, "phrases.txt"), phrases)
+        write_lines(Path(path, "names.txt"), names)
 
     def open(self, path) -> None:
         """Read phrases.txt and names.txt."""
-        self.names = frozenset(Path(path, "names.txt").read_text("utf-8").split("\n"))
-        phrases = [line.split(" ") for line in Path(path, "phrases.txt").read_text("utf-8").split("\n") if line]
-        self.heads = frozenset(words[0] for words in phrases)
-        self.phrases = phrase_tables(phrases)
+        self.names = frozenset(read_lines(Path(path, "names.txt")))
+        self.phrases = Phrases([line.split(" ") for line in read_lines(Path(path, "phrases.txt"))])
 
     def describe(self, word: str) -> int:
         """Bits of a chunk: its case, its role as punctuation, the word lists it is in."""
@@ -71,7 +69,7 @@ class English(Annotator):
         bits |= NAME if lower in self.names else 0
         bits |= LINK if word in LINKS else 0
         bits |= ARTICLE if word == "the" else 0
-        return bits | (HEAD if lower in self.heads else 0)
+        return bits | (HEAD if lower in self.phrases.heads else 0)
 
     def annotate(self, block: Block) -> Annotation:
         """Apply the three rules."""
@@ -82,7 +80,7 @@ class English(Annotator):
         starts, stops = entities(block.features, block.spaced, first)
         taken = covered(starts, stops, len(block))
         free = ~taken & (block.features & (UPPER | LOWER) > 0)
-        phrase_starts, phrase_stops = find_phrases(self.phrases, block.keys, free, first, block.features & HEAD > 0)
+        phrase_starts, phrase_stops = self.phrases.find(block.keys, free, first, block.features & HEAD > 0)
         starts, stops = np.r_[starts, phrase_starts], np.r_[stops, phrase_stops]
         kinds = np.r_[np.full(len(starts) - len(phrase_starts), ENTITY), np.full(len(phrase_starts), PHRASE)]
         order = np.argsort(starts)
@@ -102,15 +100,9 @@ def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
     has = lambda bits: features & bits > 0  # noqa: E731
     opener, closer = has(OPENER), has(CLOSER)
     plain = has(PLAIN_QUOTE)
-    if plain.any():  # " and ' say by the space around them, or by parity in the paragraph, which side they stand on
-        before = np.r_[True, spaced[:-1]]
-        total = np.cumsum(plain)
-        paragraph = np.maximum.accumulate(np.where(paragraph_start[:n], np.arange(n), 0))
-        odd = (total - (total - plain)[paragraph]) % 2 == 1
-        opens = np.where(before == spaced, odd, before)
-        pair = np.r_[plain[1:] & plain[:-1] & ~spaced[:-1], False]  # '' closes what `` opens
-        opens &= ~(pair | np.r_[False, pair[:-1]])
-        opener, closer = opener | plain & opens, closer | plain & ~opens
+    if plain.any():
+        opens = quote_opens(plain, spaced, paragraph_start[:n])
+        opener, closer = opener | opens, closer | plain & ~opens
     ends = has(ENDER | STOP)
     bare = ends.copy()
     for _ in range(3):
@@ -157,63 +149,14 @@ def entities(features: np.ndarray, spaced: np.ndarray, first: np.ndarray) -> tup
     return starts[keep], stops[keep]
 
 
-def phrase_tables(phrases: list[list[str]]) -> dict[int, np.ndarray]:
-    """Length -> sorted hashes of the phrases of that many words."""
-    tables: dict[int, list] = {}
-    for words in phrases:
-        keys = np.array([word_key(word) for word in words], np.uint64)
-        tables.setdefault(len(words), []).append(sequence_keys(keys, len(words))[0])
-    return {length: np.unique(np.array(keys, np.uint64)) for length, keys in sorted(tables.items(), reverse=True)}
-
-
-def find_phrases(tables: dict, keys: np.ndarray, free: np.ndarray, first: np.ndarray,
-                 head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranges of words that are a phrase of the tables: the longest first, then from left to right.
-
-    Args:
-        keys: [n] word hashes. free: [n] bool, words that may be part of one. first: [n] bool, words that open a
-        sentence: none may stand inside a phrase. head: [n] bool, words with which some phrase begins.
-    """
-    free, starts, stops = free.copy(), [], []
-    for length, table in tables.items():
-        candidates = np.flatnonzero(head[:max(0, len(keys) - length + 1)] & free[:max(0, len(keys) - length + 1)])
-        for shift in range(1, length):
-            candidates = candidates[free[candidates + shift] & ~first[candidates + shift]]
-        total = keys[candidates]
-        for shift in range(1, length):
-            total = sequence_keys(np.stack([total, keys[candidates + shift]]), 2)[0]
-        places = np.searchsorted(table, total)
-        found = candidates[table[np.minimum(places, len(table) - 1)] == total]
-        end, kept = -1, []
-        for start in found.tolist():
-            if start >= end:
-                kept.append(start)
-                end = start + length
-        kept = np.array(kept, np.int64)
-        for shift in range(length):
-            free[kept + shift] = False
-        starts.append(kept)
-        stops.append(kept + length)
-    return np.concatenate(starts or [np.zeros(0, np.int64)]), np.concatenate(stops or [np.zeros(0, np.int64)])
-
-
-def covered(starts: np.ndarray, stops: np.ndarray, n: int) -> np.ndarray:
-    """[n] bool, inside one of the ranges."""
-    change = np.zeros(n + 1, np.int64)
-    np.add.at(change, starts, 1)
-    np.add.at(change, stops, -1)
-    return np.cumsum(change[:-1]) > 0
-
-
 @cache
 def word_lists() -> dict[str, frozenset]:
     """The words of abbreviations_en.txt by their mark, and the function words of openers_en.txt under ""."""
     lists: dict[str, set] = {"!": set(), "=": set(), "^": set(), "": set()}
     for name in ("abbreviations_en.txt", "openers_en.txt"):
-        for line in (Path(__file__).parent.parent / "data" / name).read_text("utf-8").split("\n"):
-            if not line.startswith("#"):
-                mark = line[:1] if line[:1] in ("!", "=", "^") else ""
-                lists[mark].update(line[len(mark):].split())
+        for line in read_lines(DATA / name):
+            mark = line[0] if line[0] in "!=^" else ""
+            lists[mark].update(line[len(mark):].split())
     return {mark: frozenset(words) for mark, words in lists.items()}
 
 
