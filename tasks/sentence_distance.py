@@ -9,7 +9,8 @@ from reader.examples import Anchor, Example
 from tasks.base import SequenceTask
 
 ADJACENT, SAME_DOCUMENT, OTHER_DOCUMENT = range(3)
-TRIES = 100
+TRIES = 100   # random places that are looked at for another document
+PLACES = 100  # that are tried instead of an anchor whose document is too short
 
 
 class SentenceDistance(SequenceTask):
@@ -24,7 +25,7 @@ class SentenceDistance(SequenceTask):
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
         """A sentence near the anchor, and a second one at the distance drawn."""
         label = int(rng.integers(3))
-        for _ in range(TRIES):
+        for _ in range(PLACES):
             pair = PICK[label](corpus, anchor, rng)
             if pair:
                 spans = [corpus.span(anchor.store, sentence) for sentence in pair]
@@ -56,8 +57,11 @@ def same_document(corpus: Corpus, anchor: Anchor, rng: np.random.Generator):
 def other_document(corpus: Corpus, anchor: Anchor, rng: np.random.Generator):
     """The anchor's sentence and one of another document of its store."""
     document, _, sentence = corpus.locate(anchor)
-    other = corpus.locate(corpus.random_anchor(rng, anchor.store))
-    return (sentence, other[2]) if other[0] != document else None
+    for _ in range(TRIES):
+        other, _, second = corpus.locate(corpus.random_anchor(rng, anchor.store))
+        if other != document:
+            return sentence, second
+    return None
 
 
 PICK = (adjacent, same_document, other_document)

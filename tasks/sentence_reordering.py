@@ -115,4 +115,5 @@ def fitting_run(offsets: np.ndarray, n: int, room: int, rng: np.random.Generator
     if not len(starts):
         return None
     first = int(starts[rng.integers(len(starts))])
-    return first, int(np.searchsorted(offsets, offsets[first] + room, side="right")) - 1
+    last = int(np.searchsorted(offsets, offsets[first] + room, side="right")) - 1
+    return int(np.searchsorted(offsets, offsets[last] - room)), last  # at the end of the text it goes further back

@@ -27,8 +27,8 @@ def store(tmp_path_factory):
 
 def make(store, name="sentence_reordering", max_length=64, **changes) -> Batches:
     options = {"seed": 1, "task_id": 3, "batch_tokens": 512, **changes}
-    return Batches(tasks.load(name), [tasks.load(other) for other in TOKEN_TASKS], Corpus([store], max_length=max_length),
-                   **options)
+    corpus = Corpus([store], max_length=max_length)
+    return Batches(tasks.load(name), [tasks.load(other) for other in TOKEN_TASKS], corpus, **options)
 
 
 def same(first, second) -> bool:
