@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 
+import contextlib
+
 import paddle
 
 

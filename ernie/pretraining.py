@@ -1,6 +1,7 @@
 """A pre-training stage, put together from its parts: tasks, corpora, model, optimiser, watchers; then trained."""
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import paddle
 import tasks as task_room
 from ernie import checkpoint, distributed, evaluation
 from ernie.config import ErnieConfig
-from ernie.curriculum import Curriculum, Stage
+from ernie.curriculum import Curriculum
 from ernie.model import PretrainingModel
 from ernie.optimization import Updater
 from ernie.precision import Precision
 from ernie.rundir import RunDirectory, write_json
 from ernie.schedule import Schedule
-from ernie.supervision import STOPPED, StopSignals, Watchdog
+from ernie.stage_batches import StageBatches
+from ernie.supervision import DIVERGED, STOPPED, StopSignals, Watchdog
 from ernie.trainer import Trainer, TrainState
 from ernie.watchers import Checkpoints, Divergence, Evaluation, Log, SameOnAllRanks
 from reader.batches import Batches
@@ -27,26 +29,6 @@ from reader.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
 DEV_SEED = 0x0DE5  # dev batches are the same in every run
-
-
-class StageBatches:
-    """The micro-batches of every step of a stage, as this rank takes them: a function of (seed, step).
-
-    Args:
-        sources: task name -> its ``Batches``. consumed: task name -> batches that earlier stages took of it.
-    """
-
-    def __init__(self, stage: Stage, seed: int, sources: dict, consumed: dict, world: distributed.World):
-        self.sources, self.names, self.draws = sources, list(stage.budgets), stage.draws(seed)
-        one_hot = self.draws[:, None] == np.arange(len(self.names))
-        self.numbers = (np.cumsum(one_hot, axis=0)[np.arange(len(self.draws)), self.draws] - 1
-                        + np.array([consumed.get(name, 0) for name in self.names])[self.draws])
-        self.rank, self.size = world.rank, world.size
-
-    def at(self, step: int) -> list:
-        """Micro-batches of a step (from 0) for this rank: every ``size``-th slice of the global batch."""
-        source = self.sources[self.names[self.draws[step]]]
-        return source.at(int(self.numbers[step]), range(self.rank, source.slices, self.size))
 
 
 class Data:
@@ -70,10 +52,8 @@ class Data:
                 raise InputError(f"was built with another vocabulary than {stores[0].path}", store.path)
         self.tokenizer = Tokenizer.load(stores[0].vocab_file)
         self.vocab_file = stores[0].vocab_file
-        for entry in curriculum.tasks:  # a class list that comes with the data is known before the heads are made
-            task = self.tasks[entry.name]
-            if entry.name in curriculum.pairs and hasattr(task, "adopt"):
-                task.adopt(self.stores[entry.name])
+        for name, task in self.tasks.items():  # classes that come with the data are known before heads are made
+            task.bind(self.corpus(name))
 
     def facts(self, config: ErnieConfig) -> dict:
         """What a run must find again when it is resumed."""
@@ -84,24 +64,28 @@ class Data:
 
     def batches(self, name: str, stage_tasks, cards: int, dev: bool = False) -> Batches:
         """The batches of task ``name``, with the token-level labels of all ``stage_tasks``."""
-        curriculum, entry = self.curriculum, self.curriculum.task(name)
-        stores = self.dev_stores if dev else self.stores
-        names = [name] if name in curriculum.pairs else entry.corpora or list(curriculum.corpora)
-        chosen = [key for key in names if key in stores]
-        sources = {**curriculum.corpora, **curriculum.pairs}
-        corpus = Corpus([stores[key] for key in chosen], [sources[key].weight for key in chosen],
-                        max_length=curriculum.max_length)
+        curriculum = self.curriculum
         token_tasks = [self.tasks[other] for other in stage_tasks if self.tasks[other].level == "token"]
-        return Batches(self.tasks[name], token_tasks, corpus, seed=DEV_SEED if dev else curriculum.seed,
+        return Batches(self.tasks[name], token_tasks, self.corpus(name, dev), seed=DEV_SEED if dev else curriculum.seed,
                        task_id=self.ids[name], batch_tokens=curriculum.batch_tokens,
                        slices=curriculum.slices(cards), window=1 if dev else curriculum.window,
-                       max_length=curriculum.max_length, vocabulary=self.tokenizer)
+                       vocabulary=self.tokenizer)
+
+    def corpus(self, name: str, dev: bool = False) -> Corpus:
+        """What a task draws from."""
+        stores = self.dev_stores if dev else self.stores
+        chosen = [key for key in self._source_names(name) if key in stores]
+        sources = {**self.curriculum.corpora, **self.curriculum.pairs}
+        return Corpus([stores[key] for key in chosen], [sources[key].weight for key in chosen],
+                      max_length=self.curriculum.max_length)
 
     def measurable(self, names) -> list[str]:
         """The tasks that have dev data to be measured on."""
-        sources = self.curriculum
-        return [name for name in names if any(key in self.dev_stores for key in (
-            [name] if name in sources.pairs else sources.task(name).corpora or list(sources.corpora)))]
+        return [name for name in names if any(key in self.dev_stores for key in self._source_names(name))]
+
+    def _source_names(self, task: str) -> list[str]:
+        return [task] if task in self.curriculum.pairs else \
+            self.curriculum.task(task).corpora or list(self.curriculum.corpora)
 
 
 def locate(path) -> Path:
@@ -141,7 +125,8 @@ def train_stage(curriculum: Curriculum, number: int, output, step_timeout: float
     if world.main:
         run.record(curriculum, stages, data.facts(config))
     distributed.barrier(world)
-    watchdog = Watchdog(run.path / "alive", world.rank, number, step_timeout or curriculum.step_timeout)
+    watchdog = Watchdog(run.path / "alive", world.rank, number, step_timeout or curriculum.step_timeout,
+                        signals.request)
     try:
         trainer, measure = _prepare(curriculum, run, stages, stage, data, config, world, signals, watchdog, say)
         reason = trainer.run()
@@ -154,7 +139,7 @@ def train_stage(curriculum: Curriculum, number: int, output, step_timeout: float
     if reason == Divergence.REASON:
         say(f"stage {number}: {trainer.state.bad_in_a_row} steps in a row were not finite; training ends. The last "
             f"good checkpoint is {run.last_checkpoint(number, say)}")
-        return 1
+        return DIVERGED
     _finish(run, stage, trainer, measure(), data, world, say, reason or "finished")
     if lock:
         lock.close()
@@ -182,14 +167,15 @@ def _prepare(curriculum, run, stages, stage, data, config, world, signals, watch
 
     consumed = {name: sum(s.budgets.get(name, 0) for s in stages[:number - 1]) for name in names}
     batches = StageBatches(stage, curriculum.seed, {name: data.batches(name, names, world.size) for name in names},
-                           consumed, world)
+                           consumed, world.rank, world.size)
     dev = {name: data.batches(name, [name], world.size, dev=True) for name in data.measurable(so_far)}
 
     def measure() -> dict:
         return evaluation.measure(updater.model, dev, curriculum.dev_batches, data.tasks, world)
 
     directory = run.stage_path(number)
-    extra = {"ernie_config.json": _text(config), "vocab.txt": data.vocab_file.read_text("utf-8")}
+    extra = {"ernie_config.json": json.dumps(config.to_dict(), indent=2),
+             "vocab.txt": data.vocab_file.read_text("utf-8")}
     writer = checkpoint.CheckpointWriter(directory, curriculum.keep_checkpoints, extra)
     watchers = [Divergence(curriculum.max_bad_steps, f"stage {number}"),
                 Log(curriculum.log_every, directory / "log.jsonl", f"stage {number}/{len(stages)}  ",
@@ -203,11 +189,6 @@ def _prepare(curriculum, run, stages, stage, data, config, world, signals, watch
                       world=world, seed=curriculum.seed * 1000 + number, workers=curriculum.workers,
                       watchers=watchers, stop_requested=signals, beat=watchdog)
     return trainer, measure
-
-
-def _text(config: ErnieConfig) -> str:
-    import json
-    return json.dumps(config.to_dict(), indent=2) + "\n"
 
 
 def _warm_start(model, curriculum: Curriculum, run: RunDirectory, number: int, say) -> None:

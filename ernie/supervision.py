@@ -12,6 +12,7 @@ from pathlib import Path
 
 STOPPED = 75  # exit code of a run that was asked to stop and saved (EX_TEMPFAIL: call again)
 HUNG = 74     # exit code after --step-timeout
+DIVERGED = 70  # exit code after too many steps that were not finite
 
 
 class StopSignals:
@@ -25,6 +26,10 @@ class StopSignals:
     def _receive(self, number, frame):
         self.received = signal.Signals(number).name
 
+    def request(self, reason: str) -> None:
+        """Ask from inside the process."""
+        self.received = self.received or reason
+
     def __call__(self) -> bool:
         return bool(self.received)
 
@@ -36,10 +41,14 @@ class Watchdog:
     behind, so that the culprit is known even when it cannot speak (stopped, or stuck in a system call).
     """
 
-    def __init__(self, directory, rank: int, stage: int, timeout: float):
+    GRACE = 15.0  # seconds that an orphaned rank has to save before it is ended where it stands
+
+    def __init__(self, directory, rank: int, stage: int, timeout: float, orphaned=lambda reason: None):
         self.directory, self.rank, self.stage, self.timeout = Path(directory), rank, stage, timeout
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.step, self.since, self.parent = -1, time.monotonic(), os.getppid()
+        self.step, self.since, self.parent, self.orphaned = -1, time.monotonic(), os.getppid(), orphaned
+        self.launcher = int(os.environ.get("ERNIE_LAUNCHER", "0"))  # the shell that drives the stages
+        self.orphaned_at = 0.0
         self._closed = threading.Event()
         self._leave_mark()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
@@ -55,11 +64,20 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._closed.wait(min(1.0, self.timeout / 4)):
             self._leave_mark()
-            if os.getppid() != self.parent:
-                sys.stderr.write(f"ernie: rank {self.rank}: the launcher has died, this rank ends too\n")
-                os._exit(HUNG)
+            if self._is_orphan():
+                if not self.orphaned_at:
+                    self.orphaned_at = time.monotonic()
+                    self.orphaned("the death of the launcher")
+                elif time.monotonic() - self.orphaned_at > self.GRACE:
+                    sys.stderr.write(f"ernie: rank {self.rank}: the launcher has died, this rank ends too\n")
+                    os._exit(HUNG)
             if time.monotonic() - self.since > self.timeout:
                 self._end()
+
+    def _is_orphan(self) -> bool:
+        if os.getppid() != self.parent:
+            return True
+        return bool(self.launcher) and not os.path.exists(f"/proc/{self.launcher}") and os.path.exists("/proc/self")
 
     def _leave_mark(self) -> None:
         mark = {"rank": self.rank, "step": self.step, "idle": time.monotonic() - self.since, "time": time.time()}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -87,7 +88,7 @@ class Trainer:
             watcher.start(self)
         self.updater.model.train()
         waited = time.perf_counter()
-        with prefetch(self.batches.at, range(self.state.step, self.total), self.workers) as stream:
+        with closing(prefetch(self.batches.at, range(self.state.step, self.total), self.workers)) as stream:
             for micro_batches in stream:
                 begun = time.perf_counter()
                 self.beat(self.state.step)

@@ -2,21 +2,20 @@
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
-import os
 import pickle
 import signal
-import threading
+import traceback
 from collections import deque
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-
-_pickled, _fetch = b"", None  # in a worker: what it calls
+from itertools import count, islice
+from multiprocessing.connection import wait
 
 
 class WorkerDied(RuntimeError):
     """A worker process ended without a Python error, most likely killed."""
+
+
+class WorkerTraceback(Exception):
+    """Where in a worker an error was raised; the cause of the error that the parent raises."""
 
 
 class Stream:
@@ -53,62 +52,100 @@ def prefetch(fetch, steps, workers: int = 0, lookahead: int | None = None) -> St
     Raises:
         what ``fetch`` raised, at once, with the traceback of the worker as its cause; WorkerDied.
     """
-    return Stream(_from_workers(fetch, steps, workers, lookahead) if workers > 0 else (fetch(step) for step in steps))
+    if workers < 1:
+        return Stream(fetch(step) for step in steps)
+    return Stream(_from_workers(fetch, iter(steps), workers, max(workers, lookahead or 2 * workers)))
 
 
-def _from_workers(fetch, steps, workers: int, lookahead: int | None):
-    steps, waiting = iter(steps), deque()
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(pickle.dumps(fetch),))
+def _from_workers(fetch, steps, workers: int, lookahead: int):
+    team = [_Worker(fetch, number) for number in range(workers)]
     try:
-        for step in islice(steps, lookahead or 2 * workers):
-            waiting.append(pool.submit(_call, step))
-        while waiting:
-            result = _result(waiting)
-            waiting.extend(pool.submit(_call, step) for step in islice(steps, 1))
+        turns = count()  # the n-th step goes to worker n modulo their number, and its result is awaited there
+        due: deque[_Worker] = deque()
+
+        def ask(steps_now) -> None:
+            for step in steps_now:
+                due.append(team[next(turns) % workers])
+                due[-1].ask(step)
+
+        ask(islice(steps, lookahead))
+        while due:
+            while not due[0].results:  # whoever is ready is heard, so that an error is seen at once
+                ready = wait([worker.pipe for worker in team if worker.asked])
+                for worker in team:
+                    if worker.pipe in ready:
+                        worker.hear()
+            result = due.popleft().results.popleft()
+            ask(islice(steps, 1))
             yield result
-    except BrokenProcessPool as error:
-        raise WorkerDied("a batch worker ended abruptly: killed, perhaps for want of memory; fewer workers or a "
-                         "smaller window need less") from error
     finally:
-        _close(pool)
+        for worker in team:
+            worker.stop()
 
 
-def _result(waiting: deque):
-    """The result that is due; an error of any of them comes first, so that it is seen at once."""
-    while True:
-        for future in waiting:
-            if future.done():
-                future.result()
-        if waiting[0].done():
-            return waiting.popleft().result()
-        wait([future for future in waiting if not future.done()], return_when=FIRST_COMPLETED)
+class _Worker:
+    """A process, the pipe to it, how many answers it owes, and the results that were not yet handed out."""
+
+    def __init__(self, fetch, number: int):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_work, args=(theirs, pickle.dumps(fetch)), daemon=True,
+                                       name=f"batch worker {number}")
+        self.process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        self.asked, self.results = 0, deque()
+
+    def ask(self, step) -> None:
+        self.asked += 1
+        try:
+            self.pipe.send(step)
+        except OSError:
+            self._died()
+
+    def hear(self) -> None:
+        try:
+            result, error, trace = pickle.loads(self.pipe.recv_bytes())
+        except (EOFError, OSError):
+            self._died()
+        if error is not None:
+            raise error from WorkerTraceback(f"in {self.process.name}:\n{trace}")
+        self.asked -= 1
+        self.results.append(result)
+
+    def _died(self) -> None:
+        self.process.join()
+        raise WorkerDied(f"{self.process.name} ended abruptly with code {self.process.exitcode}: killed, perhaps for "
+                         "want of memory; fewer workers or a smaller window need less") from None
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.join()
+        self.pipe.close()
 
 
-def _start_worker(pickled: bytes) -> None:
-    global _pickled
+def _work(pipe, pickled: bytes) -> None:
+    """What a worker does until its parent hangs up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    _pickled = pickled
+    fetch = None
+    while True:
+        try:
+            step = pipe.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            fetch = pickle.loads(pickled) if fetch is None else fetch
+            answer = fetch(step), None, ""
+        except Exception as error:
+            answer = None, _portable(error), traceback.format_exc()
+        try:
+            pipe.send_bytes(pickle.dumps(answer, pickle.HIGHEST_PROTOCOL))
+        except OSError:
+            return
 
 
-def _end_with_parent() -> None:
-    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-    os._exit(1)
-
-
-def _call(step):
-    global _fetch
-    if _fetch is None:  # here, not at the start, so that what goes wrong is raised in the parent
-        _fetch = pickle.loads(_pickled)
-    return _fetch(step)
-
-
-def _close(pool: ProcessPoolExecutor) -> None:
-    """Stop without waiting for what nobody wants any more."""
-    processes = list((pool._processes or {}).values())
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join()
+def _portable(error: Exception) -> Exception:
+    """The error itself where it can travel, its words otherwise."""
+    try:
+        return error if isinstance(pickle.loads(pickle.dumps(error)), Exception) else RuntimeError(repr(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")

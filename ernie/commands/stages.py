@@ -30,7 +30,8 @@ def run(args) -> int:
         print(f"\n{table(measured, Data(curriculum).tokenizer.size)}\n" if measured else "no stage has been measured")
         last = max((s.number for s in stages if run.done(s.number)), default=0)
         if last:
-            print(f"checkpoint: {run.stage_path(last) / run.done(last)['checkpoint']}    report: ernie report {run.path}")
+            checkpoint = run.stage_path(last) / run.done(last)["checkpoint"]
+            print(f"checkpoint: {checkpoint}    report: ernie report {run.path}")
         return 0
     common.prepare_demo(curriculum, run.path)
     data = Data(curriculum)
