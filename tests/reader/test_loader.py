@@ -60,6 +60,21 @@ def test_error_is_raised_at_once_with_the_workers_traceback():
     assert "in __call__" in str(caught.value.__cause__)
 
 
+class Unpicklable(Exception):
+    def __init__(self, a, b):
+        super().__init__(f"{a} and {b}")
+
+
+class RaisesUnpicklable:
+    def __call__(self, step):
+        raise Unpicklable("a", "b")
+
+
+def test_an_error_that_cannot_travel_is_told_in_words():
+    with pytest.raises(RuntimeError, match="Unpicklable: a and b"), prefetch(RaisesUnpicklable(), [0], 1) as stream:
+        next(stream)
+
+
 def test_error_while_loading_is_the_users():
     with pytest.raises(InputError, match="store/wiki: gone"), prefetch(Unloadable(), range(3), 1) as stream:
         list(stream)
