@@ -9,6 +9,7 @@ import numpy as np
 
 from ernie.finetuning_data import make_classes, make_kind
 from ernie.finetuning_recipe import Recipe, from_dict
+from ernie.settings import override
 from reader.errors import InputError
 from tasks.finetune.batches import by_length, make_batch
 from tasks.finetune.features import Features
@@ -38,13 +39,15 @@ def describe(recipe: Recipe, classes) -> str:
 class Finetuned:
     """A fine-tuned model ready to answer.
 
+    Args:
+        path: an output of fine-tuning, or a model in it. assignments: ``key=value``, over the recipe it was trained by.
     Attributes:
         recipe, classes, kind, tokenizer, model (``ernie.finetuning_model.FinetuningModel``), path.
     Raises:
         InputError: ``path`` holds no fine-tuned model.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, assignments=()):
         from ernie.finetuning_model import FinetuningModel
         from ernie.loading import load_pretrained, read_pretrained
         from reader.tokenizer import Tokenizer
@@ -53,7 +56,7 @@ class Finetuned:
             raise InputError(f"no fine-tuned model here (no {FILE}): expected an output of `ernie finetune`", path)
         try:
             described = json.loads((self.path / FILE).read_text("utf-8"))
-            self.recipe = from_dict(described["recipe"], str(self.path / FILE))
+            self.recipe = from_dict(override(described["recipe"], assignments), str(self.path / FILE))
             self.classes = make_classes(self.recipe, described["classes"])
         except (ValueError, KeyError) as error:
             if isinstance(error, InputError):

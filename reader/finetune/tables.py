@@ -41,7 +41,7 @@ class Table:
     Args:
         path: the file. choices: distributions it may come from, tried in order; Baidu's is always tried as well.
         classes: a ``Classes`` or ``Score``.
-        labelled: True: a missing label column is an error. False: labels are read where the column is there.
+        labelled: labels must be there and right; otherwise they are read where they are both.
         skip_labels: labels of rows to leave out ("-": the annotators did not agree).
         strict: a malformed row raises; otherwise it is counted in ``account`` and left out.
         forgive_short: lines with too few columns are left out even so. keep: a mapping of column to value -> bool.
@@ -114,8 +114,11 @@ class Table:
             try:
                 target = None if label is None else self.classes.read(values[label], self.numbered)
             except ValueError as error:
-                self.account.reject("label outside the set", number, str(error))
-                continue
+                if self.labelled:
+                    self.account.reject("label outside the set", number, str(error))
+                    continue
+                self.account.note("a label outside the set, which is not used", number)
+                target = None
             found = tuple(values[at].replace(" ", "") if self.remove_spaces else values[at] for at in texts)
             name = str(self.account.rows) if identity is None else values[identity]
             self.account.rows += 1

@@ -40,8 +40,10 @@ class Tagged:
                 try:
                     labels = [self.classes.read(name) for name in names]
                 except ValueError as error:
-                    self.account.reject("label outside the set", line, str(error))
-                    continue
+                    if self.labelled:
+                        self.account.reject("label outside the set", line, str(error))
+                        continue
+                    self.account.note("a label outside the set, which is not used", line)
             self.account.rows += 1
             yield TagRow(units, labels, line)
         self.account.finish()
@@ -80,16 +82,23 @@ class Tagged:
                     yield units, None if bare else names, start
                 units, names = [], []
                 continue
-            values = line.split("\t") if "\t" in line else line.rsplit(None, 1) if line[0].isspace() else line.split()
+            values = _parts(line)
             if not units:
                 start, bare = number, len(values) == 1 and not self.labelled
             if len(values) == 1 and not bare:
                 self.account.reject("no label", number, f"expected `unit label`, found {line[:40]!r}")
                 continue
-            units.append(values[0] if len(values) > 1 or not line[0].isspace() else line[0])
+            units.append(values[0])
             names.append(values[-1])
         if units:
             yield units, None if bare else names, start
+
+
+def _parts(line: str) -> list[str]:
+    """The columns of a line; a line that begins with a space tags that space."""
+    if "\t" in line:
+        return line.split("\t")
+    return [line[0], *line.split()] if line[0].isspace() else line.split()
 
 
 def label_map(path) -> Classes:

@@ -23,10 +23,10 @@ class EpochBatches:
                  task_id: int, pad_id: int, micro_tokens: int, rank: int = 0, size: int = 1):
         self.features, self.kind, self.seed = features, kind, seed
         self.task_id, self.pad_id, self.micro_tokens, self.rank, self.size = task_id, pad_id, micro_tokens, rank, size
+        self._order: tuple = (-1, None)
         self.cuts = [self._cut(epoch, batch_size, unit) for epoch in range(epochs)]
         self.ends = np.cumsum([len(cuts) - 1 for cuts in self.cuts])
         self.steps = int(self.ends[-1])
-        self._order: tuple = (-1, None)
 
     def order(self, epoch: int) -> np.ndarray:
         """[n] in which the examples of an epoch are taken."""
