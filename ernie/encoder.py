@@ -11,6 +11,7 @@ from paddle import nn
 from paddle.nn import functional as F
 
 from ernie.config import ErnieConfig
+from ernie.cpu import Dropout, Linear, expanded
 
 MASKED = -1e4  # added to the scores of padding: its exponential is zero in float32, and float16 can hold it
 
@@ -22,9 +23,9 @@ def normal(config: ErnieConfig):
     return paddle.ParamAttr(initializer=nn.initializer.TruncatedNormal(std=config.initializer_range))
 
 
-def dense(config: ErnieConfig, inputs: int, outputs: int) -> nn.Linear:
+def dense(config: ErnieConfig, inputs: int, outputs: int) -> Linear:
     """A linear layer initialised as the paper does; bias zero."""
-    return nn.Linear(inputs, outputs, weight_attr=normal(config))
+    return Linear(inputs, outputs, weight_attr=normal(config))
 
 
 def layer_norm(config: ErnieConfig) -> nn.LayerNorm:
@@ -45,7 +46,7 @@ class Embeddings(nn.Layer):
         self.token_type_embeddings = table(config.type_vocab_size)
         self.task_type_embeddings = table(config.task_type_vocab_size) if config.use_task_id else None
         self.layer_norm = layer_norm(config)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, token_ids, sentence_ids, position_ids, task_ids):
         summed = self.word_embeddings(token_ids) + self.token_type_embeddings(sentence_ids) \
@@ -64,14 +65,14 @@ class SelfAttention(nn.Layer):
         self.size = config.hidden_size // config.num_attention_heads
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
             dense(config, config.hidden_size, config.hidden_size) for _ in range(4))
-        self.dropout = nn.Dropout(config.attention_probs_dropout_prob)
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
 
     def forward(self, hidden, mask):
         query, key, value = (proj(hidden).reshape([0, 0, self.heads, self.size]).transpose([0, 2, 1, 3])
                              for proj in (self.q_proj, self.k_proj, self.v_proj))
         # The query is scaled, not the product: the same number, and float16 does not overflow.
         scores = paddle.matmul(query * self.size ** -0.5, key, transpose_y=True)
-        weights = self.dropout(F.softmax(scores + mask.astype(scores.dtype)))
+        weights = self.dropout(F.softmax(scores + expanded(mask, scores).astype(scores.dtype)))
         context = paddle.matmul(weights, value).transpose([0, 2, 1, 3])
         return self.out_proj(context.reshape([0, 0, self.heads * self.size]))
 
@@ -85,7 +86,7 @@ class TransformerLayer(nn.Layer):
         self.linear1 = dense(config, config.hidden_size, config.intermediate_size)
         self.linear2 = dense(config, config.intermediate_size, config.hidden_size)
         self.norm1, self.norm2 = layer_norm(config), layer_norm(config)
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.dropout = Dropout(config.hidden_dropout_prob)
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, hidden, mask):

@@ -5,6 +5,7 @@ import paddle
 from paddle import nn
 
 from ernie.config import ErnieConfig
+from ernie.cpu import Dropout, Linear, add_bias
 from ernie.encoder import ACTIVATIONS, dense, layer_norm, normal
 
 
@@ -21,7 +22,7 @@ class MaskedLMHead(nn.Layer):
     def forward(self, hidden, word_embedding):
         """[k, H] hidden states and the [V, H] word embedding to [k, V] scores."""
         hidden = self.layer_norm(self.activation(self.transform(hidden)))
-        return paddle.matmul(hidden, word_embedding, transpose_y=True) + self.decoder_bias
+        return add_bias(paddle.matmul(hidden, word_embedding, transpose_y=True), self.decoder_bias)
 
 
 class PredictionHeads(nn.Layer):
@@ -32,12 +33,12 @@ class PredictionHeads(nn.Layer):
         self.predictions = MaskedLMHead(config)
 
 
-class DenseHead(nn.Linear):
+class DenseHead(Linear):
     """Dropout and one dense layer over tokens or over the pooled output: [..., H] to [..., C]."""
 
     def __init__(self, config: ErnieConfig, classes: int, dropout: float | None = None):
         super().__init__(config.hidden_size, classes, weight_attr=normal(config))
-        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
 
     def forward(self, hidden):
         return super().forward(self.dropout(hidden))
