@@ -288,9 +288,9 @@ def join(recipe: Recipe, parts: list[Path], output: Path, plan: str, total: int,
         shutil.rmtree(parts[0].parent if parts else f"{output}.parts", ignore_errors=True)
         raise InputError("no usable document in the input" + (f"; {rejected}" if rejected.total else ""))
     shutil.copytree(parts[0].parent / LEARNT, writer.partial / LEARNT)
-    return writer.close(annotator=recipe.annotator, layout=recipe.layout, lower_case=recipe.lower_case, plan=plan,
-                        units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples,
-                        input_bytes=total, seconds=round(seconds, 3))
+    return writer.close(annotator=recipe.annotator, layout=recipe.layout, lower_case=recipe.lower_case,
+                        options=recipe.options, plan=plan, units=dict(units), rejected=dict(rejected.reasons),
+                        rejected_examples=rejected.examples, input_bytes=total, seconds=round(seconds, 3))
 
 
 def describe(manifest: dict) -> str:
