@@ -211,11 +211,25 @@ def read_tokens(corpus: Corpus, window: Window, rows: np.ndarray, layout: Layout
         mine = slice(None) if len(corpus.stores) == 1 else np.flatnonzero(store == number)
         for array, source in ((ids, opened.ids), (flags, opened.flags), (back, opened.back), (ahead, opened.ahead)):
             array[mine] = np.take(source, index[mine])
+    unit_chance = None
+    if any("unit_chances" in opened.manifest for opened in corpus.stores):
+        unit_chance = unit_chances(corpus, window, rows)[row]
     place = np.arange(len(index)) - np.searchsorted(row, np.arange(len(rows)))[row]
     return Tokens(ids=ids, flags=flags, back=back, ahead=ahead, row=row,
                   segment=np.repeat(np.arange(len(sizes)), sizes), offset=layout.offset,
                   length=np.repeat(sizes, sizes), in_document=np.full(len(index), not corpus.pairs),
-                  key=mix(window.keys[rows][row] + place.astype(np.uint64)))
+                  key=mix(window.keys[rows][row] + place.astype(np.uint64)), unit_chance=unit_chance)
+
+
+def unit_chances(corpus: Corpus, window: Window, rows: np.ndarray) -> np.ndarray:
+    """[r] chance of each row to be masked by unit."""
+    chances = np.ones(len(rows))
+    for number in range(len(corpus.stores)):
+        mine = np.flatnonzero(window.stores[rows] == number)
+        known = corpus.unit_chances(number, window.starts[window.first[rows[mine]]])
+        if known is not None:
+            chances[mine] = known
+    return chances
 
 
 def addresses(corpus: Corpus, window: Window, rows: np.ndarray) -> list[tuple[int, int, int]]:

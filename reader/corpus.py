@@ -11,6 +11,8 @@ from reader.sampling import hash_int, hash_keys, permute
 from reader.specials import SpecialIds, read_vocabulary
 from reader.store import Store
 
+SENTENCE_IDS = 4  # sentence types of the released English models
+
 
 class Corpus:
     """One or more stores of one vocabulary and one kind.
@@ -164,17 +166,25 @@ class Corpus:
         """One segment of whole sentences of one document around the anchor, as long as fits.
 
         A document that fits is taken whole. A sentence that does not fit by itself is cut around the anchor.
+        A document of pairs gives a segment for each paragraph, up to four, shortened where they do not fit.
 
         Args:
             budget: most text tokens; by default what an example of ``max_length`` holds.
         """
-        budget = self.max_length - 2 if budget is None else budget
         document, _, sentence = self.locate(anchor)
+        if self.pairs:
+            return self._all_paragraphs(anchor.store, document, budget)
+        budget = self.max_length - 2 if budget is None else budget
         first, last = self.document_sentences(anchor.store, document)
         start, stop = self.span(anchor.store, first, last)
         if stop - start > budget:
             start, stop = self._around(anchor, sentence, (first, last), budget)
         return Example(anchor.store, ((start, stop),))
+
+    def _all_paragraphs(self, store: int, document: int, budget: int | None) -> Example:
+        first, last = self.stores[store].documents[document:document + 2].tolist()
+        spans = [self.paragraph_span(store, paragraph) for paragraph in range(first, min(last, first + SENTENCE_IDS))]
+        return Example(store, shorten(spans, budget or self.max_length - 1 - len(spans)))
 
     def _around(self, anchor: Anchor, sentence: int, bounds: tuple[int, int], budget: int) -> tuple[int, int]:
         # Centred on the anchor, then moved inside the document: its ends are seen nearly as often as its middle.
@@ -196,6 +206,17 @@ class Corpus:
     def pair(self, store: int, first: tuple[int, int], second: tuple[int, int], label: int) -> Example:
         """Two segments and a label, shortened where both do not fit."""
         return Example(store, shorten((first, second), self.max_length - 3), label)
+
+    def unit_chances(self, store: int, tokens: np.ndarray) -> np.ndarray | None:
+        """[n] chance that the examples at these token offsets are masked by unit; None: always, the store says nothing.
+
+        Only Baidu's format sets it, a number for each of its files (``unit_chances`` of the manifest).
+        """
+        chances = self.stores[store].manifest.get("unit_chances")
+        if chances is None:
+            return None
+        stops, values = np.array(chances, np.float64).T
+        return values[np.searchsorted(stops, tokens, side="right")]
 
     # -- text a person can read -------------------------------------------------------------------------------
 

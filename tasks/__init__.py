@@ -19,6 +19,7 @@ TASKS = {
     "sentence_distance": "tasks.sentence_distance:SentenceDistance",
     "discourse_relation": "tasks.discourse_relation:DiscourseRelation",
     "ir_relevance": "tasks.ir_relevance:IRRelevance",
+    "given_label": "tasks.given_label:GivenLabel",
     "next_sentence": "tasks.next_sentence:NextSentence",
 }
 

@@ -31,7 +31,7 @@ def test_every_task_has_what_the_engine_asks_for(name):
     task = tasks.load(name)
     assert task.name == name and task.level in ("token", "sequence") and task.weight == 1.0
     assert hasattr(task, "corrupt") == (task.head == "vocabulary")
-    assert task.classes or name in ("knowledge_masking", "discourse_relation")
+    assert task.classes or name in ("knowledge_masking", "discourse_relation", "given_label")
     again = pickle.loads(pickle.dumps(task))
     assert type(again) is type(task) and vars(again) == vars(task)
 

@@ -1,0 +1,29 @@
+"""Any sequence-level task whose labels came with the data, such as the label column of Baidu's pre-training text."""
+from __future__ import annotations
+
+import numpy as np
+
+from reader.corpus import Corpus
+from reader.errors import InputError
+from reader.examples import Anchor, Example
+from tasks.base import SequenceTask
+
+
+class GivenLabel(SequenceTask):
+    """Predict the label of a pair, as the pair store has it. The classes are those that the store names."""
+
+    name = "given_label"
+    source = "pairs baidu"  # the `ernie build-...` that makes its store
+
+    def bind(self, corpus: Corpus) -> None:
+        """Learn the classes. Raises InputError when the corpus is not a store of pairs."""
+        if not corpus.pairs or not corpus.classes:
+            raise InputError(f"{self.name} needs a pair store with classes: build one with `ernie build-{self.source}`",
+                             corpus.stores[0].path)
+        self.classes = corpus.classes
+
+    def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
+        """The anchor's pair."""
+        example = corpus.running_text(anchor)
+        last = int(corpus.stores[anchor.store].documents[corpus.locate(anchor)[0] + 1]) - 1
+        return example._replace(label=int(corpus.stores[anchor.store].labels[last]))
