@@ -146,6 +146,8 @@ def find_start(recipe: Recipe, data: Data, init, size: str, output, *, model=Non
     if config.use_task_id and not 0 <= recipe.task_id < config.task_type_vocab_size:
         raise InputError(f"task_id {recipe.task_id} is not below the model's {config.task_type_vocab_size} task "
                          "embeddings", init or model)
+    if recipe.task_id and not config.use_task_id:
+        data.say(f"task_id {recipe.task_id} does nothing: the model has no task embedding")
     text = "".join(token + "\n" for token in tokenizer.vocab)
     return Start(config, tokenizer, text, pretrained)
 

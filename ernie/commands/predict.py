@@ -46,7 +46,8 @@ def run(args) -> int:
             file.write("\t".join(["line"] * numbered + model.kind.header()) + "\n")
             for rows in chunks(source, CHUNK):
                 for row, prediction in zip(rows, model.predict(rows)):
-                    file.write("\t".join([str(row.line)] * numbered + model.kind.cells(row, prediction)) + "\n")
+                    place = [str(row.line)] if numbered else []
+                    file.write("\t".join(place + model.kind.cells(row, prediction)) + "\n")
                 done += len(rows)
                 sys.stderr.write(f"\rernie: {done:,} rows, {done / (time.monotonic() - begun):,.0f} a second ")
                 sys.stderr.flush()

@@ -42,6 +42,9 @@ class Source:
     def __post_init__(self):
         if self.layout not in LAYOUTS:
             raise InputError(f"layout {self.layout!r} is not one of {', '.join(LAYOUTS)}")
+        odd = [name for name in self.classes if not isinstance(name, str)]
+        if odd:  # yaml reads yes, no, 0 and 1 as something else
+            raise InputError(f"reader.classes: {odd[0]!r} is not text: put it in quotes")
         if self.layout == "table" and not self.columns:
             raise InputError("a table needs `columns`")
 
