@@ -9,9 +9,9 @@
 discourse mines adjacent sentences, the second opening with a marker (which is removed and becomes the label), from
 corpus stores or raw text, or reads the Discovery distribution (tsv: sentence1, sentence2, label) as published. ir reads
 search logs: query<TAB>title<TAB>clicked lines, clicked 1 or 0. --like names the corpus store whose vocabulary,
-annotator and mined phrases are used. baidu reads Baidu's own pre-training text (token_ids;sentence_type_ids;position_ids;
-seg_labels;label in .gz files) or lists of such files (path<TAB>mask_word_prob), and makes one store, for knowledge_masking
-and given_label. The others make DIR/train and DIR/dev, split by document or query, or as --dev-input says.
+annotator and mined phrases are used. Makes DIR/train and DIR/dev, split by document or query, or as --dev-input says.
+baidu reads Baidu's own pre-training text (token_ids;sentence_type_ids;position_ids;seg_labels;label in .gz files), or
+lists of such files (path<TAB>mask_word_prob), and makes one store at DIR, for knowledge_masking and given_label.
 """
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ def add_arguments(parser) -> None:
 def run(args) -> None:
     from reader import pairs
     if args.task == "baidu":
-        return build_baidu(args)
+        build_baidu(args)
+        return
     if not 0 < args.dev <= 0.5:
         raise InputError(f"--dev {args.dev} is not a share between 0 and 0.5")
     rejected, split = None, {"dev": args.dev, "dev_files": args.dev_input}
