@@ -99,7 +99,7 @@ class Curriculum:
     max_length: int = 512
     batch_tokens: int = 393216           # over all cards, padding included as little as batching can
     micro_batch_tokens: int = 8192       # what one card takes at once; accumulation fills the difference
-    window: int = 8                      # batches drawn and sorted by length together
+    window: int = 0                      # batches drawn and sorted by length together; 0: enough for little padding
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     precision: str = "fp32"
     amp_level: str = "O2"
@@ -146,10 +146,12 @@ class Curriculum:
             for corpus in task.corpora or ():
                 if corpus not in self.corpora:
                     raise InputError(f"task {task.name}: corpus {corpus!r} is not one of {', '.join(self.corpora)}")
-        for name in ("iterations_per_task", "batch_tokens", "micro_batch_tokens", "max_length", "window",
-                     "log_every", "checkpoint_every", "keep_checkpoints", "max_bad_steps"):
+        for name in ("iterations_per_task", "batch_tokens", "micro_batch_tokens", "max_length", "log_every",
+                     "checkpoint_every", "keep_checkpoints", "max_bad_steps"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, must be at least 1")
+        if self.window < 0:
+            raise InputError(f"window is {self.window}, must be at least 0")
 
     def task(self, name: str) -> TaskEntry:
         """The entry of a task."""

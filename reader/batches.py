@@ -18,8 +18,8 @@ from reader.sampling import generator, hash_int, hash_keys, mix
 from reader.specials import SpecialIds
 
 ALIGNED, FROM = 8, 128  # padded widths are multiples of the first, which GPUs like, where they reach the second
-PROBE = 128         # examples drawn once to learn how long this task's examples are
-DRAWS_PER_RELEASE = 256  # examples drawn between two returns of memory-mapped pages
+SORTED = 1024        # examples of full length that are sorted by length together, unless told otherwise
+PROBE = 128          # examples drawn once to learn how long this task's examples are
 
 
 class Batches:
@@ -32,14 +32,15 @@ class Batches:
         seed: of the run. task_id: selects the task embedding.
         batch_tokens: text and special tokens of a global batch, on average.
         slices: micro-batches that a global batch is cut into, over all ranks and accumulation steps.
-        window: batches that are drawn and sorted together.
+        window: batches that are drawn and sorted together; by default enough for little padding. Part of what decides
+            the order: it hangs on the two sizes only, not on the number of cards.
         vocabulary: object with ``cls_id sep_id mask_id pad_id regular_ids``; that of the stores by default.
     Raises:
         InputError: a slice could not hold the longest example, or two tasks corrupt.
     """
 
     def __init__(self, task, token_tasks, corpus: Corpus, *, seed: int, task_id: int, batch_tokens: int,
-                 slices: int = 1, window: int = 8, vocabulary=None):
+                 slices: int = 1, window: int | None = None, vocabulary=None):
         if batch_tokens < slices * corpus.max_length:
             raise InputError(f"batch_tokens {batch_tokens} cut into {slices} micro-batches gives each "
                              f"{batch_tokens // slices} tokens, fewer than one example of max_length "
@@ -49,7 +50,7 @@ class Batches:
             raise InputError(f"tasks {', '.join(corrupting)} all change the text; a stage can have one of them")
         self.task, self.token_tasks, self.corpus = task, list(token_tasks), corpus
         self.seed, self.task_id, self.batch_tokens = seed, task_id, batch_tokens
-        self.slices, self.window = slices, window
+        self.slices, self.window = slices, window or -(-SORTED * corpus.max_length // batch_tokens)
         self.specials = corpus.specials if vocabulary is None else SpecialIds.of(vocabulary)
         task.bind(corpus)
         self.stride = self._stride()

@@ -26,7 +26,7 @@ def store(tmp_path_factory):
 
 
 def make(store, name="sentence_reordering", max_length=64, **changes) -> Batches:
-    options = {"seed": 1, "task_id": 3, "batch_tokens": 512, **changes}
+    options = {"seed": 1, "task_id": 3, "batch_tokens": 512, "window": 8, **changes}
     corpus = Corpus([store], max_length=max_length)
     return Batches(tasks.load(name), [tasks.load(other) for other in TOKEN_TASKS], corpus, **options)
 
@@ -122,6 +122,14 @@ def test_shapes_and_budget(store, name):
             for positions, labels, _ in batch.targets.values():
                 assert len(positions) == len(labels) and (labels != IGNORE).all()
                 assert len(set(positions.tolist())) == len(positions)
+
+
+def test_padding_is_small_without_being_asked(store):
+    for name in DRAWN:
+        batches = make(store, name, window=None)
+        assert batches.window == 128
+        made = [batch for n in range(0, 128, 2) for batch in batches.at(n)]
+        assert 1 - sum(batch.tokens for batch in made) / sum(batch.token_ids.size for batch in made) < 0.05
 
 
 def test_a_window_holds_each_example_once(store):
