@@ -26,6 +26,8 @@ class Tokenizer:
 
     Args:
         vocab: tokens by id. lower_case: lower-case and strip accents, as all ERNIE vocabularies expect.
+        split_symbols: make every symbol (℃ ● ~ emoji; Unicode S*) a word of its own and drop private-use characters, as
+            PaddleNLP does; BERT, Baidu's releases and transformers do not.
     Attributes:
         vocab: list of str. size: its length. pad_id, cls_id, sep_id, unk_id, mask_id: ids of the special tokens.
         regular_ids: [k] int64, the ids that may replace a token at random: neither special nor reserved ones.
@@ -34,9 +36,9 @@ class Tokenizer:
         InputError: a special token is missing.
     """
 
-    def __init__(self, vocab: list[str], lower_case: bool = True, path=None):
+    def __init__(self, vocab: list[str], lower_case: bool = True, split_symbols: bool = False, path=None):
+        from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
         from tokenizers import Tokenizer as Backend
-        from tokenizers import decoders, models, normalizers, pre_tokenizers
 
         index = {token: number for number, token in enumerate(vocab)}
         missing = [token for token in SPECIAL_TOKENS if token not in index]
@@ -49,16 +51,21 @@ class Tokenizer:
         self.backend = Backend(models.WordPiece(index, unk_token="[UNK]", max_input_chars_per_word=100))
         self.backend.normalizer = normalizers.BertNormalizer(lowercase=lower_case)
         self.backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        if split_symbols:
+            self.backend.normalizer = normalizers.Sequence([
+                normalizers.Replace(Regex(r"[\p{C}&&[^\t\n\r]]"), ""), self.backend.normalizer])
+            self.backend.pre_tokenizer = pre_tokenizers.Sequence([
+                pre_tokenizers.Split(Regex(r"\p{S}"), "isolated"), self.backend.pre_tokenizer])
         self.backend.decoder = decoders.WordPiece()
 
     @classmethod
-    def load(cls, vocab_file, lower_case: bool = True) -> Tokenizer:
+    def load(cls, vocab_file, lower_case: bool = True, split_symbols: bool = False) -> Tokenizer:
         """Read a vocabulary file: a token a line, or ``token<TAB>id`` lines as the Chinese release has them.
 
         Raises:
             InputError: the file is missing, not UTF-8, or its ids are not 0, 1, 2, ...
         """
-        return cls(read_vocab(vocab_file), lower_case, vocab_file)
+        return cls(read_vocab(vocab_file), lower_case, split_symbols, vocab_file)
 
     def __len__(self) -> int:
         return self.size
