@@ -57,7 +57,7 @@ class Block:
         text: all paragraphs, each followed by PARAGRAPH_END.
         ids: [n] numbers of the chunks in the lexicon; ``lexicon.pieces_of(ids)`` are the tokens.
         starts, stops: [n] character offsets into ``text``, without the white space after the chunk.
-        spaced: [n] bool, white space follows. features, keys: [n], see Lexicon.
+        spaced: [n] bool, white space or the paragraph's end follows. features, keys: [n], see Lexicon.
         paragraphs: [p+1] chunk offsets of the paragraphs, empty ones included.
         documents: [d+1] paragraph offsets of the documents.
     """
