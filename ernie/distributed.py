@@ -29,7 +29,7 @@ def start() -> World:
         return World()
     strategy = fleet.DistributedStrategy()
     strategy.find_unused_parameters = True  # a step trains the heads of its own tasks only
-    fleet.init(is_collective=True, strategy=strategy)
+    fleet.init(is_collective=True, strategy=strategy, log_level="WARNING")
     return World(fleet.worker_index(), fleet.worker_num())
 
 

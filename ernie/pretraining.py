@@ -207,7 +207,7 @@ def _warm_start(model, curriculum: Curriculum, run: RunDirectory, number: int, s
         raise InputError(f"the last checkpoint of stage {number - 1} is damaged: {damage}", path)
     weights = checkpoint.read(path).model
     own = model.state_dict()
-    model.set_state_dict({name: paddle.to_tensor(array) for name, array in weights.items() if name in own})
+    model.set_state_dict({**own, **{name: paddle.to_tensor(array) for name, array in weights.items() if name in own}})
     new = sorted({name.split(".")[1] for name in own if name not in weights and name.startswith("heads.")})
     say(f"stage {number} begins with the weights of {path}" + (f"; new head: {', '.join(new)}" if new else ""))
 

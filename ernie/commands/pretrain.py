@@ -15,8 +15,9 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-    import zlib  # noqa: F401  (before paddle: importing it later can crash Paddle 2.6)
+    from ernie.bootstrap import import_paddle
 
+    import_paddle()
     from ernie.pretraining import train_stage
 
     return train_stage(common.read_curriculum(args), args.stage, args.output, args.step_timeout)

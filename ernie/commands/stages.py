@@ -18,6 +18,9 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
+    from ernie.bootstrap import import_paddle
+
+    import_paddle()
     from ernie.evaluation import stage_metrics, table
     from ernie.pretraining import Data, model_config
     from ernie.rundir import RunDirectory
