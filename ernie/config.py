@@ -46,14 +46,15 @@ class ErnieConfig:
     def __post_init__(self):
         if self.intermediate_size is None and _is_number(self.hidden_size):
             self.intermediate_size = 4 * self.hidden_size
-        self.hidden_act = SPELLINGS.get(self.hidden_act, self.hidden_act)
+        if isinstance(self.hidden_act, str):
+            self.hidden_act = SPELLINGS.get(self.hidden_act, self.hidden_act)
 
     def check(self, path=None) -> ErnieConfig:
         """Raise InputError for values no model can have; return self."""
         for name, limit in LIMITS.items():
             value = getattr(self, name)
             least = 0 if name == "task_type_vocab_size" and not self.use_task_id else 1
-            if not _is_number(value) or value != int(value) or not least <= value <= limit:
+            if not _is_number(value) or not least <= value <= limit or value != int(value):
                 raise InputError(f"{name} is {value!r}, not a whole number from {least} to {limit}", path)
             setattr(self, name, int(value))
         if self.encoder not in ENCODERS:

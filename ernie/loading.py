@@ -43,10 +43,10 @@ class LoadReport:
         return "\n".join(lines + [f"  {note}" for note in self.notes])
 
 
-def read_pretrained(path) -> Pretrained:
+def read_pretrained(path, config_file=None) -> Pretrained:
     """``formats.read``, after a run or stage directory has been resolved to its newest checkpoint."""
     path = Path(path)
-    return read(resolve(path) if path.is_dir() else path)
+    return read(resolve(path) if path.is_dir() else path, config_file)
 
 
 def load_pretrained(model, path, vocab=None) -> LoadReport:

@@ -129,10 +129,11 @@ def encode_file(vectors: Vectors, source, target, pooling: str, batch_tokens: in
 
 
 def _chunks(source: Path):
-    lines = []
+    lines, number = [], 0
     try:
         with open(source, "rb") as file:
-            for number, raw in enumerate(file, 1):
+            for raw in file:
+                number += 1
                 lines.append(raw.decode("utf-8").rstrip("\r\n"))
                 if len(lines) == CHUNK:
                     yield lines

@@ -1,7 +1,7 @@
 """Sentence or token vectors for a text file, one text a line.
 
-The result is a .npy array, [lines, hidden size] float32. With --pooling tokens it holds the vectors of all tokens, [CLS]
-and [SEP] included, and FILE.offsets.npy tells where each line's begin.
+The result is a .npy array, [lines, hidden size] float32. With --pooling tokens it holds the vectors of all tokens,
+[CLS] and [SEP] included, and FILE.offsets.npy tells where each line's begin.
 
 example: ernie encode --init output/demo --input texts.txt --output vectors.npy --pooling mean
 """

@@ -38,9 +38,11 @@ class Pretrained:
     notes: list = field(default_factory=list)
 
 
-def read(path) -> Pretrained:
+def read(path, config_file=None) -> Pretrained:
     """A checkpoint directory, its weights (file or ``params`` directory), or an archive of either.
 
+    Args:
+        config_file: the configuration, where it does not lie beside the weights.
     Raises:
         InputError: nothing known is there, or it is damaged, or arrays and configuration disagree.
     """
@@ -51,7 +53,7 @@ def read(path) -> Pretrained:
     if family is None:
         some = ", ".join(sorted(stored)[:3])
         raise InputError(f"not an ERNIE or BERT checkpoint of a known family: it holds {some or 'nothing'}", weights)
-    values = _config_values(directory)
+    values = _config_values(config_file or directory)
     config = ErnieConfig.from_dict({**FAMILIES[family].DEFAULTS, **values}, directory)
     if family == "own":
         arrays, unexpected = {name: as_float32(array) for name, array in stored.items()}, []
@@ -129,9 +131,9 @@ def _container(weights: Path):
     return readers[weights.suffix]
 
 
-def _config_values(directory: Path) -> dict:
-    """The configuration as a flat mapping; PaddleNLP once nested it under init_args."""
-    path = find_config(directory)
+def _config_values(place) -> dict:
+    """The configuration, a file or in a directory, as a flat mapping; PaddleNLP once nested it under init_args."""
+    path = find_config(place)
     values = read_json(path)
     for _ in range(4):
         nested = values.get("init_args") if isinstance(values, dict) else None

