@@ -1,0 +1,26 @@
+# `make test` makes an environment where there is none, installs what the tests need and runs the fast ones.
+SHELL := /bin/bash
+PYTEST_ARGS ?=
+
+.PHONY: test test-slow test-all lint bench clean
+
+define in_environment
+ERNIE_EXTRAS=test; . scripts/environment.sh; ernie_tune_cpu
+endef
+
+test: ## fast tests, under ten minutes on two cores
+	@$(in_environment); "$$PYTHON" -m pytest -m "not slow and not peer" $(PYTEST_ARGS)
+
+test-slow: ## tests that take longer than a minute
+	@$(in_environment); "$$PYTHON" -m pytest -m "slow and not peer" $(PYTEST_ARGS)
+
+test-all: test test-slow
+
+lint: ## style and common mistakes
+	@$(in_environment) >/dev/null; "$$PYTHON" -m ruff check .
+
+bench: ## speed, side by side with peers where they are installed; prints tables
+	@$(in_environment); for file in benchmarks/*.py; do echo "== $$file"; "$$PYTHON" $$file || exit 1; done
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
