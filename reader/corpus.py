@@ -29,6 +29,8 @@ class Corpus:
         self.stores = [store if isinstance(store, Store) else Store(store) for store in stores]
         self.max_length = max_length
         self._check(weights)
+        for store in self.stores:
+            store.read_here_and_there()
         weights = np.array([len(store) for store in self.stores] if weights is None else weights, np.float64)
         self.shares = weights / weights.sum()
         self.pairs = self.stores[0].kind == "pairs"

@@ -114,10 +114,17 @@ class Store:
 
     def release(self) -> None:
         """Give the pages that were read back to the system, so that resident memory stays flat over a long run."""
+        self._advise("MADV_DONTNEED")
+
+    def read_here_and_there(self) -> None:
+        """Tell the system not to read ahead of the pages that are touched; for sampling, not for reading all of it."""
+        self._advise("MADV_RANDOM")
+
+    def _advise(self, what: str) -> None:
         for name in TOKEN_ARRAYS + OFFSET_ARRAYS:
             mapped = getattr(getattr(self, name).base, "_mmap", None)
-            if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-                mapped.madvise(mmap.MADV_DONTNEED)
+            if mapped is not None and hasattr(mmap, what):
+                mapped.madvise(getattr(mmap, what))
 
 
 def read_manifest(path: Path) -> dict:
