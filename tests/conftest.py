@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 DATA = Path(os.environ.get("ERNIE_TEST_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
-REQUIRED = set(filter(None, os.environ.get("ERNIE_REQUIRE", "").split(",")))  # e.g. "data,peers"
+REQUIRED = set(filter(None, os.environ.get("ERNIE_REQUIRE", "").split(",")))  # e.g. "data,transformers"
 
 
 def absent(what: str, reason: str):
@@ -34,5 +34,5 @@ def peer():
         try:
             return __import__(module)
         except ImportError as error:
-            return absent("peers", f"peer not installed: {error}")
+            return absent(module, f"peer not installed: {error}")
     return find
