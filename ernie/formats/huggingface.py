@@ -1,6 +1,7 @@
 """Hugging Face transformers, ERNIE or BERT: model.safetensors or pytorch_model.bin, config.json, tokenizer files."""
 from __future__ import annotations
 
+from ernie.formats.paddlenlp import architecture
 from ernie.formats.tensor_files import write_safetensors
 
 DEFAULTS = {"layer_norm_eps": 1e-12, "use_task_id": False, "task_type_vocab_size": 3, "type_vocab_size": 2}
@@ -15,7 +16,8 @@ def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -
     write_safetensors(directory / "model.safetensors", arrays, format="pt")
     if vocabulary:
         _fast_tokenizer(vocabulary, lower_case).save(str(directory / "tokenizer.json"))
-    values = {**config.to_dict(), "model_type": "ernie", "architectures": ["ErnieForPreTraining"], "task_id": 0}
+    model = architecture(arrays).replace("Pretraining", "PreTraining")
+    values = {**config.to_dict(), "model_type": "ernie", "architectures": [model], "task_id": 0}
     del values["encoder"]
     return {"config.json": values,
             "tokenizer_config.json": {"do_lower_case": lower_case, "tokenizer_class": "BertTokenizer",

@@ -16,8 +16,15 @@ def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -
         arrays = {**arrays, "cls.predictions.decoder.weight": arrays["ernie.embeddings.word_embeddings.weight"],
                   "cls.predictions.decoder.bias": arrays["cls.predictions.decoder_bias"]}
     write_pickle(directory / "model_state.pdparams", arrays)
-    values = {**config.to_dict(), "model_type": "ernie", "architectures": ["ErnieForPretraining"], "task_id": 0}
+    values = {**config.to_dict(), "model_type": "ernie", "architectures": [architecture(arrays)], "task_id": 0}
     del values["encoder"]
     return {"config.json": values,
             "tokenizer_config.json": {"do_lower_case": lower_case, "tokenizer_class": "ErnieTokenizer",
                                       "model_max_length": config.max_position_embeddings}}
+
+
+def architecture(arrays: dict) -> str:
+    """The smallest of the peers' classes that has a place for the weights."""
+    if "cls.seq_relationship.weight" in arrays:
+        return "ErnieForPretraining"
+    return "ErnieForMaskedLM" if any(name.startswith("cls.predictions.") for name in arrays) else "ErnieModel"

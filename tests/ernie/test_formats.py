@@ -50,6 +50,15 @@ def test_round_trip(tmp_path, family):
     same(found.arrays, back.arrays)
 
 
+def test_through_every_family_and_back(tmp_path):
+    found = first = checkpoint(tmp_path)
+    for number, family in enumerate(("own", "static", "huggingface", "paddlenlp", "own")):
+        write(found, tmp_path / str(number), family)
+        found = read(tmp_path / str(number))
+    same(first.arrays, found.arrays)
+    assert found.config == first.config
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("ending", [".tar.gz", ".tgz", ".tar"])
 def test_archives(tmp_path, family, ending):
