@@ -124,7 +124,7 @@ class Writer:
         counts = Counter(label for label in given if label != IGNORE)
         total = max(1, sum(counts.values()))
         return "labels: " + "; ".join(f"{label} {self.task.classes[label]}: {count} ({100 * count / total:.1f}%)"
-                                      for label, count in sorted(counts.items()))
+                                      for label, count in sorted(counts.items())) if counts else "labels: none"
 
     def masking_rates(self):
         chosen, kinds = self.labels != IGNORE, self.groups

@@ -33,7 +33,8 @@ class Corpus:
             store.read_here_and_there()
         weights = np.array([len(store) for store in self.stores] if weights is None else weights, np.float64)
         self.shares = weights / weights.sum()
-        self.pairs = self.stores[0].kind == "pairs"
+        self.kind = self.stores[0].kind
+        self.pairs = self.kind == "pairs"
 
     def __reduce__(self):  # a worker maps the files again; the arrays themselves never travel
         return type(self), ([store.path for store in self.stores], self.shares, self.max_length)

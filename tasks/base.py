@@ -6,8 +6,11 @@ import sys
 import numpy as np
 
 from reader.corpus import Corpus
+from reader.errors import InputError
 from reader.examples import Anchor, Example, Tokens
 from tasks import rebuild
+
+BUILT = {"documents": "running text (`ernie build-corpus`)", "pairs": "pairs (`ernie build-pairs`)"}
 
 
 class Task:
@@ -17,6 +20,7 @@ class Task:
         name: as curricula spell it. level: "token" or "sequence". classes: names of the labels, label k is classes[k].
         weight: of its loss in the sum (a curriculum may set another).
         metrics: what is reported on dev data.
+        sources: the kinds of stores its examples can be drawn from, "documents" and "pairs".
     """
 
     name = ""
@@ -25,13 +29,21 @@ class Task:
     classes: tuple = ()
     weight = 1.0
     metrics = ("accuracy",)
+    sources: tuple = ("documents", "pairs")
 
     def __reduce__(self):  # a class that was loaded from the user's file has no importable module in a worker
         cls, home = type(self), sys.modules[type(self).__module__]
         return rebuild, (getattr(home, "__file__", None), cls.__module__, cls.__name__, vars(self))
 
     def bind(self, corpus: Corpus) -> None:
-        """Take over what the task has to know of the corpus it draws from, such as its classes; called once, first."""
+        """Take over what the task has to know of the corpus it draws from, such as its classes; called once, first.
+
+        Raises:
+            InputError: examples cannot be drawn from such a store.
+        """
+        if corpus.kind not in self.sources:
+            raise InputError(f"{self.name} draws from {BUILT[self.sources[0]]}, this is a store of {corpus.kind}",
+                             corpus.stores[0].path)
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
         """One example of this task, made near ``anchor``; every random choice comes from ``rng``."""

@@ -8,4 +8,3 @@ class DiscourseRelation(GivenLabel):
     """Which marker stood between two adjacent sentences? The classes are the markers of the pair store."""
 
     name = "discourse_relation"
-    source = "pairs discourse"

@@ -13,13 +13,13 @@ class GivenLabel(SequenceTask):
     """Predict the label of a pair, as the pair store has it. The classes are those that the store names."""
 
     name = "given_label"
-    source = "pairs baidu"  # the `ernie build-...` that makes its store
+    sources = ("pairs",)
 
     def bind(self, corpus: Corpus) -> None:
-        """Learn the classes. Raises InputError when the corpus is not a store of pairs."""
-        if not corpus.pairs or not corpus.classes:
-            raise InputError(f"{self.name} needs a pair store with classes: build one with `ernie build-{self.source}`",
-                             corpus.stores[0].path)
+        """Learn the classes. Raises InputError when the corpus is not a store of pairs with classes."""
+        super().bind(corpus)
+        if not corpus.classes:
+            raise InputError(f"{self.name} needs a pair store that names its classes", corpus.stores[0].path)
         self.classes = corpus.classes
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:

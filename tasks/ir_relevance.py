@@ -21,11 +21,14 @@ class IRRelevance(SequenceTask):
     name = "ir_relevance"
     classes = ("clicked", "shown", "unrelated")
 
+    sources = ("pairs",)
+
     def bind(self, corpus: Corpus) -> None:
-        """Raises InputError when the corpus is not a store of queries and titles."""
-        if not corpus.pairs:
-            raise InputError("ir_relevance needs a pair store: build one with `ernie build-pairs ir`",
-                             corpus.stores[0].path)
+        """Raises InputError when the corpus is not a store of queries and their titles."""
+        super().bind(corpus)
+        if corpus.classes[:2] != self.classes[:2]:
+            raise InputError("ir_relevance needs queries and titles (`ernie build-pairs ir`), not pairs of the classes "
+                             f"{', '.join(corpus.classes[:3])} ...", corpus.stores[0].path)
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
         """The anchor's query and one title."""

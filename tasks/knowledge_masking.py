@@ -38,8 +38,9 @@ class KnowledgeMasking(CorruptingTask):
 
     def __post_init__(self):
         for option in ("basic", "phrase", "entity"):
-            if not 0 <= getattr(self, option) <= 1:
-                raise InputError(f"knowledge_masking: {option} {getattr(self, option)} is no probability")
+            value = getattr(self, option)
+            if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+                raise InputError(f"knowledge_masking: {option} {value!r} is no probability")
 
     def corrupt(self, tokens: Tokens, vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``CorruptingTask.corrupt``; groups are the kinds of ``reader.store``."""

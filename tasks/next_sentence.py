@@ -15,6 +15,7 @@ class NextSentence(SequenceTask):
     """Does the second text follow the first? Half of the time it is from another document."""
 
     name = "next_sentence"
+    sources = ("documents",)
     classes = ("next", "random")
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:

@@ -20,6 +20,7 @@ class SentenceDistance(SequenceTask):
     """
 
     name = "sentence_distance"
+    sources = ("documents",)
     classes = ("adjacent", "same document", "different documents")
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:

@@ -36,10 +36,11 @@ class SentenceReordering(SequenceTask):
     orders: list = field(init=False, repr=False)  # the permutation that each label stands for
 
     name = "sentence_reordering"
+    sources = ("documents",)
 
     def __post_init__(self):
-        if not 2 <= self.m <= 6:
-            raise InputError(f"sentence_reordering: m {self.m} is not between 2 and 6")
+        if self.m not in range(2, 7):
+            raise InputError(f"sentence_reordering: m {self.m!r} is not between 2 and 6")
         self.orders = [order for n in range(1, self.m + 1) for order in permutations(range(n))]
         self.classes = tuple(" ".join(map(str, order)) for order in self.orders)
 

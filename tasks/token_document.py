@@ -12,6 +12,7 @@ class TokenDocument(TokenTask):
     """Does this token of the segment also occur in other segments of its document?"""
 
     name = "token_document"
+    sources = ("documents",)
     classes = ("only here", "elsewhere too")
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:

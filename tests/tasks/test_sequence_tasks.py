@@ -169,8 +169,17 @@ def test_discourse_by_hand(tmp_path):
 
 def test_discourse_needs_pairs(tmp_path):
     store = build_store(tmp_path / "s", [doc("a b")])
-    with pytest.raises(InputError, match="build-pairs discourse"):
+    with pytest.raises(InputError, match="discourse_relation draws from pairs .*this is a store of documents"):
         tasks.load("discourse_relation").bind(Corpus([store]))
+
+
+@pytest.mark.parametrize("name", ["sentence_reordering", "sentence_distance", "next_sentence", "token_document"])
+def test_running_text_is_not_made_of_pairs(tmp_path, name):
+    store = pair_store(tmp_path / "p", [("a", "b", 0)], ["but"])
+    with pytest.raises(InputError, match=f"p: {name} draws from running text .*this is a store of pairs"):
+        tasks.load(name).bind(Corpus([store]))
+    with pytest.raises(InputError, match="needs queries and titles .*not pairs of the classes but"):
+        tasks.load("ir_relevance").bind(Corpus([store]))
 
 
 # -- IR relevance ----------------------------------------------------------------------------------------------
