@@ -37,14 +37,15 @@ class Run:
     """Everything that the seeds of one fine-tuning run share.
 
     Args:
-        recipe: what to do. directory: the data. output: see above. init, model, vocab, size: see
-            ``ernie.finetuning_data.find_start``.
+        recipe: what to do. directory: the data. output: see above, or a function that gives it, the same on all ranks.
+        init, model, vocab, size: see ``ernie.finetuning_data.find_start``.
     """
 
     def __init__(self, recipe: Recipe, directory, output, *, init=None, size: str = "base", model=None, vocab=None):
-        self.recipe, self.output = recipe, Path(output)
-        self.signals = StopSignals()
+        self.recipe, self.signals = recipe, StopSignals()
         self.world = distributed.start()
+        self.output = Path(output() if callable(output) else output)
+        distributed.barrier(self.world)  # nobody writes before all have looked
         self.say = print if self.world.main else (lambda *_: None)
         if self.world.main:
             self.lock = RunDirectory(self.output).lock()
@@ -204,9 +205,11 @@ class Seed:
     def measure(self, split: Split) -> dict:
         """The metrics of a split with labels; prints the evaluation line."""
         begun = time.perf_counter()
+        if len(self.shared.measured) > 1:
+            self.say(f"validation result of dataset {split.path}:")
         predictions, loss = self.answers(split)
         scores = self.kind.score(split.rows, predictions)
-        self.say(evaluation_line(split.name, loss, scores, self.recipe.metrics, split.count,
+        self.say(evaluation_line(split.name.partition(".")[0], loss, scores, self.recipe.metrics, split.count,
                                  time.perf_counter() - begun))
         return scores
 
@@ -271,27 +274,30 @@ def write_predictions(directory: Path, split: Split, kind, task: str, prediction
         submission.write(directory / "submission" / f"{name}.tsv", kind, split.rows, predictions)
 
 
-def answer_with(model, recipe: Recipe, directory, output, say=print) -> int:
-    """A task without training data (AX): its rows answered by a model that was fine-tuned on another task."""
+def answer_with(model, recipe: Recipe, directory, output, splits, say=print) -> int:
+    """Rows answered by a model that is there: AX by one that was fine-tuned on MNLI, or a run that trains nothing."""
     finetuned = Finetuned(model)
     data = Data(recipe, directory, say)
     if tuple(data.classes.names) != tuple(finetuned.classes.names):
         raise InputError(f"the classes of this model are {', '.join(finetuned.classes.names)}, {recipe.task} has "
-                         f"{', '.join(data.classes.names)}: give one that was fine-tuned on {recipe.predicted_with}",
+                         f"{', '.join(data.classes.names)}: give one that was fine-tuned on "
+                         f"{recipe.predicted_with or recipe.task}",
                          finetuned.path)
     result = {"seed": 0, "steps": 0, "seconds": 0.0, "model": str(finetuned.path)}
     place = Path(output) / "seed-0"
     place.mkdir(parents=True, exist_ok=True)
-    for name in recipe.splits("test"):
-        split = data.split(name, finetuned.tokenizer, required=name == "test")
+    for name in splits:
+        begun, split = time.perf_counter(), data.split(name, finetuned.tokenizer)
         if split is None:
             continue
-        outputs, _ = run_model(finetuned.model, finetuned.kind, split.features, finetuned.recipe,
+        outputs, loss = run_model(finetuned.model, finetuned.kind, split.features, finetuned.recipe,
                                finetuned.tokenizer.pad_id)
         predictions = finetuned.kind.decode(split.rows, split.features, outputs)
         write_predictions(place, split, finetuned.kind, recipe.task, predictions)
         if all(finetuned.kind.labelled(row) for row in split.rows):
             result[name] = finetuned.kind.score(split.rows, predictions)
+            say(evaluation_line(name.partition(".")[0], loss, result[name], recipe.metrics, split.count,
+                                time.perf_counter() - begun))
         say(f"{name}: {split.count:,} predictions in {place}")
     write_json(place / "result.json", result)
     write_json(Path(output) / "result.json", summed_up(recipe, [result], "base"))

@@ -121,14 +121,15 @@ def find_start(recipe: Recipe, data: Data, init, size: str, output, *, model=Non
     """The checkpoint ``init`` of any family; without one, a random model over ``vocab`` or a vocabulary learnt here.
 
     Args:
-        size: "base" or "large", for the configuration of a random model unless ``model`` names a file.
+        size: "base" or "large", for the configuration of a random model. model: a configuration file instead, also of
+            a checkpoint that has none beside it.
     Raises:
         InputError: the checkpoint has no vocabulary, or cannot read inputs as long as the recipe's.
     """
     if init:
         from ernie.finetuned import find_model
         from ernie.loading import read_pretrained
-        pretrained = read_pretrained(find_model(init) or init)
+        pretrained = read_pretrained(find_model(init) or init, model)
         file = vocab or pretrained.vocab
         if file is None:
             raise InputError("has no vocab.txt; name one with --vocab", init)

@@ -41,12 +41,13 @@ def run(args) -> int:
     if recipe.predicted_with and not args.init:
         raise InputError(f"{recipe.task} has no training data: give --init the output of a {recipe.predicted_with} run")
 
-    import zlib  # noqa: F401  (before paddle: importing it later can crash Paddle 2.6)
-
+    from ernie.bootstrap import import_paddle
+    import_paddle()
     from ernie import finetuning
 
     if recipe.predicted_with:
-        return finetuning.answer_with(args.init, recipe, args.data, args.output)
+        recipe.reader.find(args.data, "test")
+        return finetuning.answer_with(args.init, recipe, args.data, args.output, recipe.splits("test"))
     code = finetuning.Run(recipe, args.data, args.output, init=args.init, size=args.size, model=args.model,
                           vocab=args.vocab).seeds(args.runs)
     return code if "ERNIE_LAUNCHER" in os.environ else min(code, 1)  # the launcher tells a stop from a failure

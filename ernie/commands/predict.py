@@ -27,8 +27,8 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-    import zlib  # noqa: F401  (before paddle: importing it later can crash Paddle 2.6)
-
+    from ernie.bootstrap import import_paddle
+    import_paddle()
     from ernie.finetuned import Finetuned
     from ernie.finetuning_data import chunks
     from reader.errors import InputError

@@ -59,7 +59,7 @@ class Source:
             for name in names:
                 if (place / name).is_file():
                     return place / name
-        for name in names:
+        for name in () if any(Path(name).is_absolute() for name in names) else names:
             found = sorted(path for path in directory.rglob(Path(name).name) if path.is_file())
             if len(found) == 1:
                 return found[0]

@@ -101,8 +101,8 @@ def _parts(line: str) -> list[str]:
     return [line[0], *line.split()] if line[0].isspace() else line.split()
 
 
-def label_map(path) -> Classes:
-    """The classes in a ``label_map.json``: {"B-PER": 0, ...}, indices without gaps."""
+def label_map(path, tags: bool = True) -> Classes:
+    """The classes in a ``label_map.json``: {"B-PER": 0, ...}, indices without gaps. ``tags``: of chunks."""
     try:
         mapping = json.loads(Path(path).read_text("utf-8"))
         names = sorted(mapping, key=mapping.get)
@@ -111,7 +111,7 @@ def label_map(path) -> Classes:
         raise InputError(f"not a map of labels to numbers ({error})", path) from None
     if not names or not whole:
         raise InputError("the numbers of the labels do not run from 0 without gaps", path)
-    return tag_classes(names)
+    return tag_classes(names) if tags else Classes(names)
 
 
 def observed_classes(path) -> Classes:
