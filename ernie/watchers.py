@@ -27,6 +27,7 @@ class Log(Watcher):
         self.every, self.file, self.stage, self.later_steps = every, Path(file), stage, later_steps
 
     def start(self, trainer: Trainer) -> None:
+        self.launched = time.time()
         self._reset()
         if trainer.world.main:
             self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +71,8 @@ class Log(Watcher):
         speed = tokens / self.seconds
         pace = self.seconds / self.steps
         left = (trainer.total - result.step) * pace
-        line = {"step": result.step, "of": trainer.total, "time": time.time(), "task": result.task, "tasks": tasks,
+        line = {"step": result.step, "of": trainer.total, "time": time.time(), "launched": self.launched,
+                "cards": world.size, "task": result.task, "tasks": tasks,
                 "drawn": self.drawn, "learning_rate": result.learning_rate,
                 "loss_scale": trainer.updater.precision.loss_scale, "gradient_norm": _number(result.outcome.norm),
                 "tokens_per_second": speed, "tokens_per_second_per_card": speed / world.size,
