@@ -87,7 +87,7 @@ def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "fi
     refuse_foreign(output)
     total = sum(file.stat().st_size for file in files)
     parts = plan_parts(files, layout, int(np.clip(total // 64, *PART_BYTES)))
-    plan = plan_digest(recipe, files, shard, like and read_manifest(like)["fingerprint"])
+    plan = plan_digest(recipe, files, shard, like and learnt_of(like))
     if output.exists() and read_manifest(output).get("plan") == plan:
         return read_manifest(output)
     folder = Path(f"{output}.parts")
@@ -115,6 +115,13 @@ def plan_digest(recipe: Recipe, files: list[Path], *more) -> str:
     vocabulary = hashlib.sha256(Path(recipe.vocab_file).read_bytes()).hexdigest()
     everything = json.dumps([asdict(recipe), vocabulary, inputs, more, BLOCK_CHARACTERS, PART_BYTES])
     return hashlib.sha256(everything.encode()).hexdigest()[:32]
+
+
+def learnt_of(store) -> str:
+    """The fingerprint of a store that has an annotator to learn from; InputError when there is none."""
+    if not (Path(store) / LEARNT).is_dir():
+        raise InputError("not a corpus store of `ernie build-corpus`, which keeps what its annotator learnt", store)
+    return read_manifest(store)["fingerprint"]
 
 
 def claim(folder: Path, plan: str) -> None:

@@ -2,26 +2,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from reader.chunks import chunk_pattern
 from reader.documents import LAYOUTS, Rejected, find_inputs, sample_documents
 from reader.errors import InputError
 from reader.tokenizer import SPECIAL_TOKENS
 
 
 def train_vocab(texts: Iterable[str], language: str, size: int, lower_case: bool = True) -> list[str]:
-    """Learn a WordPiece vocabulary with the ``tokenizers`` library: the special tokens, characters, then pieces.
+    """Learn a WordPiece vocabulary with the ``tokenizers`` library: special tokens, characters, then pieces.
 
-    The same texts give the same vocabulary. For Chinese every CJK character of the texts is a token, rare ones too, as
-    far as ``size`` allows; for English only the thousand most frequent characters are kept.
+    The same texts give the same vocabulary. The library breaks ties between pieces by the numbers of their characters,
+    which it gives out in random order: here the characters get their numbers first, by frequency.
+
+    Args:
+        texts: read twice.
+        size: tokens. Of them a twentieth at most are characters that open a word in English; in Chinese as many as
+            there are, up to nine tenths: every CJK character of the texts is a token.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(SPECIAL_TOKENS), show_progress=False,
-                                        limit_alphabet=1000 if language == "en" else max(1, size - len(SPECIAL_TOKENS)))
+    counts: Counter = Counter()
+    for text in texts:
+        counts.update(tokenizer.normalizer.normalize_str(text))
+    del counts[" "]
+    share = max(26, size // 20) if language == "en" else size * 9 // 10
+    characters = sorted(counts, key=lambda character: (-counts[character], character))[:share]
+    inside = [f"##{character}" for character in characters if len(chunk_pattern().findall(character * 2)) == 1]
+    trainer = trainers.WordPieceTrainer(vocab_size=size, show_progress=False, limit_alphabet=len(characters),
+                                        initial_alphabet=characters,
+                                        special_tokens=[*SPECIAL_TOKENS, *characters, *inside])
     tokenizer.train_from_iterator(texts, trainer)
     return [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
 
@@ -51,10 +66,21 @@ def build_vocab(inputs, language: str, size: int, output, *, layout: str = "file
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout {layout!r}: one of {', '.join(LAYOUTS)}")
     rejected = Rejected()
-    documents = sample_documents(find_inputs(inputs), layout, language, sample, rejected)
-    texts = (paragraph for paragraphs in documents for paragraph in paragraphs)
+    texts = Paragraphs(find_inputs(inputs), layout, language, sample, rejected)
     vocab = train_vocab(texts, language, size, lower_case)
     if len(vocab) <= len(SPECIAL_TOKENS):
         raise InputError("no usable document in the input" + (f"; {rejected}" if rejected.total else ""))
     write_vocab(vocab, output)
     return vocab, rejected
+
+
+class Paragraphs:
+    """The paragraphs of files; iterates any number of times, what cannot be used is noted the first time."""
+
+    def __init__(self, files: list[Path], layout: str, language: str, characters: int, rejected: Rejected):
+        self.given, self.rejected = (files, layout, language, characters), rejected
+
+    def __iter__(self) -> Iterator[str]:
+        rejected, self.rejected = self.rejected, Rejected()
+        for paragraphs in sample_documents(*self.given, rejected):
+            yield from paragraphs

@@ -7,7 +7,7 @@ never ends one; after another abbreviation or a single letter ("Inc.", "J.", "U.
 
 Entity rule. A name word begins with a capital, is no function word, and does not open a sentence; the opening word
 counts when the corpus writes it with a capital inside sentences too (mined, ``names.txt``). Adjacent name words make
-one entity, across "of", "of the", "de", "van", "von" and the like, hyphens, apostrophes, "&" and the full stop of an
+one entity, across "of", "of the", "de la", "van" and the like, hyphens, apostrophes, "&" and the full stop of an
 initial or title. Runs of more than eight words are headings, not names.
 
 Phrase rule. Word sequences of two to four words that gensim's ``Phrases`` finds by normalised pointwise mutual
@@ -101,7 +101,7 @@ def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
     opener, closer = has(OPENER), has(CLOSER)
     plain = has(PLAIN_QUOTE)
     if plain.any():
-        opens = quote_opens(plain, spaced, paragraph_start[:n])
+        opens = quote_opens(plain, spaced, paragraph_start[:n]) & ~doubled(plain & has(JOINER), spaced)
         opener, closer = opener | opens, closer | plain & ~opens
     ends = has(ENDER | STOP)
     bare = ends.copy()
@@ -119,6 +119,12 @@ def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
     held[1:] = attached & (has(TITLE)[:-1] | number_head | has(ABBREVIATION | INITIAL)[:-1] & ~function_next)
     split &= ~(held & bare)[:-1]
     return np.flatnonzero(split) + 1
+
+
+def doubled(apostrophe: np.ndarray, spaced: np.ndarray) -> np.ndarray:
+    """[n] bool, two apostrophes that stand together: they close what `` opens."""
+    pair = np.r_[apostrophe[1:] & apostrophe[:-1] & ~spaced[:-1], False]
+    return pair | np.r_[False, pair[:-1]]
 
 
 def entities(features: np.ndarray, spaced: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +145,7 @@ def entities(features: np.ndarray, spaced: np.ndarray, first: np.ndarray) -> tup
     inside |= stop & before & after
     inside |= has(JOINER) & before & after & tight_before & tight_after
     if n > 2:
-        link_article = has(LINK)[:-1] & has(ARTICLE)[1:] & before[:-1] & after[1:]
+        link_article = has(LINK)[:-1] & has(LINK | ARTICLE)[1:] & before[:-1] & after[1:]
         inside[:-1] |= link_article
         inside[1:] |= link_article
     start = inside & ~(np.r_[False, inside[:-1]] & ~first)

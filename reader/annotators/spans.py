@@ -21,9 +21,7 @@ def quote_opens(plain: np.ndarray, spaced: np.ndarray, paragraph_start: np.ndarr
     total = np.cumsum(plain)
     paragraph = np.maximum.accumulate(np.where(paragraph_start, np.arange(n), 0))
     odd = (total - (total - plain)[paragraph]) % 2 == 1
-    opens = np.where(before == spaced, odd, before)
-    pair = np.r_[plain[1:] & plain[:-1] & ~spaced[:-1], False]  # '' closes what `` opens
-    return opens & plain & ~(pair | np.r_[False, pair[:-1]])
+    return plain & np.where(before == spaced, odd, before)
 
 
 def covered(starts: np.ndarray, stops: np.ndarray, n: int) -> np.ndarray:
