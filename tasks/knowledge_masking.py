@@ -25,12 +25,14 @@ class KnowledgeMasking(CorruptingTask):
     Args:
         basic, phrase, entity: probability that a unit of this granularity is chosen.
         whole_words: choose all pieces of a word that belongs to no phrase or entity together.
+        units: choose phrases and entities as a whole; without it every piece is chosen for itself, as BERT does.
     """
 
     basic: float = 0.15
     phrase: float = 0.15
     entity: float = 0.15
     whole_words: bool = False
+    units: bool = True
 
     name = "knowledge_masking"
     groups = KIND_NAMES
@@ -57,7 +59,9 @@ class KnowledgeMasking(CorruptingTask):
         A unit never reaches beyond its segment. In an example that is masked piece by piece every token is a unit.
         """
         starts = (tokens.flags & UNIT_START > 0) | (tokens.offset == 0)
-        if not self.whole_words:
+        if not self.units:
+            starts[:] = True
+        elif not self.whole_words:
             starts |= (tokens.flags & KIND) >> KIND_SHIFT == WORD
         if tokens.unit_chance is not None:  # drawn once for an example: by the key of its first token
             first = np.searchsorted(tokens.row, tokens.row)

@@ -116,6 +116,14 @@ def test_units_of_a_sentence(tmp_path):
     assert whole.heads(cut).tolist() == [0, 0, 2, 3, 3, 5, 6]
 
 
+def test_without_units_every_piece_is_chosen_for_itself(tmp_path):
+    """As BERT masks: no granularity but the piece."""
+    store = build_store(tmp_path / "s", [doc("The ca ##t saw {New York} .")])
+    tokens = flat(Corpus([store]), [Example(0, ((0, 7),))])
+    assert tasks.load("knowledge_masking").heads(tokens).tolist() == [0, 1, 2, 3, 4, 4, 6]
+    assert tasks.load("knowledge_masking", {"units": False}).heads(tokens).tolist() == list(range(7))
+
+
 def test_each_granularity_has_its_own_probability(tmp_path):
     store = build_store(tmp_path / "s", [doc("she walk ##ed <a long way> to {New York} .")])
     corpus, example = Corpus([store]), Example(0, ((0, 10),))
