@@ -5,8 +5,9 @@ from collections import Counter
 
 import numpy as np
 
-from reader.batches import Layout, Window, read_tokens
+from reader.batches import Batches, Layout, Window, read_tokens
 from reader.corpus import Corpus, join_pieces
+from reader.errors import InputError
 from reader.examples import IGNORE, Example
 from reader.sampling import generator, hash_int
 from reader.store import WORD_START
@@ -14,23 +15,53 @@ from reader.store import WORD_START
 BOLD, RED, GREEN, DIM, PLAIN = "\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m"
 
 
-def draw(task, corpus: Corpus, count: int, seed: int) -> list[Example]:
+def draw(task, corpus: Corpus, count: int, seed: int) -> Window:
     """The first examples of the walk that ``seed`` names."""
     task.bind(corpus)
     rng = generator(seed, "inspect", task.name)
     anchors = corpus.anchors(np.arange(count), hash_int(seed, "inspect"))
-    return [task.example(corpus, anchor, rng) for anchor in anchors]
+    return Window.of([task.example(corpus, anchor, rng) for anchor in anchors], hash_int(seed, "mask", task.name))
 
 
-def pages(task, corpus: Corpus, examples: list[Example], seed: int, colour: bool = False):
+def pages(task, corpus: Corpus, window: Window, rows: np.ndarray, colour: bool = False):
     """Yield the text of one example after the other, then a summary of the labels."""
-    window = Window.of(examples, hash_int(seed, "mask", task.name))
-    layout = Layout(window, np.arange(len(examples)))
-    tokens = read_tokens(corpus, window, np.arange(len(examples)), layout)
-    writer = Writer(task, corpus, tokens, colour)
+    writer = Writer(task, corpus, read_tokens(corpus, window, rows, Layout(window, rows)), colour)
+    examples = [window.example(index) for index in rows.tolist()]
     for row, example in enumerate(examples):
         yield "\n".join([*writer.head(row, example), *writer.body(row, example)]) + "\n"
     yield writer.summary(examples)
+
+
+def step_of_run(directory, number: int, step: int) -> tuple[Batches, int, list]:
+    """What a run reads in a step: the ``Batches`` of the task drawn, the number of the batch, the tasks that label it.
+
+    Args:
+        directory: of the run. number: of the stage, step: inside it, both from 1 as the log counts them.
+    Raises:
+        InputError: no such run, stage or step; its corpora are no longer where they were.
+    """
+    from ernie.bootstrap import import_paddle
+    import_paddle()
+    from ernie.curriculum import Curriculum, Stage
+    from ernie.pretraining import Data
+    from ernie.rundir import RunDirectory
+    from ernie.settings import build
+    from ernie.stage_batches import StageBatches
+    run = RunDirectory(directory)
+    record = run.recorded()
+    if record is None:
+        raise InputError("not the directory of a run (no run.json)", directory)
+    curriculum = build(Curriculum, record["curriculum"], str(run.file))
+    stages = [Stage(entry["number"], entry["budgets"], entry["new"]) for entry in record["stages"]]
+    if not 1 <= number <= len(stages) or not 1 <= step <= stages[number - 1].steps:
+        known = ", ".join(f"{stage.number} ({stage.steps} steps)" for stage in stages)
+        raise InputError(f"no step {step} in stage {number}; the run has the stages {known}", directory)
+    data, stage = Data(curriculum), stages[number - 1]
+    consumed = {name: sum(earlier.budgets.get(name, 0) for earlier in stages[:number - 1]) for name in stage.budgets}
+    sources = {name: data.batches(name, list(stage.budgets), 1) for name in stage.budgets}
+    drawn = StageBatches(stage, curriculum.seed, sources, consumed)
+    name = drawn.names[drawn.draws[step - 1]]
+    return sources[name], int(drawn.numbers[step - 1]), [data.tasks[other] for other in stage.budgets]
 
 
 class Writer:

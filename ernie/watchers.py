@@ -151,7 +151,8 @@ class Divergence(Watcher):
             shown = ", ".join(f"{store}:{document}" for store, document in documents[:8])
             print(f"rank {trainer.world.rank}: {self.where} step {result.step} ({result.task}): the {what} is not "
                   f"finite; step skipped ({state.bad_in_a_row} in a row). Documents (store:document) {shown}"
-                  f"{' ...' if len(documents) > 8 else ''}; look with: ernie inspect --step {result.step}", flush=True)
+                  f"{' ...' if len(documents) > 8 else ''}; look with: ernie inspect --run RUN --{self.where} "
+                  f"--step {result.step}", flush=True)
         if state.bad_in_a_row >= self.limit:
             trainer.stop = self.REASON
 

@@ -61,14 +61,18 @@ class Batches:
 
     def at(self, n: int, slice_indices=None) -> list[Batch]:
         """Micro-batches of the n-th global batch; all of them, or those that ``slice_indices`` names, in its order."""
-        number, place = divmod(n, self.window)
-        window = self._window(number)
-        rows = window.batches[place]
+        window, rows = self.rows(n)
         slices = cut(window.lengths[rows], self.slices)
         wanted = range(self.slices) if slice_indices is None else slice_indices
         made = [self._assemble(window, rows[slices[index]:slices[index + 1]]) for index in wanted]
         self.corpus.release()
         return made
+
+    def rows(self, n: int) -> tuple[Window, np.ndarray]:
+        """What the n-th global batch is made of: its window, and which of the window's examples it takes."""
+        number, place = divmod(n, self.window)
+        window = self._window(number)
+        return window, window.batches[place]
 
     def examples(self, number: int) -> list[Example]:
         """The examples of a window in the order in which they were drawn."""
@@ -160,6 +164,12 @@ class Window(NamedTuple):
                    np.array([example.label for example in examples]), np.cumsum(counts) - counts, counts,
                    segments[:, 0], segments[:, 1], hash_keys(key, np.arange(len(examples))),
                    [np.arange(len(examples))])
+
+    def example(self, index: int) -> Example:
+        """One of the examples."""
+        mine = slice(self.first[index], self.first[index] + self.counts[index])
+        return Example(int(self.stores[index]), tuple(zip(self.starts[mine].tolist(), self.stops[mine].tolist())),
+                       int(self.labels[index]))
 
 
 class Layout:

@@ -3,9 +3,11 @@
     ernie inspect --corpus store/wiki --task sentence_reordering -n 5
     ernie inspect --pairs pairs/discovery/train --task discourse_relation
     ernie inspect --corpus store/wiki --task my_task --tasks-from my_task.py
+    ernie inspect --run output/demo_en --stage 2 --step 137
 
 Chosen units of knowledge masking are shown as {kind: original > what the model reads}; a word that a token-level task
-gives another class than the first carries its number, as in word/1. Segments are numbered by their sentence id.
+gives another class than the first carries its number, as in word/1. Segments are numbered by their sentence id. With
+--run, the examples that a step of that run trains on, as the task drawn for it sees them, or as --task does.
 """
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ import sys
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--task", required=True, metavar="NAME", help="a task, for example knowledge_masking")
+    parser.add_argument("--task", metavar="NAME", help="a task, for example knowledge_masking")
     parser.add_argument("--corpus", nargs="+", default=[], metavar="DIR", help="stores of ernie build-corpus")
     parser.add_argument("--pairs", nargs="+", default=[], metavar="DIR", help="pair stores of ernie build-pairs")
     parser.add_argument("-n", type=int, default=5, metavar="N", help="examples (default: 5)")
@@ -21,20 +23,48 @@ def add_arguments(parser) -> None:
     parser.add_argument("--max-length", type=int, default=128, metavar="N", help="tokens of the longest example (128)")
     parser.add_argument("--option", nargs="*", default=[], metavar="KEY=VALUE", help="options of the task")
     parser.add_argument("--tasks-from", nargs="*", default=[], metavar="FILE", help="Python files with tasks of yours")
+    parser.add_argument("--run", metavar="DIR", help="show what a pre-training run reads")
+    parser.add_argument("--stage", type=int, default=1, help="with --run: the stage, from 1 (default: 1)")
+    parser.add_argument("--step", type=int, default=1, help="with --run: the step of that stage, from 1 (default: 1)")
 
 
 def run(args) -> None:
+    from reader.errors import InputError
+    if bool(args.corpus) + bool(args.pairs) + bool(args.run) != 1:
+        raise InputError("give one of --corpus, --pairs and --run")
+    if args.n < 1 or args.max_length < 8:
+        raise InputError(f"-n {args.n}: at least 1; --max-length {args.max_length}: at least 8")
+    show_step(args) if args.run else show_store(args)
+
+
+def show_store(args) -> None:
+    """Examples of one task, drawn from stores."""
+    import numpy as np
+
     from ernie.inspection import draw, pages
     from reader.corpus import Corpus
     from reader.errors import InputError
     from tasks import load
-    if bool(args.corpus) == bool(args.pairs):
-        raise InputError("give either --corpus or --pairs")
-    if args.n < 1 or args.max_length < 8:
-        raise InputError(f"-n {args.n}: at least 1; --max-length {args.max_length}: at least 8")
+    if not args.task:
+        raise InputError("--task is missing")
     task = load(args.task, parse_options(args.option), args.tasks_from)
     corpus = Corpus(args.pairs or args.corpus, max_length=args.max_length)
-    for page in pages(task, corpus, draw(task, corpus, args.n, args.seed), args.seed, sys.stdout.isatty()):
+    for page in pages(task, corpus, draw(task, corpus, args.n, args.seed), np.arange(args.n), sys.stdout.isatty()):
+        print(page)
+
+
+def show_step(args) -> None:
+    """Examples that a step of a run trains on."""
+    from ernie.inspection import pages, step_of_run
+    from reader.errors import InputError
+    batches, number, tasks = step_of_run(args.run, args.stage, args.step)
+    shown = {batches.task.name: batches.task, **{task.name: task for task in tasks if task.level == "token"}}
+    name = args.task or batches.task.name
+    if name not in shown:
+        raise InputError(f"task {name!r} labels nothing in this step; these do: {', '.join(shown)}", args.run)
+    window, rows = batches.rows(number)
+    print(f"stage {args.stage} step {args.step}: batch {number} of {batches.task.name}, {len(rows)} examples\n")
+    for page in pages(shown[name], batches.corpus, window, rows[:args.n], sys.stdout.isatty()):
         print(page)
 
 
