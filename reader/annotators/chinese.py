@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ class Chinese(Annotator):
 
     def __init__(self, user_dict=None, convert=None, segmenter=None, **options):
         super().__init__(**options)
-        self.segmenter = find_segmenter(segmenter)(read_user_dict(user_dict) if user_dict else [])
+        kind = segmenter if isinstance(segmenter, type) else find_segmenter(segmenter)
+        self.segmenter = kind(read_user_dict(user_dict) if user_dict else [])
         self._converter = open_converter(convert) if convert else None
         self.phrases, self._words, self._bits, self._keys = Phrases([]), {}, [], []
 
@@ -70,7 +72,8 @@ class Chinese(Annotator):
 
     def runs(self, paragraph: str) -> list[list[str]]:
         """The words between punctuation marks."""
-        return [self.segmenter.cut(run) for run in _HANZI.findall(paragraph)]
+        words = (word if _HANZI.fullmatch(word) else "" for word in self.segmenter.cut(paragraph)[0])
+        return [list(run) for hanzi, run in groupby(words, bool) if hanzi]
 
     def open(self, path) -> None:
         """Read phrases.txt."""
@@ -86,8 +89,8 @@ class Chinese(Annotator):
         first[block.paragraphs] = True
         first = first[:-1]
         first[sentence_starts(block, first)] = True
-        words = self.segmenter.cut(_OUTSIDE.sub(" ", block.text))
-        numbers, lengths = self._look_up(words), np.fromiter(map(len, words), np.int64, len(words))
+        words, entries = self.segmenter.cut(block.text)
+        numbers, lengths = self._look_up(entries), np.fromiter(map(len, words), np.int64, len(words))
         owner = np.repeat(np.arange(len(words)), lengths)[block.starts]  # word of each chunk
         continues = np.r_[False, owner[1:] == owner[:-1]] & ~first
         starts = np.flatnonzero(~continues)                               # [m] first chunk of each word
@@ -107,23 +110,25 @@ class Chinese(Annotator):
         order = np.argsort(starts)
         return kinds[order], starts[order], stops[order]
 
-    def _look_up(self, words: list[str]) -> np.ndarray:
+    def _look_up(self, entries: list) -> np.ndarray:
         if len(self._words) > 1_000_000:
             self._words, self._bits, self._keys = {}, [], []
-        for word in dict.fromkeys(words):
-            if word not in self._words:
-                self._words[word] = len(self._words)
-                self._bits.append(self._describe_word(word))
+        for entry in dict.fromkeys(entries):
+            if entry not in self._words:
+                word, tag = self.segmenter.word_and_tag(entry)
+                self._words[entry] = len(self._words)
+                self._bits.append(self._describe_word(word, tag))
                 self._keys.append(word_key(word))
-        return np.fromiter(map(self._words.__getitem__, words), np.int64, len(words))
+        return np.fromiter(map(self._words.__getitem__, entries), np.int64, len(entries))
 
-    def _describe_word(self, word: str) -> int:
+    def _describe_word(self, word: str, tag: str) -> int:
         if not _HANZI.search(word):
             return 0
-        tag = self.segmenter.tags.get(word)
-        name = len(word) > 1 and (tag[:2] in NAME_TAGS if tag else len(word) <= 3 and word.startswith(self._surnames))
-        bits = NAME if name else LONG if len(word) >= LONG_WORD else 0
+        bits = NAME if len(word) > 1 and self._is_name(word, tag) else LONG if len(word) >= LONG_WORD else 0
         return bits | (HANZI if _HANZI.fullmatch(word) else 0) | (HEAD if word in self.phrases.heads else 0)
+
+    def _is_name(self, word: str, tag: str) -> bool:
+        return tag[:2] in NAME_TAGS if tag else len(word) <= 3 and word.startswith(self._surnames)
 
     @cached_property
     def _surnames(self) -> tuple:
@@ -148,36 +153,45 @@ def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
     return np.flatnonzero(ends[:-1] & ~more[1:] & ~paragraph_start[1:]) + 1
 
 
-class JiebaSegmenter:
-    """jieba itself. tags: word -> tag of the dictionary and the user's words."""
+class DictionarySegmenter:
+    """A segmenter whose tags are those of jieba's dictionary and of the user's words."""
 
     def __init__(self, user_words: list[tuple]):
+        self.tags = {**dictionary_tags(), **{word: tag for word, _, tag in user_words}}
+        self._segment = self._open(user_words)
+
+    def cut(self, text: str) -> tuple[list[str], list]:
+        """Words, which joined are as long as the text, and what ``word_and_tag`` wants to know of each."""
+        words = self._segment(_OUTSIDE.sub(" ", text))
+        return words, words
+
+    def word_and_tag(self, entry: str) -> tuple[str, str]:
+        """A word and its tag, "" when the dictionary does not know it."""
+        return entry, self.tags.get(entry, "")
+
+
+class JiebaSegmenter(DictionarySegmenter):
+    """jieba itself."""
+
+    def _open(self, user_words: list[tuple]):
         import jieba
         jieba.setLogLevel(60)
-        self._tokenizer = jieba.Tokenizer()
-        self._tokenizer.initialize()
-        self.tags = {**dictionary_tags(), **{word: tag for word, _, tag in user_words}}
+        tokenizer = jieba.Tokenizer()
+        tokenizer.initialize()
         for word, frequency, tag in user_words:
-            self._tokenizer.add_word(word, frequency, tag)
-
-    def cut(self, text: str) -> list[str]:
-        """Words; joined they are the text."""
-        return self._tokenizer.lcut(text)
+            tokenizer.add_word(word, frequency, tag)
+        return tokenizer.lcut
 
 
-class RjiebaSegmenter:
+class RjiebaSegmenter(DictionarySegmenter):
     """The same segmentation by rjieba."""
 
-    def __init__(self, user_words: list[tuple]):
+    def _open(self, user_words: list[tuple]):
         import rjieba
-        self._tokenizer = rjieba.Jieba()
-        self.tags = {**dictionary_tags(), **{word: tag for word, _, tag in user_words}}
+        tokenizer = rjieba.Jieba()
         for word, frequency, tag in user_words:
-            self._tokenizer.add_word(word, frequency, tag)
-
-    def cut(self, text: str) -> list[str]:
-        """Words; joined they are the text."""
-        return self._tokenizer.cut(text)
+            tokenizer.add_word(word, frequency, tag)
+        return tokenizer.cut
 
 
 def find_segmenter(name: str | None) -> type:
