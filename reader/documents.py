@@ -259,7 +259,7 @@ def _line_documents(lines: _Lines) -> Iterator[list[str]]:
         elif line is None:
             good = good and not inside
         elif inside:
-            document += _BREAKS.split(line)
+            document += [line] if line.isprintable() else _BREAKS.split(line)
     if document and good:
         yield document
 
@@ -270,7 +270,7 @@ def _file_documents(lines: _Lines, language: str) -> Iterator[list[str]]:
         if line is None:
             return  # a file is one document
         if line:
-            wrapped.append(_BREAKS.sub(" ", line))
+            wrapped.append(line if line.isprintable() else _BREAKS.sub(" ", line))
             length += len(line)
         if wrapped and (not line or length > MAX_PARAGRAPH):
             paragraphs.append(_join(wrapped, language))

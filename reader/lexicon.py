@@ -30,7 +30,7 @@ class Lexicon:
         self._forget()
 
     def _forget(self) -> None:
-        self.numbers: dict[str, int] = {}
+        self.numbers = Numbers()
         self._columns = {name: _Growing(dtype) for name, dtype in self.COLUMNS.items()}
         self._pieces, self._flags, self._first = _Growing(np.int64), _Growing(np.uint8), _Growing(np.int64)
         self.ids_of([PARAGRAPH_END])
@@ -52,10 +52,10 @@ class Lexicon:
 
     def ids_of(self, chunks: list[str]) -> np.ndarray:
         """[n] int64 numbers of chunks, new ones being tokenized."""
-        new = [chunk for chunk in dict.fromkeys(chunks) if chunk not in self.numbers]
+        ids, new = self.numbers.of(chunks)
         if new:
             self._learn(new)
-        return np.fromiter(map(self.numbers.__getitem__, chunks), np.int64, len(chunks))
+        return ids
 
     def pieces_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Tokens of chunks: ([t] token ids, [t] uint8 flags, [n] tokens of each chunk).
@@ -82,7 +82,6 @@ class Lexicon:
                              ("features", [self.describe(word) for word in words]),
                              ("keys", [word_key(word) for word in words])):
             self._columns[name].extend(values)
-        self.numbers.update(zip(chunks, range(len(self.numbers), len(self.numbers) + len(chunks))))
 
     @staticmethod
     def _flags_of(word: str, encoding) -> bytes:
@@ -112,6 +111,24 @@ def sequence_keys(keys: np.ndarray, length: int) -> np.ndarray:
     for shift in range(1, length):
         total = total * np.uint64(0x9E3779B97F4A7C15) + keys[shift:len(total) + shift]
     return total
+
+
+class Numbers(dict):
+    """Numbers things in the order in which they are first seen."""
+
+    def __init__(self):
+        super().__init__()
+        self._new: list = []
+
+    def __missing__(self, key) -> int:
+        self._new.append(key)
+        self[key] = number = len(self)
+        return number
+
+    def of(self, keys: list) -> tuple[np.ndarray, list]:
+        """([n] int64 numbers, the keys that were new)."""
+        self._new = []
+        return np.fromiter(map(self.__getitem__, keys), np.int64, len(keys)), self._new
 
 
 class _Growing:

@@ -30,7 +30,7 @@ from reader.annotators.collocations import mine_phrases
 from reader.annotators.spans import DATA, Phrases, covered, quote_opens, read_lines, write_lines
 from reader.chunks import Block
 from reader.errors import InputError
-from reader.lexicon import word_key
+from reader.lexicon import Numbers, word_key
 from reader.store import ENTITY, PHRASE, WORD
 
 ENDER, ELLIPSIS, STOP, OPENER, CLOSER, PLAIN_QUOTE = (1 << bit for bit in range(6))
@@ -54,7 +54,7 @@ class Chinese(Annotator):
         kind = segmenter if isinstance(segmenter, type) else find_segmenter(segmenter)
         self.segmenter = kind(read_user_dict(user_dict) if user_dict else [])
         self._converter = open_converter(convert) if convert else None
-        self.phrases, self._words, self._bits, self._keys = Phrases([]), {}, [], []
+        self.phrases, self._words, self._bits, self._keys = Phrases([]), Numbers(), [], []
 
     def convert(self, document: list[str]) -> list[str]:
         """Traditional to simplified characters, where it was asked for."""
@@ -112,14 +112,12 @@ class Chinese(Annotator):
 
     def _look_up(self, entries: list) -> np.ndarray:
         if len(self._words) > 1_000_000:
-            self._words, self._bits, self._keys = {}, [], []
-        for entry in dict.fromkeys(entries):
-            if entry not in self._words:
-                word, tag = self.segmenter.word_and_tag(entry)
-                self._words[entry] = len(self._words)
-                self._bits.append(self._describe_word(word, tag))
-                self._keys.append(word_key(word))
-        return np.fromiter(map(self._words.__getitem__, entries), np.int64, len(entries))
+            self._words, self._bits, self._keys = Numbers(), [], []
+        numbers, new = self._words.of(entries)
+        for word, tag in map(self.segmenter.word_and_tag, new):
+            self._bits.append(self._describe_word(word, tag))
+            self._keys.append(word_key(word))
+        return numbers
 
     def _describe_word(self, word: str, tag: str) -> int:
         if not _HANZI.search(word):
