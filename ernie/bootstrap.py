@@ -8,14 +8,21 @@ import warnings
 import zlib  # noqa: F401  (before paddle: importing it later can crash Paddle 2.6)
 
 
-def import_paddle():
-    """Import paddle, dropping the advice it prints about threads (set on purpose) and compilers (not used)."""
+@contextlib.contextmanager
+def quiet():
+    """Drops what is written to the standard error stream, unless it ends in an error."""
     said = io.StringIO()
-    warnings.filterwarnings("ignore", message="No ccache found")
     try:
         with contextlib.redirect_stderr(said):
-            import paddle
+            yield
     except BaseException:
         sys.stderr.write(said.getvalue())
         raise
+
+
+def import_paddle():
+    """Import paddle, dropping the advice it prints about threads (set on purpose) and compilers (not used)."""
+    warnings.filterwarnings("ignore", message="No ccache found")
+    with quiet():
+        import paddle
     return paddle

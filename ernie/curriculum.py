@@ -226,17 +226,23 @@ def allocate(totals: list[int]) -> np.ndarray:
     return table
 
 
-def extend(done: list[Stage], curriculum: Curriculum) -> list[Stage]:
-    """Stages of a run that was recorded with ``done`` and whose curriculum has since got further tasks at its end.
+def extend(done: list[Stage], curriculum: Curriculum, known: list[str] | None = None) -> list[Stage]:
+    """Stages of a run that was recorded with ``done`` and whose curriculum may since have got tasks at its end.
 
     What was recorded stays as it is. Every further task gets a stage of its own: its full number of iterations,
-    together with all tasks before it, each with its rehearsal budget (declared, or N / (n + 1)).
+    together with all tasks before it, each with its rehearsal budget (declared, or N / (n + 1)). Stages that are
+    written out are taken as written.
+
+    Args:
+        known: names of the tasks that were recorded; those of ``done`` by default.
     """
-    known = list(dict.fromkeys(name for stage in done for name in stage.budgets))
+    known = list(dict.fromkeys(name for stage in done for name in stage.budgets)) if known is None else known
     names = [task.name for task in curriculum.tasks]
     if names[:len(known)] != known:
         raise InputError(f"the run was trained on {', '.join(known)}; a curriculum that extends it must begin with "
                          f"these tasks in this order, found {', '.join(names)}")
+    if curriculum.method == "explicit":
+        return stages_of(curriculum)
     stages = list(done)
     for position in range(len(known), len(names)):
         entry = curriculum.tasks[position]

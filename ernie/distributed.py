@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import paddle
 from paddle.distributed import fleet
+
+from ernie.bootstrap import quiet
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,9 @@ def start() -> World:
         return World()
     strategy = fleet.DistributedStrategy()
     strategy.find_unused_parameters = True  # a step trains the heads of its own tasks only
-    fleet.init(is_collective=True, strategy=strategy, log_level="WARNING")
+    warnings.filterwarnings("ignore", message="Current global rank")  # said of every barrier on gloo
+    with quiet():  # a list of flags that were set on purpose
+        fleet.init(is_collective=True, strategy=strategy, log_level="WARNING")
     return World(fleet.worker_index(), fleet.worker_num())
 
 

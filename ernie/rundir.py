@@ -47,7 +47,7 @@ class RunDirectory:
         if record is None:
             return stages_of(curriculum)
         done = [_stage(entry) for entry in record["stages"]]
-        return extend(done, curriculum)
+        return extend(done, curriculum, [task["name"] for task in record["curriculum"]["tasks"]])
 
     def done(self, number: int) -> dict | None:
         """How a stage ended, or None while it has not."""
@@ -119,6 +119,8 @@ def _comparable(record: dict, old: dict | None = None) -> dict:
     curriculum = {key: value for key, value in record["curriculum"].items() if key not in FREE}
     known = len((old or record)["curriculum"]["tasks"])
     curriculum["tasks"] = curriculum["tasks"][:known]
+    if curriculum["stages"]:
+        curriculum["stages"] = curriculum["stages"][:len((old or record)["curriculum"]["stages"] or ())]
     for group in ("corpora", "pairs"):
         names = (old or record)["curriculum"][group]
         curriculum[group] = {name: source["weight"] for name, source in curriculum[group].items() if name in names}
