@@ -31,13 +31,14 @@ class Corpus:
         self._check(weights)
         for store in self.stores:
             store.read_here_and_there()
+        self.weights = weights
         weights = np.array([len(store) for store in self.stores] if weights is None else weights, np.float64)
         self.shares = weights / weights.sum()
         self.kind = self.stores[0].kind
         self.pairs = self.kind == "pairs"
 
     def __reduce__(self):  # a worker maps the files again; the arrays themselves never travel
-        return type(self), ([store.path for store in self.stores], self.shares, self.max_length)
+        return type(self), ([store.path for store in self.stores], self.weights, self.max_length)
 
     def _check(self, weights) -> None:
         if not self.stores:

@@ -103,11 +103,11 @@ def test_text_reads_like_text(tmp_path):
 
 
 def test_a_corpus_travels_to_a_worker_by_its_paths(store):
-    corpus = Corpus([store], max_length=32)
+    corpus = Corpus([store] * 3, [0.1, 0.2, 0.7], max_length=32)
     pickled = pickle.dumps(corpus)
     assert len(pickled) < 1000
     again = pickle.loads(pickled)
-    assert again.fingerprint == corpus.fingerprint
+    assert again.shares.tolist() == corpus.shares.tolist() and again.fingerprint == corpus.fingerprint
     assert again.anchors(np.arange(9), 4) == corpus.anchors(np.arange(9), 4)
 
 

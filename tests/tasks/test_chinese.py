@@ -1,0 +1,63 @@
+"""The labels of the Chinese tasks on real Chinese text."""
+from collections import Counter
+
+import numpy as np
+import pytest
+
+import tasks
+from reader.corpus import Corpus
+from reader.examples import IGNORE, Anchor
+from reader.sampling import generator
+from reader.store import ENTITY, KIND, KIND_SHIFT, PHRASE, UNIT_START, WORD
+from tests.tasks.conftest import flat
+
+
+@pytest.fixture(scope="module")
+def corpus(data, tmp_path_factory):
+    """Documents of CLUECorpusSmall, a sentence a line, built with the default Chinese annotators."""
+    from reader.build import build_corpus
+    from reader.vocab import build_vocab
+    file, folder = data("corpora/zh/uer_clue/CLUECorpusSmall_5000_lines_bert.txt"), tmp_path_factory.mktemp("zh")
+    build_vocab([file], "zh", 5000, folder / "vocab.txt", layout="lines")
+    build_corpus([file], "zh", folder / "vocab.txt", folder / "store", layout="lines")
+    return Corpus([folder / "store"], max_length=128)
+
+
+def test_basic_units_are_characters_and_others_are_masked_whole(corpus):
+    examples = [corpus.running_text(anchor) for anchor in corpus.anchors(np.arange(corpus.units(0)), 1)]
+    task = tasks.load("knowledge_masking", {"basic": 0.15, "phrase": 0.3, "entity": 0.5})
+    tokens = flat(corpus, examples)
+    _, labels, kinds = task.corrupt(tokens, corpus.specials)
+    chosen, heads = labels != IGNORE, task.heads(tokens)
+    places = np.arange(len(heads))
+    assert (heads[kinds == WORD] == places[kinds == WORD]).all()
+    assert (chosen == chosen[heads]).all()
+    for kind, rate in ((WORD, 0.15), (PHRASE, 0.3), (ENTITY, 0.5)):
+        units = (heads == places) & (kinds == kind)
+        assert units.sum() > 300
+        assert abs(chosen[units].mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / units.sum())
+    several = np.bincount(heads)[np.unique(heads[kinds == PHRASE])]
+    assert (several > 1).mean() > 0.9
+
+
+def test_units_of_a_store_are_marked_alike(corpus):
+    flags = corpus.stores[0].flags
+    kinds, unit = (flags & KIND) >> KIND_SHIFT, np.cumsum(flags & UNIT_START > 0) - 1
+    assert (kinds == kinds[np.flatnonzero(flags & UNIT_START)][unit]).all()
+
+
+@pytest.mark.parametrize("name", ["sentence_reordering", "sentence_distance"])
+def test_sequence_labels_are_what_they_say(corpus, name):
+    task, rng, labels = tasks.load(name), generator(1), Counter()
+    for anchor in corpus.anchors(np.arange(600), 1):
+        example = task.example(corpus, anchor, rng)
+        labels[example.label] += 1
+        assert example.length <= 128
+        if name == "sentence_reordering":
+            restored = [example.segments[k] for k in task.restore(example.label)]
+            assert all(before[1] == after[0] for before, after in zip(restored, restored[1:]))
+            assert corpus.locate(Anchor(0, restored[0][0]))[0] == corpus.locate(Anchor(0, restored[-1][1] - 1))[0]
+        else:
+            (d0, _, s0), (d1, _, s1) = (corpus.locate(Anchor(0, start)) for start, _ in example.segments)
+            assert example.label == (2 if d0 != d1 else 0 if s1 - s0 == 1 else 1)
+    assert len(labels) == len(task.classes) and max(labels.values()) < 600 / len(task.classes) + 60
