@@ -12,6 +12,7 @@ import tasks as task_room
 from ernie import checkpoint, distributed, evaluation
 from ernie.config import ErnieConfig
 from ernie.curriculum import Curriculum
+from ernie.declared_model import model_config
 from ernie.model import PretrainingModel
 from ernie.optimization import Updater
 from ernie.precision import Precision
@@ -27,7 +28,6 @@ from reader.errors import InputError
 from reader.store import Store
 from reader.tokenizer import Tokenizer
 
-ROOT = Path(__file__).resolve().parent.parent
 DEV_SEED = 0x0DE5  # dev batches are the same in every run
 
 
@@ -86,29 +86,6 @@ class Data:
     def _source_names(self, task: str) -> list[str]:
         return [task] if task in self.curriculum.pairs else \
             self.curriculum.task(task).corpora or list(self.curriculum.corpora)
-
-
-def locate(path) -> Path:
-    """A file that a configuration names: relative to where the command was started, or to the checkout."""
-    return Path(path) if Path(path).exists() else ROOT / path
-
-
-def model_config(curriculum: Curriculum, vocabulary: int) -> ErnieConfig:
-    """The model that a curriculum declares, checked against the vocabulary and the lengths it is to read."""
-    config = ErnieConfig.load(locate(curriculum.model), strict=True)
-    if curriculum.encoder:
-        config.encoder = curriculum.encoder
-        config.check(curriculum.model)
-    if vocabulary > config.vocab_size:
-        raise InputError(f"vocab_size is {config.vocab_size}, but the vocabulary has {vocabulary} entries",
-                         curriculum.model)
-    if curriculum.max_length > config.max_position_embeddings:
-        raise InputError(f"max_length {curriculum.max_length} is more than the model's "
-                         f"max_position_embeddings {config.max_position_embeddings}", curriculum.model)
-    if len(curriculum.tasks) > config.task_type_vocab_size and config.use_task_id:
-        raise InputError(f"{len(curriculum.tasks)} tasks do not fit task_type_vocab_size "
-                         f"{config.task_type_vocab_size}", curriculum.model)
-    return config
 
 
 def train_stage(curriculum: Curriculum, number: int, output, step_timeout: float | None = None) -> int:

@@ -1,0 +1,33 @@
+"""The model that a curriculum declares. No paddle: planning needs the sizes only."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from ernie.config import ErnieConfig
+from ernie.curriculum import Curriculum
+from reader.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def locate(path) -> Path:
+    """A file that a configuration names: relative to where the command was started, or to the checkout."""
+    return Path(path) if Path(path).exists() else ROOT / path
+
+
+def model_config(curriculum: Curriculum, vocabulary: int | None = None) -> ErnieConfig:
+    """The model that a curriculum declares, checked against the lengths it is to read and, if given, the vocabulary."""
+    config = ErnieConfig.load(locate(curriculum.model), strict=True)
+    if curriculum.encoder:
+        config.encoder = curriculum.encoder
+        config.check(curriculum.model)
+    if vocabulary is not None and vocabulary > config.vocab_size:
+        raise InputError(f"vocab_size is {config.vocab_size}, but the vocabulary has {vocabulary} entries",
+                         curriculum.model)
+    if curriculum.max_length > config.max_position_embeddings:
+        raise InputError(f"max_length {curriculum.max_length} is more than the model's "
+                         f"max_position_embeddings {config.max_position_embeddings}", curriculum.model)
+    if len(curriculum.tasks) > config.task_type_vocab_size and config.use_task_id:
+        raise InputError(f"{len(curriculum.tasks)} tasks do not fit task_type_vocab_size "
+                         f"{config.task_type_vocab_size}", curriculum.model)
+    return config
