@@ -7,7 +7,6 @@ white space nor punctuation, or one punctuation character, or one CJK character;
 from __future__ import annotations
 
 import re
-import sys
 import unicodedata
 from functools import cache
 
@@ -31,7 +30,7 @@ def chunk_pattern() -> re.Pattern:
     itself splits it.
     """
     old = unicodedata.ucd_3_2_0
-    points = [point for point in range(0x80, sys.maxunicode + 1)
+    points = [point for point in range(0x80, 0x20000)
               if old.category(chr(point))[0] == "P" == unicodedata.category(chr(point))[0]]
     single = "!-/:-@\\[-`{-~" + _ranges(points) + _CJK
     return re.compile(f"[^{single}{_SPACES}\n]+ ?|[{single}] ?|\n|[{_SPACES}]+")

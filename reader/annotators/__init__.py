@@ -43,7 +43,7 @@ class Annotator:
     """The protocol. ``options`` are strings and numbers that can be sent to worker processes and hashed."""
 
     language = "en"
-    sample = 8_000_000  # characters of text that ``mine`` is given
+    sample = 4_000_000  # characters of text that ``mine`` is given
 
     def __init__(self, **options):
         if options:
