@@ -182,8 +182,7 @@ class Seed:
 
     def _resume(self, path: Path) -> TrainState:
         found = checkpoint.read(path)
-        self._set_weights(found.model)
-        self.updater.restore(found.optimizer)
+        self.updater.restore(found.model, found.optimizer)
         state = TrainState(**found.state)
         self.updater.precision.restore(state.scaler)
         self.say(f"resumes {path} at step {state.step}")

@@ -10,7 +10,7 @@ import paddle
 from ernie import distributed
 from ernie.precision import Precision
 
-MOMENTS = ("moment1", "moment2", "beta1_pow_acc", "beta2_pow_acc")
+MASTER = "_fp32_master_0"  # how Paddle marks the float32 twin of a float16 parameter, and the moments of it
 
 
 def decays(name: str) -> bool:
@@ -20,10 +20,13 @@ def decays(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step did. ``norm``: global gradient norm before clipping, NaN or Inf when it was skipped."""
+    """What a step did. ``norm``: global gradient norm before clipping, NaN or Inf when it was skipped. ``values``: what
+    the caller wanted to have fetched.
+    """
 
     stepped: bool
     norm: float
+    values: np.ndarray
 
 
 class Updater:
@@ -41,67 +44,79 @@ class Updater:
             learning_rate=schedule(1), beta1=settings.beta1, beta2=settings.beta2, epsilon=settings.epsilon,
             weight_decay=settings.weight_decay, parameters=model.parameters(),
             apply_decay_param_fun=decayed.__contains__)
+        self.fresh = {"moment1": 0.0, "moment2": 0.0, "beta1_pow_acc": settings.beta1, "beta2_pow_acc": settings.beta2}
         self.layer, self.optimizer = precision.prepare(model, optimizer)
         self.model, self._synchronised = distributed.wrap(world, self.layer, self.optimizer)
         self.names = {parameter.name: name for name, parameter in self.layer.named_parameters()}
 
     def backward(self, loss) -> None:
         """Add the gradients of a micro-batch."""
-        self.precision.scaler.scale(loss).backward()
+        scale = self.precision.loss_scale
+        (loss if scale == 1 else loss * scale).backward()
 
-    def step(self, update: int) -> Outcome:
-        """Apply the gradients as the ``update``-th update (from 1), or skip them all when one is not finite."""
+    def step(self, update: int, values=None) -> Outcome:
+        """Apply the gradients as the ``update``-th update (from 1), or skip them all when one is not finite.
+
+        Args:
+            values: a float32 tensor that the caller wants to see; fetched together with the norm, because every
+                fetch waits for the device.
+        """
         self.optimizer.set_lr(self.schedule(update))
-        scaler = self.precision.scaler
-        if scaler.is_enable():
-            scaler.unscale_(self.optimizer)
         gradients = [p.grad for p in self.layer.parameters() if p.grad is not None and not p.stop_gradient]
-        norm = global_norm(gradients)
+        square = sum_of_squares(gradients)
+        fetched = (square if values is None else paddle.concat([square, values.reshape([-1])])).numpy()
+        scale = self.precision.loss_scale
+        norm = math.sqrt(fetched[0]) / scale  # of the gradients as they are without loss scaling
         finite = math.isfinite(norm)
-        if finite and self.clip_norm and norm > self.clip_norm:
-            with paddle.no_grad():
-                for gradient in gradients:
-                    gradient.scale_(self.clip_norm / (norm + 1e-6))
-        if scaler.is_enable():
-            scaler.step(self._synchronised)
-            scaler.update()
-        elif finite:
+        if finite:
+            factor = self.clip_norm / (norm + 1e-6) if self.clip_norm and norm > self.clip_norm else 1.0
+            if factor != 1 or scale != 1:
+                with paddle.no_grad():
+                    for gradient in gradients:
+                        gradient.scale_(factor / scale)
             self._synchronised.step()
+        self.precision.update(finite)
         self.optimizer.clear_grad(set_to_zero=False)  # a head that the next step does not use must stay untouched
-        return Outcome(finite, norm)
+        return Outcome(finite, norm, fetched[1:] if values is None else fetched[1:].reshape(values.shape))
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Float32 weights under their structured names, for a checkpoint: the master weights where there are some."""
+        masters = self.optimizer.state_dict().get("master_weights", {})
+        weights = {name: value.astype("float32").numpy() for name, value in self.layer.state_dict().items()}
+        weights.update({self.names[key]: value.numpy() for key, value in masters.items()})
+        return weights
 
     def state(self) -> dict[str, np.ndarray]:
-        """Moments (and master weights) under the parameters' structured names, for a checkpoint."""
+        """Moments under the parameters' structured names, for a checkpoint."""
         arrays = {}
         for key, value in self.optimizer.state_dict().items():
-            if key == "master_weights":
-                arrays.update({f"master/{self.names[name]}": tensor.numpy() for name, tensor in value.items()})
-                continue
-            for moment in MOMENTS:
-                name, found, _ = key.rpartition(f"_{moment}_")
-                if found and name in self.names:
-                    arrays[f"{moment}/{self.names[name]}"] = value.numpy()
+            for moment in self.fresh:
+                inner, found, _ = key.rpartition(f"_{moment}_")
+                if found:
+                    arrays[f"{moment}/{self.names[inner.replace(MASTER, '')]}"] = value.numpy()
         return arrays
 
-    def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take back what ``state`` returned; parameters it does not name start with fresh moments."""
-        inner = {name: key for key, name in self.names.items()}
-        state = self.optimizer.state_dict()
-        masters = {}
-        for key, array in arrays.items():
-            kind, name = key.split("/", 1)
-            if kind == "master":
-                masters[inner[name]] = paddle.to_tensor(array)
-            else:
-                state[f"{inner[name]}_{kind}_0"] = paddle.to_tensor(array)
-        if masters:
-            state["master_weights"] = masters
-        self.optimizer.set_state_dict(state)
+    def restore(self, weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+        """Take back what ``weights`` and ``state`` returned; what they do not name stays, with fresh moments."""
+        own, state, masters = self.layer.state_dict(), {}, {}
+        self.layer.set_state_dict({name: paddle.to_tensor(array).astype(own[name].dtype)
+                                   for name, array in weights.items()})
+        for key, parameter in own.items():
+            inner = parameter.name
+            if parameter.dtype != paddle.float32:
+                master = paddle.to_tensor(weights[key]) if key in weights else parameter.astype("float32")
+                masters[inner], inner = master, inner + MASTER
+                master.name = inner
+            for moment, value in self.fresh.items():
+                array = arrays.get(f"{moment}/{key}")
+                if array is None:
+                    array = np.full([1] if moment.endswith("acc") else parameter.shape, value, np.float32)
+                state[f"{inner}_{moment}_0"] = paddle.to_tensor(array)
+        self.optimizer.set_state_dict({**state, "master_weights": masters} if masters else state)
 
 
-def global_norm(gradients) -> float:
-    """Square root of the sum of squares over all gradients, in float32."""
+def sum_of_squares(gradients):
+    """[1] float32 tensor: over all gradients."""
     if not gradients:
-        return 0.0
-    squares = [paddle.sum(paddle.square(gradient.astype("float32"))) for gradient in gradients]
-    return math.sqrt(total) if (total := float(paddle.add_n(squares).item())) >= 0 else total
+        return paddle.zeros([1])
+    return paddle.add_n([paddle.sum(paddle.square(gradient.astype("float32"))) for gradient in gradients]).reshape([1])

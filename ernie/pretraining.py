@@ -192,10 +192,7 @@ def _warm_start(model, curriculum: Curriculum, run: RunDirectory, number: int, s
 def _resume(updater: Updater, path: Path, say) -> TrainState:
     """Everything: weights, moments, schedule, loss scale, step."""
     found = checkpoint.read(path)
-    own = updater.layer.state_dict()
-    updater.layer.set_state_dict({name: paddle.to_tensor(array).astype(own[name].dtype)
-                                  for name, array in found.model.items()})
-    updater.restore(found.optimizer)
+    updater.restore(found.model, found.optimizer)
     state = TrainState(**found.state)
     updater.precision.restore(state.scaler)
     say(f"resumes {path} at step {state.step}")

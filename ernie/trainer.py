@@ -119,7 +119,7 @@ class Trainer:
     def train_step(self, micro_batches, counts: np.ndarray, data_wait: float) -> StepResult:
         """Forward and backward over this rank's micro-batches, one update, and the numbers to show."""
         begun = time.perf_counter()
-        state, sums = self.state, {}
+        state, names, shown = self.state, list(micro_batches[0].targets), []
         for index, batch in enumerate(micro_batches):
             last = index == len(micro_batches) - 1
             paddle.seed(self.dropout_seed(index))
@@ -127,10 +127,9 @@ class Trainer:
                 with self.updater.precision.autocast():
                     losses = self.updater.model(**to_tensors(batch))
                 self.updater.backward(self.total_loss(losses, counts))
-            for name, values in losses.items():
-                values = np.array([float(value.item()) for value in values])
-                sums[name] = sums.get(name, 0) + values
-        outcome = self.updater.step(state.updates + 1)
+            shown += [value.detach().astype("float32").reshape([1]) for name in names for value in losses[name]]
+        outcome = self.updater.step(state.updates + 1, paddle.concat(shown))
+        values = outcome.values.reshape(len(micro_batches), len(names), 3).astype(np.float64).sum(axis=0)
         seconds = time.perf_counter() - begun + data_wait
         rate = self.updater.schedule(state.updates + 1)
         state.step += 1
@@ -138,10 +137,9 @@ class Trainer:
         state.skipped += not outcome.stepped
         state.tokens += int(counts[-1])
         state.seconds += seconds
-        return StepResult(state.step, micro_batches[0].task, rate, outcome, sums,
-                          all(np.isfinite(values[0]) for values in sums.values()),
-                          sum(b.tokens for b in micro_batches), sum(b.token_ids.size for b in micro_batches),
-                          data_wait, seconds, micro_batches)
+        return StepResult(state.step, micro_batches[0].task, rate, outcome, dict(zip(names, values)),
+                          bool(np.isfinite(values).all()), sum(b.tokens for b in micro_batches),
+                          sum(b.token_ids.size for b in micro_batches), data_wait, seconds, micro_batches)
 
     def total_loss(self, losses: dict, counts: np.ndarray):
         """Weighted sum of mean losses. Means are over the targets of the whole global batch, so that the gradient does
@@ -159,5 +157,4 @@ class Trainer:
     def snapshot(self) -> tuple[dict, dict, dict]:
         """(weights, moments, state) as numpy arrays and plain numbers, for a checkpoint."""
         self.state.scaler = self.updater.precision.state()
-        weights = {name: value.astype("float32").numpy() for name, value in self.updater.layer.state_dict().items()}
-        return weights, self.updater.state(), dataclasses.asdict(self.state)
+        return self.updater.weights(), self.updater.state(), dataclasses.asdict(self.state)
