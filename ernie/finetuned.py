@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ernie.config import ErnieConfig
+from ernie.exported import ExportedScores, is_exported
 from ernie.finetuning_data import make_classes, make_kind
 from ernie.finetuning_recipe import Recipe, from_dict
 from ernie.settings import override
@@ -63,9 +65,12 @@ class Finetuned:
                 raise
             raise InputError(f"cannot be read ({error})", self.path / FILE) from None
         self.kind = make_kind(self.recipe, self.classes)
+        self.tokenizer = Tokenizer.load(self.path / "vocab.txt", self.recipe.lower_case)
+        if is_exported(self.path):
+            self.config, self.model = ErnieConfig.load(self.path), ExportedScores(self.path, self.kind)
+            return
         pretrained = read_pretrained(self.path)
         self.config = pretrained.config
-        self.tokenizer = Tokenizer.load(self.path / "vocab.txt", self.recipe.lower_case)
         self.model = FinetuningModel(self.config, self.kind)
         report = load_pretrained(self.model, pretrained)
         if any(name.startswith("heads.") for name in report.missing):

@@ -41,4 +41,4 @@ class DenseHead(Linear):
         self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
 
     def forward(self, hidden):
-        return super().forward(self.dropout(hidden))
+        return Linear.forward(self, self.dropout(hidden))  # no super(): Paddle 2.6 cannot trace it

@@ -1,41 +1,61 @@
 """Text to vectors: a pre-trained encoder with its tokenizer, batched by length."""
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
 import paddle
 
+from ernie.config import ErnieConfig
 from ernie.encoder import Encoder
+from ernie.exported import INPUTS, Exported, is_exported
 from ernie.loading import load_pretrained, read_pretrained
 from reader.errors import InputError
 from reader.tokenizer import Tokenizer
 
-POOLINGS = ("mean", "cls", "first")
+HEADER = 128  # bytes of a .npy header
 CHUNK = 4096  # texts that are tokenized and sorted by length together
 
 
 class Vectors:
     """An encoder and its tokenizer, for inference.
 
-    Attributes: model (``Encoder``, in eval mode), tokenizer, config, report (what was loaded).
+    Args:
+        path: a checkpoint of any family, a run, an archive, or an encoder written by ``ernie export``.
+        max_length: longer texts are cut. task_id: whose embedding is added, where the model has task embeddings.
+    Attributes: model (``Encoder`` in eval mode, or ``Exported``), tokenizer, config, report (what was loaded).
     """
 
     def __init__(self, path, max_length: int = 512, task_id: int = 0):
-        found = read_pretrained(path)
-        if found.vocab is None:
+        vocab, lower_case = (self._open_export if is_exported(path) else self._open_checkpoint)(path)
+        if vocab is None:
             raise InputError("no vocab.txt beside the weights", path)
-        self.config, self.task_id = found.config, task_id
-        if found.config.use_task_id and not 0 <= task_id < found.config.task_type_vocab_size:
-            raise InputError(f"task id {task_id} is not one of the model's {found.config.task_type_vocab_size}", path)
-        self.max_length = min(max_length, found.config.max_position_embeddings)
+        self.task_id = task_id
+        if self.config.use_task_id and not 0 <= task_id < self.config.task_type_vocab_size:
+            raise InputError(f"task id {task_id} is not one of the model's {self.config.task_type_vocab_size}", path)
+        self.max_length = min(max_length, self.config.max_position_embeddings)
         if self.max_length < 3:
             raise InputError(f"max_length {max_length} leaves no room for text between [CLS] and [SEP]")
-        self.tokenizer = Tokenizer.load(found.vocab, found.lower_case)
+        self.tokenizer = Tokenizer.load(vocab, lower_case)
+
+    def _open_checkpoint(self, path):
+        found = read_pretrained(path)
+        self.config = found.config
         holder = paddle.nn.Layer()
         holder.ernie = self.model = Encoder(found.config)
         self.report = load_pretrained(holder, found)
         self.model.eval()
+        return found.vocab, found.lower_case
+
+    def _open_export(self, path):
+        self.model, self.config = Exported(path), ErnieConfig.load(path)
+        facts = self.model.facts
+        if facts["outputs"] != ["hidden", "pooled"]:
+            raise InputError("is an exported fine-tuned model, not an encoder: use `ernie predict`", path)
+        self.report = f"exported encoder {path} ({facts['to']}, {facts['precision']})"
+        vocab = Path(path) / "vocab.txt"
+        return vocab if vocab.is_file() else None, facts["lower_case"]
 
     def encode(self, texts, pooling: str = "mean", batch_tokens: int = 4096) -> np.ndarray:
         """[n, H] float32, a vector for each text, in order.
@@ -80,6 +100,8 @@ class Vectors:
         """[r, L] ids of single-segment rows and their lengths to (hidden [r, L, H], pooled [r, H])."""
         positions = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
         arrays = (tokens, np.zeros_like(tokens), positions, lengths, np.full((len(tokens), 1), self.task_id))
+        if isinstance(self.model, Exported):
+            return tuple(self.model(**dict(zip(INPUTS, arrays))))
         with paddle.no_grad():
             hidden, pooled = self.model(*(paddle.to_tensor(np.ascontiguousarray(a, np.int64)) for a in arrays))
         return hidden.numpy(), pooled.numpy()
@@ -99,33 +121,44 @@ def encode_file(vectors: Vectors, source, target, pooling: str, batch_tokens: in
 
     Args:
         pooling: of ``Vectors.encode``, or "tokens": then the array holds the vectors of all tokens one after another
-            and ``<target>.offsets.npy`` says where each line begins and the last ends.
+            and ``.offsets.npy`` beside it says where each line begins and the last ends.
         progress: called with the number of lines done.
     Returns: the number of lines.
     Raises: InputError: a missing or undecodable file.
     """
-    source, target = Path(source), Path(target)
-    size, done, offsets = vectors.config.hidden_size, 0, [0]
+    target, done, offsets = Path(target), 0, [0]
     partial = target.with_name(target.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(b"\0" * 128)
-        for lines in _chunks(source):
-            if pooling == "tokens":
-                found = vectors.encode_tokens(lines, batch_tokens)
-                offsets += (offsets[-1] + np.cumsum([len(states) for states in found])).tolist()
-                file.writelines(np.ascontiguousarray(states) for states in found)
-            else:
-                file.write(vectors.encode(lines, pooling, batch_tokens))
-            done += len(lines)
-            progress(done)
-        rows = offsets[-1] if pooling == "tokens" else done
-        header = repr({"descr": "<f4", "fortran_order": False, "shape": (rows, size)})
-        file.seek(0)
-        file.write(b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117).encode() + b"\n")
-    partial.replace(target)
-    if pooling == "tokens":
-        np.save(str(target.with_suffix("")) + ".offsets.npy", np.array(offsets))
+    try:
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            file.write(bytes(HEADER))
+            for lines in _chunks(Path(source)):
+                if pooling == "tokens":
+                    found = vectors.encode_tokens(lines, batch_tokens)
+                    offsets += (offsets[-1] + np.cumsum([len(states) for states in found])).tolist()
+                    file.writelines(np.ascontiguousarray(states) for states in found)
+                else:
+                    file.write(vectors.encode(lines, pooling, batch_tokens))
+                done += len(lines)
+                progress(done)
+            file.seek(0)
+            file.write(_npy_header(offsets[-1] if pooling == "tokens" else done, vectors.config.hidden_size))
+        if pooling == "tokens":
+            np.save(target.with_suffix(".offsets.npy"), np.array(offsets))
+        partial.replace(target)
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", target) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
     return done
+
+
+def _npy_header(rows: int, size: int) -> bytes:
+    """Of a float32 array, written last: the number of rows is known at the end."""
+    header = repr({"descr": "<f4", "fortran_order": False, "shape": (rows, size)})
+    room = HEADER - 10
+    return b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + header.ljust(room - 1).encode() + b"\n"
 
 
 def _chunks(source: Path):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import sys
 
+from reader.errors import InputError
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("--init", required=True, help="checkpoint of any family, run or archive")
@@ -24,7 +26,11 @@ def add_arguments(parser) -> None:
 def run(args) -> None:
     import time
 
+    from ernie.bootstrap import import_paddle
+    import_paddle()
     from ernie.vectors import Vectors, encode_file
+    if args.batch_tokens < 1:
+        raise InputError(f"--batch-tokens {args.batch_tokens} holds no token")
     vectors = Vectors(args.init, args.max_length, args.task_id)
     print(vectors.report)
     begun = time.perf_counter()

@@ -1,0 +1,25 @@
+"""Export a trained model for serving: a static graph for Paddle's inference engine, or ONNX.
+
+A fine-tuned model gives its scores (classes, tags or span ends), any other checkpoint hidden states and pooled output.
+The export is run beside the model before it is kept: differences and speeds are printed. `ernie predict --model` and
+`ernie encode --init` take the directory in the place of a checkpoint.
+
+example: ernie export output/mrpc --to inference --output served/mrpc
+"""
+from __future__ import annotations
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("source", metavar="RUN", help="output of fine-tuning, or a checkpoint of any family")
+    parser.add_argument("--to", required=True, choices=("inference", "onnx"))
+    parser.add_argument("--output", required=True, help="directory to write; must not exist or be empty")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
+                        help="bf16: run by oneDNN in bfloat16 on the CPU (Paddle 3)")
+
+
+def run(args) -> None:
+    from ernie.bootstrap import import_paddle
+    import_paddle()
+    from ernie.exporting import export
+    print(f"{args.source} -> {args.output} ({args.to}, {args.precision})")
+    export(args.source, args.output, args.to, args.precision)
