@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import tasks
 from ernie.config import ErnieConfig
 from ernie.curriculum import Curriculum
 from reader.errors import InputError
@@ -30,4 +31,9 @@ def model_config(curriculum: Curriculum, vocabulary: int | None = None) -> Ernie
     if len(curriculum.tasks) > config.task_type_vocab_size and config.use_task_id:
         raise InputError(f"{len(curriculum.tasks)} tasks do not fit task_type_vocab_size "
                          f"{config.task_type_vocab_size}", curriculum.model)
+    for entry in curriculum.tasks:
+        needed = tasks.load(entry.name, entry.options, curriculum.tasks_from).sentence_ids
+        if needed > config.type_vocab_size:
+            raise InputError(f"task {entry.name} needs {needed} sentence types, type_vocab_size is "
+                             f"{config.type_vocab_size}", curriculum.model)
     return config

@@ -20,6 +20,7 @@ class Task:
         name: as curricula spell it. level: "token" or "sequence". classes: names of the labels, label k is classes[k].
         weight: of its loss in the sum (a curriculum may set another).
         metrics: what is reported on dev data.
+        sentence_ids: most segments of an example; the model needs as many sentence types.
         sources: the kinds of stores its examples can be drawn from, "documents" and "pairs".
     """
 
@@ -29,6 +30,7 @@ class Task:
     classes: tuple = ()
     weight = 1.0
     metrics = ("accuracy",)
+    sentence_ids = 2
     sources: tuple = ("documents", "pairs")
 
     def __reduce__(self):  # a class that was loaded from the user's file has no importable module in a worker

@@ -29,7 +29,7 @@ class SentenceReordering(SequenceTask):
     a run of whole sentences is taken.
 
     Args:
-        m: most segments; sentence ids go up to m - 1, so the model's sentence types must suffice.
+        m: most segments.
     """
 
     m: int = 4
@@ -41,6 +41,7 @@ class SentenceReordering(SequenceTask):
     def __post_init__(self):
         if self.m not in range(2, 7):
             raise InputError(f"sentence_reordering: m {self.m!r} is not between 2 and 6")
+        self.sentence_ids = self.m
         self.orders = [order for n in range(1, self.m + 1) for order in permutations(range(n))]
         self.classes = tuple(" ".join(map(str, order)) for order in self.orders)
 
