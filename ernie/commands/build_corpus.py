@@ -26,6 +26,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--like", metavar="STORE", help="use the phrases and names mined for another store")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument("--shard", default="0/1", metavar="I/N", help="take the I-th of N shards of the input, from 0")
+    parser.add_argument("--document-tokens", type=positive, metavar="N",
+                        help="cut documents longer than N tokens between paragraphs, as a book into chapters")
     parser.add_argument("--cased", action="store_true", help="keep case and accents (a cased vocabulary)")
 
 
@@ -34,8 +36,16 @@ def run(args) -> None:
     options = dict(pair.partition("=")[::2] for pair in args.option)
     manifest = build_corpus(args.input, args.language, args.vocab, args.output, layout=args.layout,
                             annotator=args.annotator, workers=args.workers, shard=parse_shard(args.shard),
-                            options=options, like=args.like, lower_case=not args.cased, progress=sys.stderr)
+                            options=options, like=args.like, lower_case=not args.cased,
+                            document_tokens=args.document_tokens, progress=sys.stderr)
     print_report(manifest, args.output)
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.isdigit() or not int(text):
+        raise InputError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -62,12 +62,14 @@ def test_an_enormous_line_is_rejected_in_little_memory(tmp_path, monkeypatch):
 
 
 def test_long_paragraphs_and_documents_are_cut(tmp_path, monkeypatch):
-    monkeypatch.setattr(documents, "MAX_PARAGRAPH", 10)
+    monkeypatch.setattr(documents, "MAX_PARAGRAPH", 18)
     monkeypatch.setattr(documents, "MAX_DOCUMENT", 30)
     path = tmp_path / "a.txt"
     path.write_text("12345678\n" * 9, "utf-8")
     two = "12345678 12345678"
     assert read(path)[0] == [[two, two], [two, two], ["12345678"]]
+    path.write_text("abcd efgh ijkl mnop qrst\n\n" + "x" * 25, "utf-8")
+    assert read(path, "lines")[0] == [["abcd efgh ijkl", "mnop qrst"], ["x" * 18, "x" * 7]]
 
 
 def test_a_damaged_gzip_keeps_what_came_before(tmp_path):
