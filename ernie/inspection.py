@@ -5,7 +5,8 @@ from collections import Counter
 
 import numpy as np
 
-from reader.batches import Batches, Layout, Window, read_tokens
+from reader.assembly import Layout, Window, read_tokens
+from reader.batches import Batches
 from reader.corpus import Corpus, join_pieces
 from reader.errors import InputError
 from reader.examples import IGNORE, Example

@@ -7,19 +7,17 @@ hangs on its key, a function of (seed, task, window, example, place), so that la
 """
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
+from reader.assembly import Layout, Window, addresses, read_tokens
 from reader.corpus import Corpus
 from reader.errors import InputError
-from reader.examples import IGNORE, Batch, Example, Targets, Tokens
-from reader.sampling import generator, hash_int, hash_keys, mix
+from reader.examples import IGNORE, Batch, Example, Targets
+from reader.sampling import generator, hash_int
 from reader.specials import SpecialIds
 
-ALIGNED, FROM = 8, 128  # padded widths are multiples of the first, which GPUs like, where they reach the second
-SORTED = 1024        # examples of full length that are sorted by length together, unless told otherwise
-PROBE = 128          # examples drawn once to learn how long this task's examples are
+SORTED = 1024  # examples of full length that are sorted by length together, unless told otherwise
+PROBE = 128    # examples drawn once to learn how long this task's examples are
 
 
 class Batches:
@@ -92,9 +90,13 @@ class Batches:
 
     def _draw(self, anchor, rng) -> Example:
         example = self.task.example(self.corpus, anchor, rng)
-        if example.length > self.corpus.max_length or not example.segments:
+        if not example.segments or any(start >= stop for start, stop in example.segments):
+            raise InputError(f"task {self.task.name} made an example without text: segments {example.segments}")
+        if example.length > self.corpus.max_length:
             raise InputError(f"task {self.task.name} made an example of {example.length} tokens in "
                              f"{len(example.segments)} segments; it must fit in max_length {self.corpus.max_length}")
+        if self.task.level == "sequence" and example.label != IGNORE:
+            check_labels(self.task, example.label, example.label)
         return example
 
     def _stride(self) -> int:
@@ -129,7 +131,11 @@ class Batches:
                 ids, labels, groups = task.corrupt(tokens, self.specials)
             else:
                 labels, groups = task.labels(tokens), None
+            if np.shape(labels) != ids.shape:
+                raise InputError(f"task {task.name} made labels of shape {np.shape(labels)} for {len(ids)} tokens")
             chosen = np.flatnonzero(labels != IGNORE)
+            if len(chosen) and task.head == "classes":
+                check_labels(task, labels[chosen].min(), labels[chosen].max())
             batch.targets[task.name] = Targets(layout.places[chosen], labels[chosen].astype(np.int64),
                                                None if groups is None else groups[chosen])
         batch.token_ids.reshape(-1)[layout.places] = ids
@@ -141,119 +147,11 @@ class Batches:
         return batch
 
 
-class Window(NamedTuple):
-    """The examples of a window as arrays: [e] per example, [s] per segment (those of an example lie together)."""
-
-    lengths: np.ndarray   # [e] special tokens included
-    stores: np.ndarray    # [e]
-    labels: np.ndarray    # [e]
-    first: np.ndarray     # [e] index of the first segment
-    counts: np.ndarray    # [e] segments
-    starts: np.ndarray    # [s] token offsets
-    stops: np.ndarray     # [s]
-    keys: np.ndarray      # [e] uint64
-    batches: list         # the examples of each batch
-
-    @classmethod
-    def of(cls, examples: list[Example], key: int) -> Window:
-        """Examples as arrays, all in one batch; ``key`` decides what is random about their tokens."""
-        counts = np.array([len(example.segments) for example in examples])
-        segments = np.array([segment for example in examples for segment in example.segments], np.int64)
-        return cls(np.array([example.length for example in examples]),
-                   np.array([example.store for example in examples]),
-                   np.array([example.label for example in examples]), np.cumsum(counts) - counts, counts,
-                   segments[:, 0], segments[:, 1], hash_keys(key, np.arange(len(examples))),
-                   [np.arange(len(examples))])
-
-    def example(self, index: int) -> Example:
-        """One of the examples."""
-        mine = slice(self.first[index], self.first[index] + self.counts[index])
-        return Example(int(self.stores[index]), tuple(zip(self.starts[mine].tolist(), self.stops[mine].tolist())),
-                       int(self.labels[index]))
-
-
-class Layout:
-    """Where the tokens of some rows go in the padded batch.
-
-    Attributes:
-        segments: [s] the rows' segments, as indices into the window. row: [s] the row of each. sizes: [s] tokens.
-        nth: [s] place of the segment in its row. places: [n] row * width + column of each text token.
-        offset: [n] place of each text token inside its segment.
-    """
-
-    def __init__(self, window: Window, rows: np.ndarray):
-        counts = window.counts[rows]
-        self.lengths = window.lengths[rows]
-        self.width = int(self.lengths.max())
-        if self.width >= FROM:
-            self.width += -self.width % ALIGNED
-        self.row = np.repeat(np.arange(len(rows)), counts)
-        self.nth = np.arange(len(self.row)) - np.repeat(np.cumsum(counts) - counts, counts)
-        self.segments = np.repeat(window.first[rows], counts) + self.nth
-        self.sizes = window.stops[self.segments] - window.starts[self.segments]
-        ends = np.cumsum(self.sizes + 1)  # with its [SEP]
-        row_begin = np.cumsum(self.lengths - 1) - (self.lengths - 1)
-        self.column = 1 + ends - (self.sizes + 1) - row_begin[self.row]  # of each segment's first token
-        self.offset = np.arange(int(self.sizes.sum())) - np.repeat(np.cumsum(self.sizes) - self.sizes, self.sizes)
-        self.places = np.repeat(self.row * self.width + self.column, self.sizes) + self.offset
-
-    def empty_batch(self, task: str, task_id: int, specials: SpecialIds) -> Batch:
-        """A batch with everything but its text: special tokens, sentence ids, positions, padding."""
-        shape = len(self.lengths), self.width
-        ids = np.full(shape, specials.pad_id, np.int64)
-        ids[:, 0] = specials.cls_id
-        separators = self.row * self.width + self.column + self.sizes
-        ids.reshape(-1)[separators] = specials.sep_id
-        sentence = np.zeros(shape, np.int64)
-        sentence.reshape(-1)[self.places] = np.repeat(self.nth, self.sizes)
-        sentence.reshape(-1)[separators] = self.nth
-        position = np.arange(self.width) * (np.arange(self.width) < self.lengths[:, None])
-        return Batch(task, task_id, ids, sentence, position, self.lengths)
-
-
-def read_tokens(corpus: Corpus, window: Window, rows: np.ndarray, layout: Layout) -> Tokens:
-    """The text of some rows, flat, with everything that labels are made from."""
-    sizes, row = layout.sizes, np.repeat(layout.row, layout.sizes)
-    index = np.repeat(window.starts[layout.segments], sizes) + layout.offset
-    store = window.stores[rows][row]
-    ids, flags = np.empty(len(index), np.int64), np.empty(len(index), np.uint8)
-    back, ahead = np.empty(len(index), np.uint16), np.empty(len(index), np.uint16)
-    for number, opened in enumerate(corpus.stores):
-        mine = slice(None) if len(corpus.stores) == 1 else np.flatnonzero(store == number)
-        for array, source in ((ids, opened.ids), (flags, opened.flags), (back, opened.back), (ahead, opened.ahead)):
-            array[mine] = np.take(source, index[mine])
-    unit_chance = None
-    if any("unit_chances" in opened.manifest for opened in corpus.stores):
-        unit_chance = unit_chances(corpus, window, rows)[row]
-    place = np.arange(len(index)) - np.searchsorted(row, np.arange(len(rows)))[row]
-    return Tokens(ids=ids, flags=flags, back=back, ahead=ahead, row=row,
-                  segment=np.repeat(np.arange(len(sizes)), sizes), offset=layout.offset,
-                  length=np.repeat(sizes, sizes), in_document=np.full(len(index), not corpus.pairs),
-                  key=mix(window.keys[rows][row] + place.astype(np.uint64)), unit_chance=unit_chance)
-
-
-def unit_chances(corpus: Corpus, window: Window, rows: np.ndarray) -> np.ndarray:
-    """[r] chance of each row to be masked by unit."""
-    chances = np.ones(len(rows))
-    for number in range(len(corpus.stores)):
-        mine = np.flatnonzero(window.stores[rows] == number)
-        known = corpus.unit_chances(number, window.starts[window.first[rows[mine]]])
-        if known is not None:
-            chances[mine] = known
-    return chances
-
-
-def addresses(corpus: Corpus, window: Window, rows: np.ndarray) -> list[tuple[int, int, int]]:
-    """(store, document, first token) of each row."""
-    stores, tokens = window.stores[rows], window.starts[window.first[rows]]
-    documents = np.empty(len(rows), np.int64)
-    for number, store in enumerate(corpus.stores):
-        mine = np.flatnonzero(stores == number)
-        place = tokens[mine]
-        for offsets in (store.sentences, store.paragraphs, store.documents):
-            place = np.searchsorted(offsets, place, side="right") - 1
-        documents[mine] = place
-    return list(zip(stores.tolist(), documents.tolist(), tokens.tolist()))
+def check_labels(task, least: int, most: int) -> None:
+    """A label that is no class would stop the training with an error from deep inside the loss."""
+    if least < 0 or most >= len(task.classes):
+        raise InputError(f"task {task.name} gave the label {most if least >= 0 else least}, it has {len(task.classes)} "
+                         "classes (numbered from 0)")
 
 
 def cut(lengths: np.ndarray, parts: int) -> np.ndarray:

@@ -58,7 +58,7 @@ class Corpus:
     @property
     def fingerprint(self) -> str:
         """Names the text, its weights and its cut; a resumed run checks it."""
-        parts = [part for store, share in zip(self.stores, self.shares) for part in (store.fingerprint, repr(share))]
+        parts = [f"{store.fingerprint} {float(share)!r}" for store, share in zip(self.stores, self.shares)]
         return f"{hash_int(*parts, self.max_length):016x}"
 
     @property

@@ -170,19 +170,42 @@ class ThreeClasses(TokenTask):
         return np.where(tokens.offset % 2 == 0, tokens.offset % 3, IGNORE)
 
 
-class TooLong(SequenceTask):
-    name = "too_long"
-    classes = ("x",)
-
-    def example(self, corpus, anchor, rng):
-        return Example(0, ((0, corpus.max_length),), 0)
-
-
 def test_a_users_token_task(store):
     batch, = Batches(ThreeClasses(), [ThreeClasses()], Corpus([store], max_length=64), seed=1, task_id=0,
                      batch_tokens=512).at(0)
     assert set(batch.targets["three"].labels.tolist()) == {0, 1, 2}
     assert ((batch.targets["three"].positions % batch.token_ids.shape[1] - 1) % 2 == 0).all()
+
+
+class Mistaken(SequenceTask, TokenTask):
+    """Makes one mistake that a user can make."""
+
+    name = "mistaken"
+    classes = ("x", "y")
+
+    def __init__(self, level, example=None, label=None):
+        self.level, self.made, self.label = level, example, label
+
+    def example(self, corpus, anchor, rng):
+        return self.made or corpus.running_text(anchor)
+
+    def labels(self, tokens):
+        return self.label(tokens)
+
+
+@pytest.mark.parametrize("task, message", [
+    (Mistaken("sequence", Example(0, ((0, 4),), 2)), "mistaken gave the label 2, it has 2 classes"),
+    (Mistaken("sequence", Example(0, ((0, 4),), -1)), "mistaken gave the label -1"),
+    (Mistaken("sequence", Example(0, ((4, 4),), 0)), "an example without text"),
+    (Mistaken("sequence", Example(0, (), 0)), "an example without text"),
+    (Mistaken("sequence", Example(0, ((0, 64),), 0)), "mistaken made an example of 66 tokens in 1 segments"),
+    (Mistaken("token", label=lambda tokens: tokens.offset[1:]), r"labels of shape \(\d+,\) for \d+ tokens"),
+    (Mistaken("token", label=lambda tokens: tokens.offset), r"mistaken gave the label \d+, it has 2 classes"),
+])
+def test_mistakes_of_a_users_task_are_named(store, task, message):
+    with pytest.raises(InputError, match=message):
+        Batches(task, [task] if task.level == "token" else [], Corpus([store], max_length=64), seed=1, task_id=0,
+                batch_tokens=2048).at(0)
 
 
 def test_vocabulary_of_another_object(store):
@@ -196,8 +219,6 @@ def test_vocabulary_of_another_object(store):
 def test_bad_settings_are_said_clearly(store, tmp_path):
     with pytest.raises(InputError, match="batch_tokens 512 cut into 10 micro-batches"):
         make(store, slices=10)
-    with pytest.raises(InputError, match="too_long made an example of 66 tokens"):
-        Batches(TooLong(), [], Corpus([store], max_length=64), seed=1, task_id=0, batch_tokens=512)
     masking = tasks.load("knowledge_masking")
     with pytest.raises(InputError, match="all change the text"):
         Batches(masking, [masking, tasks.load("knowledge_masking", {"basic": 0.3})], Corpus([store], max_length=64),

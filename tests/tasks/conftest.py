@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from reader.batches import Layout, Window, read_tokens
+from reader.assembly import Layout, Window, read_tokens
 from reader.corpus import Corpus
 from reader.sampling import hash_int
 
