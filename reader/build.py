@@ -12,11 +12,13 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -92,10 +94,12 @@ def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "fi
     plan = plan_digest(recipe, files, shard, like and learnt_of(like))
     if output.exists() and read_manifest(output).get("plan") == plan:
         return read_manifest(output)
+    mine = list(range(shard[0], len(parts), shard[1]))
+    if not mine:
+        raise InputError(f"shard {shard[0]}/{shard[1]} is empty: the input has only {len(parts)} parts")
     folder = Path(f"{output}.parts")
     claim(folder, plan)
     prepare(recipe, files, folder / LEARNT, like)
-    mine = list(range(shard[0], len(parts), shard[1]))
     started = time.time()
     built = run_parts(recipe, [(index, parts[index]) for index in mine], folder, workers, progress)
     seconds = round(time.time() - started, 3)
@@ -133,8 +137,11 @@ def claim(folder: Path, plan: str) -> None:
     file = folder / "plan"
     if not file.exists() or file.read_text() != plan:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        file.write_text(plan)
+        try:
+            folder.mkdir(parents=True)
+            file.write_text(plan)
+        except OSError as error:
+            raise InputError(f"output cannot be written ({error.strerror})", folder) from None
 
 
 def prepare(recipe: Recipe, files: list[Path], learnt: Path, like=None) -> None:
@@ -149,7 +156,11 @@ def prepare(recipe: Recipe, files: list[Path], learnt: Path, like=None) -> None:
         partial.mkdir()
         annotator = find_annotator(recipe.annotator)
         sample = sample_documents(files, recipe.layout, recipe.language, annotator.sample, Rejected())
-        annotator.mine(sample, partial, **recipe.options)
+        try:
+            annotator.mine(sample, partial, **recipe.options)
+        except InputError:  # a bad option: nothing was built yet
+            shutil.rmtree(learnt.parent)
+            raise
     os.rename(partial, learnt)
 
 
@@ -165,16 +176,27 @@ def run_parts(recipe: Recipe, parts: list, folder: Path, workers: int, progress)
             meter.add(sizes[index])
         return amount
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=ignore_interrupts) as pool:
         jobs = {pool.submit(build_part, recipe, spans, folder, index): index for index, spans in todo}
+        processes = list(pool._processes.values())
         try:
             for job in as_completed(jobs):
                 job.result()
                 meter.add(sizes[jobs[job]])
+        except BrokenProcessPool:
+            raise RuntimeError("a worker process died, perhaps for want of memory; finished parts are kept: start again "
+                               "with fewer workers") from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:  # unfinished parts are built again, there is nothing to wait for
+                process.terminate()
             raise
     return amount
+
+
+def ignore_interrupts() -> None:
+    """Ctrl-C reaches every process of a terminal; the parent alone decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def span_bytes(span: Span) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reader import build
-from reader.build import build_corpus, describe
+from reader.build import Tokens, build_corpus, cut_documents, describe
 from reader.errors import InputError
 from reader.store import CAPITAL, OFFSET_ARRAYS, TOKEN_ARRAYS, UNIT_START, WORD_START, Store
 from tests.reader.texts import TOKENIZER, VOCAB, stored_units
@@ -173,3 +173,12 @@ def test_labels_of_real_text_agree_with_it_by_offset(tmp_path, data):
         assert not (store.flags[token:stop] & UNIT_START > 0)[~(store.flags[token:stop] & WORD_START > 0)].any()
         token = stop
     assert token == len(store.ids)
+
+
+def test_long_documents_are_cut_between_paragraphs():
+    none = np.zeros(0)
+    # a document with paragraphs of 3 + 2, 4, 9 and 1 tokens, and one whose only paragraph is longer than the limit
+    tokens = Tokens(none, none, np.array([3, 2, 4, 9, 1, 20]), np.array([2, 1, 1, 1, 1]), np.array([4, 1]), none)
+    assert cut_documents(tokens, 10).documents.tolist() == [2, 2, 1]
+    assert cut_documents(tokens, 1).documents.tolist() == [1, 1, 1, 1, 1]
+    assert cut_documents(tokens, 100).documents.tolist() == [4, 1]

@@ -24,13 +24,15 @@ def test_english_demo(tmp_path, peer):
     peer("gensim")
     output = prepare_demo("en", tmp_path / "demo", vocab_size=3000)
     train, dev = Store(output / "train"), Store(output / "dev")
-    assert len(train.documents) - 1 + len(dev.documents) - 1 in range(95, 107)
+    documents = np.diff(np.r_[0, np.cumsum(np.diff(train.sentences))][train.paragraphs][train.documents])
+    assert len(documents) > 400 and np.mean(documents > 1024) < 0.01  # sections of articles
     assert 0.05 < len(dev) / (len(train) + len(dev)) < 0.2
     assert train.manifest["vocab_sha256"] == dev.manifest["vocab_sha256"] and train.manifest["vocab_size"] == 3000
     assert (train.ids[:] == 1).mean() < 0.003  # [UNK]
     assert kinds(train)[ENTITY] > 0.05 and kinds(train)[PHRASE] > 0.01
     lines = {name: (output / f"text/{name}.jsonl").read_text("utf-8").splitlines() for name in ("train", "dev")}
     titles = {name: {json.loads(line)["title"] for line in lines[name]} for name in lines}
+    assert len(titles["train"] | titles["dev"]) in range(95, 107)
     assert not titles["train"] & titles["dev"] and "Anarchism" in titles["train"]
     stamp = (output / "train/manifest.json").stat().st_mtime_ns
     prepare_demo("en", tmp_path / "demo", vocab_size=3000)
