@@ -69,6 +69,7 @@ while :; do
         exit 1
     fi
     ernie_explain "$logs" "$code"
+    code=$?
     case $code in 2 | 70) exit $((code == 2 ? 2 : 1)) ;; esac
     if [ "$restarts" -ge "$max_restarts" ]; then
         echo "ernie: $task failed $((restarts + 1)) time(s); giving up" >&2

@@ -71,12 +71,13 @@ for stage in $pending; do
             echo "ernie: stopped in stage $stage; start the same command again to go on" >&2
             exit 1
         fi
-        ernie_explain "$logs" "$code"
-        case $code in 2 | 70) exit $((code == 2 ? 2 : 1)) ;; esac
         if [ "$restarts" -ge "$max_restarts" ]; then
             echo "ernie: stage $stage failed $((restarts + 1)) time(s); giving up" >&2
-            exit 1
         fi
+        ernie_explain "$logs" "$code"
+        code=$?
+        case $code in 2 | 70) exit $((code == 2 ? 2 : 1)) ;; esac # what is wrong will be wrong again
+        if [ "$restarts" -ge "$max_restarts" ]; then exit 1; fi
         restarts=$((restarts + 1))
         echo "ernie: starting stage $stage again from its last checkpoint ($restarts of $max_restarts)" >&2
         sleep 1

@@ -25,7 +25,7 @@ from ernie.optimization import Updater
 from ernie.precision import Precision
 from ernie.rundir import RunDirectory, write_json
 from ernie.schedule import Schedule
-from ernie.supervision import STOPPED, StopSignals, Watchdog
+from ernie.supervision import DIVERGED, STOPPED, StopSignals, Watchdog
 from ernie.trainer import StepResult, Trainer, TrainState, Watcher
 from ernie.watchers import Checkpoints, Divergence, Log, SameOnAllRanks
 from reader.errors import InputError
@@ -126,20 +126,19 @@ class Seed:
     def run(self) -> int:
         """Train from where it stands to the end, then measure and predict with the best weights."""
         recipe = self.recipe
-        watchdog = Watchdog(self.directory / "alive", self.world.rank, self.seed, recipe.step_timeout)
-        try:
+        with Watchdog(self.shared.output / "alive", self.world.rank, f"seed {self.seed}", recipe.step_timeout,
+                      self.shared.signals.request) as watchdog:
             trainer = self._prepare(watchdog)
             reason = trainer.run()
+            watchdog.close()
             if self.shared.signals.received or reason == "asked to stop":
                 self.say(f"seed {self.seed}: stopped after step {trainer.state.step} of {trainer.total}; start again "
                          "to go on from there")
                 return STOPPED
             if reason == Divergence.REASON:
                 self.say(f"seed {self.seed}: {trainer.state.bad_in_a_row} steps in a row not finite; training ends")
-                return 1
+                return watchdog.fail(DIVERGED, f"{trainer.state.bad_in_a_row} steps in a row were not finite")
             self._finish(trainer)
-        finally:
-            watchdog.close()
         return 0
 
     def _prepare(self, watchdog: Watchdog) -> Trainer:

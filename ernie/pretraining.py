@@ -102,22 +102,20 @@ def train_stage(curriculum: Curriculum, number: int, output, step_timeout: float
     if world.main:
         run.record(curriculum, stages, data.facts(config))
     distributed.barrier(world)
-    watchdog = Watchdog(run.path / "alive", world.rank, number, step_timeout or curriculum.step_timeout,
-                        signals.request)
-    try:
+    with Watchdog(run.path / "alive", world.rank, f"stage {number}", step_timeout or curriculum.step_timeout,
+                  signals.request) as watchdog:
         trainer, measure = _prepare(curriculum, run, stages, stage, data, config, world, signals, watchdog, say)
         reason = trainer.run()
-    finally:
         watchdog.close()
-    if signals.received or reason == "asked to stop":
-        say(f"stage {number}: stopped by {signals.received or 'another rank'} after step {trainer.state.step} of "
-            f"{stage.steps}; start again to go on from there")
-        return STOPPED
-    if reason == Divergence.REASON:
-        say(f"stage {number}: {trainer.state.bad_in_a_row} steps in a row were not finite; training ends. The last "
-            f"good checkpoint is {run.last_checkpoint(number, say)}")
-        return DIVERGED
-    _finish(run, stage, trainer, measure(), data, world, say, reason or "finished")
+        if signals.received or reason == "asked to stop":
+            say(f"stage {number}: stopped by {signals.received or 'another rank'} after step {trainer.state.step} of "
+                f"{stage.steps}; start again to go on from there")
+            return STOPPED
+        if reason == Divergence.REASON:
+            last = run.last_checkpoint(number, say)
+            return watchdog.fail(DIVERGED, f"{trainer.state.bad_in_a_row} steps in a row were not finite; training "
+                                           f"ends. The last good checkpoint is {last or 'that of the stage before'}")
+        _finish(run, stage, trainer, measure(), data, world, say, reason or "finished")
     if lock:
         lock.close()
     return 0

@@ -78,20 +78,29 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.file, new)
 
-    def lock(self, patience: float = 20.0):
-        """Hold the directory against a second writer until the returned file is closed or this process ends."""
+    def lock(self, patience: float = 30.0, say=print):
+        """Hold the directory against a second writer until the returned file is closed or this process ends.
+
+        Raises:
+            InputError: somebody else still holds it after ``patience`` seconds; ranks of a launch that was just killed
+                may need a moment to go.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         file = open(self.path / ".lock", "a+")  # noqa: SIM115  (held for as long as the process trains)
-        deadline = time.monotonic() + patience  # ranks of a launch that was just killed may need a moment to go
+        deadline, told = time.monotonic() + patience, False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
+                file.seek(0)
+                holder = file.read().strip() or "unknown"
                 if time.monotonic() > deadline:
-                    file.seek(0)
-                    raise InputError(f"another process ({file.read().strip() or 'unknown'}) is training in this "
-                                     "directory", self.path) from None
+                    file.close()
+                    raise InputError(f"another process ({holder}) is training in this directory", self.path) from None
+                if not told:
+                    say(f"waiting for another process ({holder}) to leave {self.path}")
+                    told = True
                 time.sleep(0.5)
         file.truncate(0)
         file.write(f"pid {os.getpid()} on {os.uname().nodename}")

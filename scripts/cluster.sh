@@ -28,45 +28,63 @@ ernie_cluster() { # fills in what the flags left open
 }
 
 ernie_launch() { # LOG_DIR ARGUMENTS...: one process group; the exit code of what failed first
-    local logs=$1 code
+    local logs=$1 code shown
     shift
     local cards=(--nproc_per_node "$nproc")
     if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then cards=(--devices "$devices"); fi
     local nodes=()
     if [ "$nnodes" -gt 1 ]; then nodes=(--nnodes "$nnodes" --rank "$node_rank" --master "$master"); fi
-    mkdir -p "$logs"
-    rm -f "$logs"/workerlog.*
-    export ERNIE_LAUNCHER=$$ GLOG_minloglevel=${GLOG_minloglevel:-2}
-    # In a session of its own: Ctrl-C reaches this shell alone, which asks the group once to save and end.
+    mkdir -p "$logs" || return 2
+    rm -f "$logs"/workerlog.* "$logs/stop"
+    export ERNIE_LAUNCHER=$$ ERNIE_STOP_FILE=$logs/stop GLOG_minloglevel=${GLOG_minloglevel:-2}
+    ernie_since=$(date +%s) ernie_stop_file=$logs/stop
+    if [ -n "$ernie_stopping" ]; then return 75; fi # asked to stop while we were getting here
+    # In a session of its own: Ctrl-C reaches this shell alone, which asks the ranks once to save and end.
     setsid "$PYTHON" -m paddle.distributed.launch --log_level ERROR --log_dir "$logs" "${cards[@]}" "${nodes[@]}" \
-        "$ernie_root/ernie/__main__.py" "$@" 2>"$logs/launcher.log" &
+        "$ernie_root/ernie/__main__.py" "$@" >"$logs/launcher.log" 2>&1 &
     ernie_group=$!
+    # The first rank's words as they come; Paddle's launcher would repeat some of them when a rank fails.
+    : >>"$logs/workerlog.0"
+    setsid tail -n +1 -f "$logs/workerlog.0" &
+    shown=$!
     wait "$ernie_group"
     code=$?
     while kill -0 "$ernie_group" 2>/dev/null; do # wait was interrupted by a signal that we passed on
         wait "$ernie_group"
         code=$?
     done
+    sleep 0.5
+    kill "$shown" 2>/dev/null
+    wait "$shown" 2>/dev/null
+    rm -f "$logs"/backup_env.* "$logs"/envlog.* "$logs"/default.*.log # copies of the environment, secrets and all
     ernie_group=
     return "$code"
 }
 
-ernie_explain() { # LOG_DIR CODE: the last words of the rank that failed
-    local logs=$1 code=$2 rank log
-    rank=$(sed -n 's/^Container rank \([0-9]*\) status failed.*/\1/p' "$logs/launcher.log" | head -n 1)
-    log=$logs/workerlog.$((${rank:-0} % nproc))
-    echo "ernie: rank ${rank:-?} failed ($(sed -n 's/^Container rank .* code \(-\{0,1\}[0-9]*\) .*/exit code \1/p' \
-        "$logs/launcher.log" | head -n 1)); logs are in $logs; its last words:" >&2
-    if [ -f "$log" ]; then tail -n 25 "$log" | sed 's/^/  | /' >&2; else tail -n 25 "$logs/launcher.log" >&2; fi
+ernie_explain() { # LOG_DIR CODE: which rank failed first, and its last words; returns its exit code
+    local logs=$1 code=$2 rank found
+    echo "ernie: logs are in $logs" >&2
+    "$PYTHON" -m ernie.supervision "$output/alive" "$ernie_since" >&2
+    found=$?
+    if [ "$found" -eq 0 ]; then # it left no mark: what Paddle's launcher knows
+        rank=$(sed -n 's/^Container rank \([0-9]*\) status failed.*/\1/p' "$logs/launcher.log" | head -n 1)
+        found=$(sed -n 's/^Container rank .* code \(-\{0,1\}[0-9]*\) .*/\1/p' "$logs/launcher.log" | head -n 1)
+        echo "ernie: process ${rank:-?} of this node failed (exit code ${found:-$code}):" >&2
+        tail -n 25 "$logs/${rank:+workerlog.}${rank:-launcher.log}" 2>/dev/null | sed 's/^/  | /' >&2
+    fi
+    return $((${found:-$code} & 255))
 }
 
 ernie_stopping=
 ernie_group=
-ernie_stop() {
+ernie_stop() { # SIGNAL
     if [ -z "$ernie_stopping" ]; then
         ernie_stopping=1
-        echo "ernie: asked to stop: saving after the step under way" >&2
-        if [ -n "$ernie_group" ]; then kill -TERM "$ernie_group" 2>/dev/null; else exit 1; fi
+        echo "ernie: $1: saving after the step under way; once more ends without saving" >&2
+        if [ -n "$ernie_group" ]; then echo "$1" >"$ernie_stop_file" || kill -TERM "$ernie_group"; fi
+    elif [ -n "$ernie_group" ]; then
+        kill -TERM "$ernie_group" 2>/dev/null
     fi
 }
-trap ernie_stop INT TERM
+trap 'ernie_stop SIGINT' INT
+trap 'ernie_stop SIGTERM' TERM

@@ -36,7 +36,8 @@ def run(args) -> int:
             checkpoint = run.stage_path(last) / run.done(last)["checkpoint"]
             print(f"checkpoint: {checkpoint}    report: ernie report {run.path}")
         return 0
-    common.prepare_demo(curriculum, run.path)
+    with run.lock(say=lambda text: print(f"ernie: {text}", file=sys.stderr)):  # nobody else is at work here
+        common.prepare_demo(curriculum, run.path)
     data = Data(curriculum)
     facts = data.facts(model_config(curriculum, data.tokenizer.size))
     if run.recorded():
