@@ -219,3 +219,27 @@ def test_relevance_needs_other_queries(tmp_path):
 def test_orders_are_lexicographic():
     orders = tasks.load("sentence_reordering").orders
     assert orders[9:] == sorted(permutations(range(4)))
+
+
+def test_relevance_of_real_judgements(real_store, data, tmp_path):
+    """Cranfield as a log: strongly relevant titles were clicked, weakly relevant ones shown; looked up again."""
+    from reader.pairs import build_relevance
+    judgements = data("relevance/query_title_relevance.tsv").read_text("utf-8")
+    rows = [line.split("\t") for line in judgements.splitlines()[1:]]
+    (tmp_path / "log.tsv").write_text("".join(f"{query}\t{title}\t{int(code in ('1', '2', '-1'))}\n"
+                                              for _, query, _, title, code in rows), "utf-8")
+    build_relevance([tmp_path / "log.tsv"], real_store.path, tmp_path / "ir")
+    corpus, task = Corpus([tmp_path / "ir" / "train"], max_length=128), tasks.load("ir_relevance")
+    task.bind(corpus)
+    shown = {}
+    store = corpus.stores[0]
+    for document in range(len(store.documents) - 1):
+        first, last = store.documents[document:document + 2]
+        texts = [corpus.text(0, *corpus.paragraph_span(0, paragraph)) for paragraph in range(first, last)]
+        shown[texts[0]] = dict(zip(texts[1:], store.labels[first + 1:last].tolist()))
+    counts = Counter()
+    for example in many(task, corpus, 2000):
+        query, title = words(corpus, example)
+        counts[example.label] += 1
+        assert shown[query].get(title, 2) == example.label
+    assert min(counts.values()) > 300
