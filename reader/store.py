@@ -205,7 +205,7 @@ class StoreWriter:
             report: anything the builder wants to keep in the manifest (annotator, units per kind, sources ...).
         """
         digest = hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode())
-        for name, array in sorted(self.arrays.items()):
+        for _, array in sorted(self.arrays.items()):
             digest.update(array.close())
         counts = {name: array.count for name, array in self.arrays.items()}
         self.manifest.update(fingerprint=digest.hexdigest()[:32], arrays=counts, tokens=counts["ids"],
@@ -232,7 +232,7 @@ class _NpyAppender:
 
     def __init__(self, path: Path, dtype):
         self.dtype, self.count, self.last = np.dtype(dtype), 0, 0
-        self.file = open(path, "wb")
+        self.file = open(path, "wb")  # noqa: SIM115  (grows until close)
         self.digest = hashlib.sha256()
         self.file.write(b"\0" * self.HEADER)
 

@@ -1,4 +1,4 @@
-"""Shared fixtures. Real data and peers that are absent are skipped visibly, unless ERNIE_REQUIRE says they must be here."""
+"""Shared fixtures. Absent data and peers are skipped visibly, unless ERNIE_REQUIRE says that they must be here."""
 import os
 import zlib  # noqa: F401  (before paddle: importing it later can crash Paddle 2.6)
 from pathlib import Path
