@@ -184,8 +184,8 @@ def run_parts(recipe: Recipe, parts: list, folder: Path, workers: int, progress)
                 job.result()
                 meter.add(sizes[jobs[job]])
         except BrokenProcessPool:
-            raise RuntimeError("a worker process died, perhaps for want of memory; finished parts are kept: start again "
-                               "with fewer workers") from None
+            raise RuntimeError("a worker process died, perhaps for want of memory; finished parts are kept: start "
+                               "again with fewer workers") from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in processes:  # unfinished parts are built again, there is nothing to wait for

@@ -31,14 +31,19 @@ def add_arguments(parser) -> None:
     parser.add_argument("--cased", action="store_true", help="keep case and accents (a cased vocabulary)")
 
 
-def run(args) -> None:
+def run(args) -> int:
     from reader.build import build_corpus, print_report
     options = dict(pair.partition("=")[::2] for pair in args.option)
-    manifest = build_corpus(args.input, args.language, args.vocab, args.output, layout=args.layout,
-                            annotator=args.annotator, workers=args.workers, shard=parse_shard(args.shard),
-                            options=options, like=args.like, lower_case=not args.cased,
-                            document_tokens=args.document_tokens, progress=sys.stderr)
+    try:
+        manifest = build_corpus(args.input, args.language, args.vocab, args.output, layout=args.layout,
+                                annotator=args.annotator, workers=args.workers, shard=parse_shard(args.shard),
+                                options=options, like=args.like, lower_case=not args.cased,
+                                document_tokens=args.document_tokens, progress=sys.stderr)
+    except KeyboardInterrupt:
+        print("ernie: stopped; finished parts are kept, the same command goes on from there", file=sys.stderr)
+        return 130
     print_report(manifest, args.output)
+    return 0
 
 
 def positive(text: str) -> int:

@@ -9,7 +9,8 @@ from reader.store import CAPITAL, UNIT_START, WORD_START
 from tests.reader.test_tokenizer import HARD
 from tests.reader.texts import TOKENIZER, Plain, block_of
 
-ODD = st.sampled_from("aB.,'é中\u0301\u200d\u00ad\0\x0b\x1c\x85\u00a0\u2028\u3000\ufeffß≠Ὧ`῭かＡ１👍٠⹁\U0002b830\U0002f800 \t ")
+ODD = st.sampled_from(
+    "aB.,'é中\u0301\u200d\u00ad\0\x0b\x1c\x85\u00a0\u2028\u3000\ufeffß≠Ὧ`῭かＡ１👍٠⹁\U0002b830\U0002f800 \t ")
 TEXTS = st.text(st.one_of(ODD, st.characters(exclude_categories=("Cs",))), max_size=60)
 
 
