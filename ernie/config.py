@@ -4,6 +4,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,25 +56,26 @@ class ErnieConfig:
             value = getattr(self, name)
             least = 0 if name == "task_type_vocab_size" and not self.use_task_id else 1
             if not _is_number(value) or not least <= value <= limit or value != int(value):
-                raise InputError(f"{name} is {value!r}, not a whole number from {least} to {limit}", path)
+                raise InputError(f"{name} is {reprlib.repr(value)}, not a whole number from {least} to {limit}", path)
             setattr(self, name, int(value))
         if self.encoder not in ENCODERS:
-            raise InputError(f"encoder {self.encoder!r} is not one of {', '.join(ENCODERS)}", path)
+            raise InputError(f"encoder {reprlib.repr(self.encoder)} is not one of {', '.join(ENCODERS)}", path)
         if self.encoder == "transformer" and self.hidden_size % self.num_attention_heads:
             raise InputError(f"hidden_size {self.hidden_size} does not divide into num_attention_heads "
                              f"{self.num_attention_heads}", path)
         if self.encoder != "transformer" and self.hidden_size % 2:
             raise InputError(f"hidden_size {self.hidden_size} is odd: a bidirectional {self.encoder} halves it", path)
         if self.hidden_act not in ACTIVATIONS:
-            raise InputError(f"hidden_act {self.hidden_act!r} is not one of {', '.join(ACTIVATIONS)}", path)
+            raise InputError(f"hidden_act {reprlib.repr(self.hidden_act)} is not one of {', '.join(ACTIVATIONS)}", path)
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not _is_number(getattr(self, name)) or not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)!r}, not a rate from 0 to below 1", path)
+                raise InputError(f"{name} is {reprlib.repr(getattr(self, name))}, not a rate from 0 to below 1", path)
         for name in ("initializer_range", "layer_norm_eps"):
             if not _is_number(getattr(self, name)) or not 0 < getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)!r}, not a number between 0 and 1", path)
+                raise InputError(f"{name} is {reprlib.repr(getattr(self, name))}, not a number between 0 and 1", path)
         if not _is_number(self.pad_token_id) or not 0 <= self.pad_token_id < self.vocab_size:
-            raise InputError(f"pad_token_id {self.pad_token_id!r} is not in the vocabulary of {self.vocab_size}", path)
+            raise InputError(f"pad_token_id {reprlib.repr(self.pad_token_id)} is not in the vocabulary of "
+                             f"{self.vocab_size}", path)
         return self
 
     @classmethod

@@ -8,6 +8,7 @@ import tempfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from ernie.formats.arrays import plain
 from reader.errors import InputError
 
 ENDINGS = (".tar.gz", ".tgz", ".tar")
@@ -37,11 +38,11 @@ def _unpack(path: Path, _modified: int) -> tempfile.TemporaryDirectory:
             for member in archive:
                 place = PurePosixPath(member.name)
                 if place.is_absolute() or ".." in place.parts:
-                    raise InputError(f"member {member.name!r} would leave the target directory: refused", path)
+                    raise InputError(f"member '{plain(member.name)}' would leave the target directory: refused", path)
                 if member.isdir():
                     continue
                 if not member.isreg():
-                    raise InputError(f"member {member.name!r} is neither a file nor a directory: refused", path)
+                    raise InputError(f"member '{plain(member.name)}' is neither a file nor a directory: refused", path)
                 room -= member.size
                 if room < 0:
                     raise InputError("unpacks to far more than a checkpoint of this size can hold: refused", path)
@@ -53,5 +54,5 @@ def _unpack(path: Path, _modified: int) -> tempfile.TemporaryDirectory:
         target.cleanup()
         if isinstance(error, InputError):
             raise
-        raise InputError(f"not a whole archive ({error})", path) from None
+        raise InputError(f"not a whole archive ({plain(error)})", path) from None
     return target

@@ -27,3 +27,8 @@ def from_bytes(raw, kind, shape: tuple) -> np.ndarray:
 def as_float32(array: np.ndarray) -> np.ndarray:
     """The array as contiguous float32: what models compute with, however it was stored."""
     return np.ascontiguousarray(array, np.float32)
+
+
+def plain(text, longest: int = 160) -> str:
+    """What a stranger's file says, fit for one line of a message: printable and short."""
+    return ascii(str(text)[:longest])[1:-1] + "..." * (len(str(text)) > longest)

@@ -1,8 +1,11 @@
 """Reading a checkpoint of any family into our names, and writing one."""
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import numpy as np
 
 from ernie.config import FILE_NAMES, ErnieConfig, find_config, read_json
 from ernie.formats import archives, dygraph, huggingface, own, paddlenlp, pickles, static, tensor_files
-from ernie.formats.arrays import as_float32
+from ernie.formats.arrays import as_float32, plain
 from ernie.formats.names import COPIES, Name, head, normal_spelling, stored_head, table
 from reader.errors import InputError
 from reader.tokenizer import read_vocab
@@ -51,7 +54,7 @@ def read(path, config_file=None) -> Pretrained:
     stored = _container(weights)(weights)
     family = next((name for name, module in FAMILIES.items() if module.recognises(stored, directory)), None)
     if family is None:
-        some = ", ".join(sorted(stored)[:3])
+        some = plain(", ".join(sorted(stored)[:3]))
         raise InputError(f"not an ERNIE or BERT checkpoint of a known family: it holds {some or 'nothing'}", weights)
     values = _config_values(config_file or directory)
     config = ErnieConfig.from_dict({**FAMILIES[family].DEFAULTS, **values}, directory)
@@ -142,9 +145,10 @@ def _config_values(place) -> dict:
         values = {**nested[0], **{key: value for key, value in values.items() if key != "init_args"}}
     if isinstance(values, dict):
         if values.get("model_type", "ernie") not in ("ernie", "bert"):
-            raise InputError(f"model_type {values['model_type']!r} is not ernie or bert", path)
-        if values.get("position_embedding_type", "absolute") not in ("absolute", None):
-            raise InputError(f"position_embedding_type {values['position_embedding_type']!r} is not absolute", path)
+            raise InputError(f"model_type {plain(values['model_type'])!r} is not ernie or bert", path)
+        positions = values.get("position_embedding_type", "absolute")
+        if positions not in ("absolute", None):
+            raise InputError(f"position_embedding_type {plain(positions)!r} is not absolute", path)
     return values
 
 
@@ -157,13 +161,13 @@ def _renamed(family: str, stored: dict, layers: int) -> tuple[dict, list]:
         if ours:
             arrays[ours.ours] = as_float32(array.T if ours.transposed and array.ndim == 2 else array)
         elif spelling not in COPIES and not spelling.endswith("position_ids"):
-            unexpected.append(name)
+            unexpected.append(plain(name))
     for name, array in stored.items():  # an untied decoder cannot be ours
         original = arrays.get(COPIES.get(normal_spelling(name), ""))
         if original is None and normal_spelling(name) == "cls.predictions.decoder.bias":
             arrays["cls.predictions.decoder_bias"] = as_float32(array)
         elif original is not None and not (original.shape == array.shape and np.array_equal(original, array)):
-            unexpected.append(f"{name} (differs from the array it should be tied to)")
+            unexpected.append(f"{plain(name)} (differs from the array it should be tied to)")
     return arrays, sorted(unexpected)
 
 
@@ -207,9 +211,25 @@ def _find_vocabulary(found: Pretrained, directory: Path) -> None:
         found.lower_case = bool(values.get("do_lower_case", True)) if isinstance(values, dict) else True
     if (directory / "vocab.txt").is_file():
         found.vocab = directory / "vocab.txt"
+    elif (directory / "tokenizer.json").is_file():  # all that transformers writes since version 5
+        found.vocab = _unpacked_vocabulary(directory / "tokenizer.json")
+    if found.vocab:
         tokens, rows = len(read_vocab(found.vocab)), found.config.vocab_size
         if tokens > rows:
             raise InputError(f"{tokens} tokens, but the word embedding has {rows} rows", found.vocab)
+
+
+@functools.cache
+def _scratch() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="ernie-")
+
+
+def _unpacked_vocabulary(path: Path) -> Path:
+    """A vocabulary file with the tokens of a ``tokenizer.json``; it lasts as long as the process."""
+    tokens = huggingface.vocabulary(path)
+    file = Path(_scratch().name) / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.txt"
+    file.write_bytes("".join(token + "\n" for token in tokens).encode())
+    return file
 
 
 def _stored(checkpoint: Pretrained, family: str, notes: list) -> dict:

@@ -1,8 +1,10 @@
 """Hugging Face transformers, ERNIE or BERT: model.safetensors or pytorch_model.bin, config.json, tokenizer files."""
 from __future__ import annotations
 
+from ernie.config import read_json
 from ernie.formats.paddlenlp import architecture
 from ernie.formats.tensor_files import write_safetensors
+from reader.errors import InputError
 
 DEFAULTS = {"layer_norm_eps": 1e-12, "use_task_id": False, "task_type_vocab_size": 3, "type_vocab_size": 2}
 
@@ -24,6 +26,25 @@ def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -
                                       "model_max_length": config.max_position_embeddings, "pad_token": "[PAD]",
                                       "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
                                       "mask_token": "[MASK]"}}
+
+
+def vocabulary(path) -> list[str]:
+    """Tokens by id of a ``tokenizer.json``.
+
+    Raises:
+        InputError: it is not a WordPiece tokenizer, or its ids are not 0, 1, 2, ...
+    """
+    content = read_json(path)
+    model = content.get("model") if isinstance(content, dict) else None
+    index = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(index, dict) or model.get("type", "WordPiece") != "WordPiece":
+        raise InputError("does not hold a WordPiece vocabulary", path)
+    if any(not isinstance(number, int) or not 0 <= number < len(index) for number in index.values()):
+        raise InputError("its vocabulary's ids are not 0, 1, 2, ...", path)
+    tokens = dict(zip(index.values(), index))
+    if len(tokens) != len(index):
+        raise InputError("two tokens of its vocabulary have the same id", path)
+    return [tokens[number] for number in range(len(tokens))]
 
 
 def _fast_tokenizer(vocabulary: list, lower_case: bool):

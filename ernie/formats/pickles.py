@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ernie.formats.arrays import from_bytes
+from ernie.formats.arrays import from_bytes, plain
 from reader.errors import InputError
 
 SMALL = 1 << 26   # bytes of a torch pickle apart from its tensors
@@ -207,7 +207,7 @@ def _encode(text, encoding):
 def _evaluate(code, scope=None, *_):
     """Paddle writes a bare tensor as ``eval('data', {'data': array})``: this looks the name up, no more."""
     if code != "data" or not isinstance(scope, dict) or set(scope) != {"data"}:
-        raise _Refused(f"eval of {str(code)[:60]!r}")
+        raise _Refused(f"eval of '{code}'")
     return scope["data"]
 
 
@@ -258,7 +258,7 @@ def _array(value, name, path) -> np.ndarray:
     if isinstance(value, np.ndarray) and value.dtype == np.uint16:  # how Paddle hands bfloat16 to numpy
         return from_bytes(value.tobytes(), "bfloat16", value.shape)
     if not isinstance(value, np.ndarray):
-        raise InputError(f"entry {name!r} is a {type(value).__name__}, not an array", path)
+        raise InputError(f"entry '{plain(name)}' is a {type(value).__name__}, not an array", path)
     return value
 
 
@@ -273,10 +273,11 @@ class _damage_told:
 
     def __exit__(self, kind, error, traceback):
         if isinstance(error, _Refused):
-            raise InputError(f"asks to load {error}: a checkpoint may hold arrays and plain containers only, "
+            raise InputError(f"asks to load {plain(error)}: a checkpoint may hold arrays and plain containers only, "
                              "nothing was run", self.path) from None
         if isinstance(error, DAMAGE) and not isinstance(error, InputError):
-            raise InputError(f"not a whole checkpoint ({str(error) or type(error).__name__})", self.path) from None
+            raise InputError(f"not a whole checkpoint ({plain(str(error) or type(error).__name__)})",
+                             self.path) from None
 
 
 class _mapped:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ernie.formats.arrays import from_bytes
+from ernie.formats.arrays import from_bytes, plain
 from reader.errors import InputError
 
 SAFETENSORS_TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "bfloat16", "I64": "<i8", "I32": "<i4",
@@ -45,7 +45,7 @@ def read_safetensors(path) -> dict:
         return arrays
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"unknown type or entry {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"not a whole safetensors file ({reason})", path) from None
+        raise InputError(f"not a whole safetensors file ({plain(reason)})", path) from None
 
 
 def write_safetensors(path, arrays: dict, **metadata: str) -> None:
@@ -80,7 +80,7 @@ def read_lod(path) -> np.ndarray:
         return from_bytes(data[place + length:], LOD_TYPES[kind], shape)
     except (OSError, ValueError, KeyError, struct.error, OverflowError) as error:
         reason = f"unknown data type {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"not a whole LoDTensor file ({reason})", path) from None
+        raise InputError(f"not a whole LoDTensor file ({plain(reason)})", path) from None
 
 
 def write_lod(path, array: np.ndarray) -> None:

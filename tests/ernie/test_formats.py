@@ -238,6 +238,19 @@ def test_bert_names_and_old_spellings(tmp_path):
         assert back.unexpected == []
 
 
+def test_a_vocabulary_inside_tokenizer_json(tmp_path):
+    found = checkpoint(tmp_path)
+    write(found, tmp_path / "out", "huggingface")
+    (tmp_path / "out/vocab.txt").unlink()
+    assert read(tmp_path / "out").vocab.read_text("utf-8") == found.vocab.read_text("utf-8")
+    for text, message in (("[]", "does not hold a WordPiece vocabulary"),
+                          ('{"model": {"vocab": {"a": 0, "b": 5}}}', "are not 0, 1, 2"),
+                          ('{"model": {"vocab": {"a": 0, "b": 0}}}', "same id")):
+        (tmp_path / "out/tokenizer.json").write_text(text)
+        with pytest.raises(InputError, match=message):
+            read(tmp_path / "out")
+
+
 @pytest.mark.parametrize("content, message", [
     ({"config.json": "{}"}, "no weights here"), ({}, "no weights here"),
     ({"model.safetensors": b"\x02\0\0\0\0\0\0\0{}"}, "known family: it holds nothing")])
@@ -274,7 +287,7 @@ class Evil:
 
 
 @pytest.mark.parametrize("call, named", [
-    ((os.system, ("touch pwned",)), "system"), ((eval, ("open('pwned', 'w')",)), "eval of \"open"),
+    ((os.system, ("touch pwned",)), "system"), ((eval, ("open('pwned', 'w')",)), "eval of 'open"),
     ((eval, ("data", {"data": 1, "__builtins__": {}})), "eval of 'data'"),
     ((exec, ("open('pwned', 'w')",)), "builtins.exec"), ((getattr, ("", "join")), "builtins.getattr"),
     ((np.load, ("x.npy",)), "numpy"), ((pickle.loads, (b"",)), "loads"), ((open, ("pwned", "w")), "io.open")])
