@@ -206,7 +206,8 @@ def main(arguments: list[str]) -> int:
         print(f"ernie: {mark['error']}")
         return HUNG
     how = "" if "code" in mark else f" without a word (killed? out of memory?), pid {mark['pid']} on {mark['node']}"
-    print(f"ernie: rank {mark['rank']} failed in {mark['where']} step {mark['step']}{how}; its last words:")
+    place = f"{mark['where']} step {mark['step']}" if mark["step"] else f"{mark['where']}, before its first step"
+    print(f"ernie: rank {mark['rank']} failed in {place}{how}; its last words:")
     for line in last_words(mark).rstrip().splitlines()[-40 if "code" in mark else -10:]:
         print(f"  | {line}")
     return mark.get("code", FAILED)

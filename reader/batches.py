@@ -142,6 +142,7 @@ class Batches:
         if self.task.level == "sequence":
             labels = window.labels[rows]
             chosen = np.flatnonzero(labels != IGNORE)
+            self._check(self.task, labels[chosen])
             batch.targets[self.task.name] = Targets(chosen, labels[chosen].astype(np.int64))
         batch.addresses = addresses(self.corpus, window, rows)
         return batch
