@@ -1,7 +1,11 @@
 """Prefetching: order, errors, killed workers, clean ends."""
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
+from itertools import count
 
 import pytest
 
@@ -86,8 +90,6 @@ def test_killed_worker_is_noticed():
 
 
 def test_endless_steps_and_an_early_end_leave_no_process():
-    import multiprocessing
-    from itertools import count
     stream = prefetch(Square(), count(), 2, lookahead=3)
     assert [next(stream) for _ in range(3)] == [0, 1, 4]
     children = multiprocessing.active_children()
@@ -96,19 +98,37 @@ def test_endless_steps_and_an_early_end_leave_no_process():
     assert not any(child.is_alive() for child in children)
 
 
-def test_workers_end_when_the_parent_is_killed(tmp_path):
-    import subprocess
-    import sys
+PARENT = """
+import multiprocessing, os, signal
+from itertools import count
+from reader.loader import prefetch
+if __name__ == "__main__":
+    with prefetch(abs, count(), 2) as stream:
+        next(stream), next(stream)
+        print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+        END
+        for _ in stream:
+            pass
+"""
+
+
+def run_parent(tmp_path, end: str):
+    """A process that prefetches with two workers, until it meets its ``end``; its pids are on stdout."""
     script = tmp_path / "parent.py"
-    script.write_text(
-        "import multiprocessing, os, signal\nfrom itertools import count\nfrom reader.loader import prefetch\n"
-        "if __name__ == '__main__':\n"
-        "    stream = prefetch(abs, count(), 2)\n    next(stream)\n"
-        "    print(*[child.pid for child in multiprocessing.active_children()], flush=True)\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n")
+    script.write_text(PARENT.replace("END", end))
     root = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
-    done = subprocess.run([sys.executable, script], env={**os.environ, "PYTHONPATH": root}, capture_output=True,
-                          timeout=60)
+    return subprocess.run([sys.executable, script], env={**os.environ, "PYTHONPATH": root}, capture_output=True,
+                          timeout=60, text=True, start_new_session=True)
+
+
+def test_ctrl_c_is_the_parents_alone(tmp_path):
+    done = run_parent(tmp_path, "os.killpg(0, signal.SIGINT)")
+    assert done.stderr.count("KeyboardInterrupt") == 1 and "_work" not in done.stderr
+    assert not any(alive(int(pid)) for pid in done.stdout.split())
+
+
+def test_workers_end_when_the_parent_is_killed(tmp_path):
+    done = run_parent(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
     workers = [int(pid) for pid in done.stdout.split()]
     deadline = time.time() + 10
     while any(map(alive, workers)) and time.time() < deadline:
