@@ -192,8 +192,13 @@ class PairEncoder:
                         options=manifest.get("options", {}), lower_case=manifest["lower_case"])
         self.language, self.pipeline = manifest["language"], Pipeline(recipe, Path(like) / LEARNT)
 
-    def write(self, rows: Iterable[tuple[list[str], list[int]]], output: Path, classes: list[str]) -> dict:
-        """A pair store of (paragraphs, labels) documents; those with an empty paragraph are left out."""
+    def write(self, rows: Iterable[tuple[list[str], list[int]]], output: Path, classes: list[str],
+              rejected: Rejected) -> dict:
+        """A pair store of (paragraphs, labels) documents; those with an empty paragraph are left out.
+
+        Raises:
+            InputError: nothing is left; ``rejected`` tells why.
+        """
         output.parent.mkdir(parents=True, exist_ok=True)
         writer = StoreWriter(output, self.like.vocab_file, self.language, "pairs")
         counts: Counter = Counter()
@@ -206,7 +211,8 @@ class PairEncoder:
                 counts.update(label for label in labels if label != IGNORE)
         if not counts:
             writer.abandon()
-            raise InputError("no usable pair for this store", output)
+            why = f"; {rejected}" if rejected.total else ""
+            raise InputError(f"nothing in the input for this store{why}", output)
         by_name = {classes[label]: count for label, count in sorted(counts.items())}
         writer.close(classes=classes, counts=by_name, lower_case=self.like.manifest["lower_case"])
         return by_name
@@ -261,7 +267,7 @@ def build_discovery(files, like, output, *, dev_files=(), dev: float = 0.1, labe
         for part in (name,) if name else ("train", "dev"):
             first_reading = name or part == "train"  # a file that we split is read twice, its faults are noted once
             documents = rows(paths, None if name else part, rejected if first_reading else Rejected())
-            report[part] = encoder.write(documents, Path(output) / part, classes)
+            report[part] = encoder.write(documents, Path(output) / part, classes, rejected)
     return report, rejected
 
 
@@ -328,7 +334,7 @@ def build_relevance(files, like, output, *, dev_files=(), dev: float = 0.1) -> t
             for part in (name,) if name else ("train", "dev"):
                 documents = (document for bucket in buckets for document in gather(bucket)
                              if name or (zlib.crc32(document[0][0].encode()) // 7919 % every == 0) == (part == "dev"))
-                report[part] = encoder.write(documents, Path(output) / part, ["clicked", "shown"])
+                report[part] = encoder.write(documents, Path(output) / part, ["clicked", "shown"], rejected)
     return report, rejected
 
 

@@ -31,7 +31,8 @@ def train_vocab(texts: Iterable[str], language: str, size: int, lower_case: bool
     for text in texts:
         counts.update(tokenizer.normalizer.normalize_str(text))
     del counts[" "]
-    share = max(26, size // 20) if language == "en" else size * 9 // 10
+    room = size - len(SPECIAL_TOKENS)
+    share = min(max(26, size // 20), room // 2) if language == "en" else room * 9 // 10
     characters = sorted(counts, key=lambda character: (-counts[character], character))[:share]
     inside = [f"##{character}" for character in characters if len(chunk_pattern().findall(character * 2)) == 1]
     trainer = trainers.WordPieceTrainer(vocab_size=size, show_progress=False, limit_alphabet=len(characters),

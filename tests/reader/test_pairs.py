@@ -126,3 +126,19 @@ def test_cranfield_judgements_are_a_log(corpus, tmp_path, data):
                                               for _, query, _, title, grade in rows), "utf-8")
     report, rejected = build_relevance(tmp_path / "log.tsv", corpus / "store", tmp_path / "out")
     assert rejected.total == 0 and report["train"]["shown"] > 900 and report["dev"]["clicked"] > 40
+
+
+def test_from_raw_text_on_the_command_line(corpus, tmp_path, capsys):
+    from ernie.cli import main
+    call = ["build-pairs", "discourse", "--input", str(corpus / "a.jsonl"), "--language", "en", "--output",
+            str(tmp_path / "out"), "--least", "5", "--markers", str(corpus / "markers.txt")]
+    assert main(call) == 2 and "this input needs --vocab" in capsys.readouterr().err
+    assert main([*call, "--vocab", str(corpus / "vocab.txt")]) == 0
+    assert "3 classes" in capsys.readouterr().out
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["out"]
+
+
+def test_a_log_without_a_good_line_says_why(corpus, tmp_path):
+    (tmp_path / "log.tsv").write_text("cat sat\n")
+    with pytest.raises(InputError, match=r"(?s)nothing in the input.*log.tsv line 1: line of other than 3 columns"):
+        build_relevance(tmp_path / "log.tsv", corpus / "store", tmp_path / "out")

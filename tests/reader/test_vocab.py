@@ -23,6 +23,11 @@ def test_every_chinese_character_is_a_token():
     assert set(text) <= set(train_vocab([text, "我" * 50], "zh", 200))
 
 
+@pytest.mark.parametrize("size", [7, 30, 61, 120])
+def test_never_more_than_asked_for(size):
+    assert len(train_vocab(TEXTS, "en", size)) <= size
+
+
 def test_the_same_in_every_process():
     code = f"from reader.vocab import train_vocab; print(train_vocab({TEXTS!r}, 'en', 150))"
     runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout for _ in range(3)}
