@@ -89,7 +89,15 @@ class Batches:
         return examples
 
     def _draw(self, anchor, rng) -> Example:
-        example = self.task.example(self.corpus, anchor, rng)
+        try:
+            example = self.task.example(self.corpus, anchor, rng)
+        except InputError:
+            raise
+        except Exception as error:  # most likely a task of the user's own
+            store = self.corpus.stores[anchor.store]
+            document = store.document_at(store.paragraph_at(store.sentence_at(anchor.token)))
+            raise RuntimeError(f"task {self.task.name} failed on document {document} of {store.path} "
+                               f"(token {anchor.token}): {type(error).__name__}: {error}") from error
         if not example.segments or any(start >= stop for start, stop in example.segments):
             raise InputError(f"task {self.task.name} made an example without text: segments {example.segments}")
         if example.length > self.corpus.max_length:
@@ -142,7 +150,6 @@ class Batches:
         if self.task.level == "sequence":
             labels = window.labels[rows]
             chosen = np.flatnonzero(labels != IGNORE)
-            self._check(self.task, labels[chosen])
             batch.targets[self.task.name] = Targets(chosen, labels[chosen].astype(np.int64))
         batch.addresses = addresses(self.corpus, window, rows)
         return batch
