@@ -1,0 +1,179 @@
+"""What a curriculum will take: stages, steps, tokens, learning rates, memory, communication and time. Trains nothing.
+
+Needs no data and no Paddle. Memory is counted, not tried (docs/planning.md); time needs a speed: give one, or
+measure it on this machine.
+
+example: ernie plan --config configs/curriculum/ernie2_en.yaml --cards 48
+         ernie plan --config configs/curriculum/demo_en.yaml --measure
+"""
+from __future__ import annotations
+
+import argparse
+
+from ernie.commands import common
+from ernie.planning import GIB, SPARE, Plan
+
+
+def add_arguments(parser) -> None:
+    common.add_run_arguments(parser, output=False)
+    parser.add_argument("--cards", type=_positive(int), default=1, metavar="N", help="over all machines (default 1)")
+    parser.add_argument("--card-memory", type=_positive(float), nargs="+", default=[16, 32], metavar="GB",
+                        help="what one card has (default: 16 and 32)")
+    parser.add_argument("--tokens-per-second-per-card", type=_positive(float), metavar="X", help="gives the time")
+    parser.add_argument("--measure", action="store_true", help="time a few real steps on this machine for the speed")
+
+
+def run(args) -> None:
+    plan = Plan.of(common.read_curriculum(args), args.cards)
+    sections = [heading(plan, args.config), iterations(plan), learning_rates(plan), batch(plan), memory(plan),
+                fitting(plan, args.card_memory), communication(plan)]
+    print("\n\n".join(sections), flush=True)
+    speed, source = args.tokens_per_second_per_card, "as given"
+    if args.measure:
+        from ernie.measuring import measure
+
+        measured = measure(plan)
+        print(f"\n{measured.describe()}", flush=True)
+        if not speed:
+            speed, source = measured.tokens_per_second, "as measured here"
+    print(f"\n{time(plan, speed, source)}")
+    for warning in plan.warnings():
+        print(f"\nnote: {warning}")
+
+
+def heading(plan: Plan, file) -> str:
+    """What is planned."""
+    curriculum, config, count = plan.curriculum, plan.config, plan.parameters
+    sizes = f"{config.num_hidden_layers} layers, hidden {config.hidden_size}, vocabulary {config.vocab_size:,}"
+    parts = ", ".join(f"{name} {_millions(value)}" for name, value in count.items() if value)
+    return (f"{curriculum.name} ({file}): {curriculum.method}, {len(curriculum.tasks)} tasks, "
+            f"{len(plan.stages)} stage{'s' * (len(plan.stages) > 1)}\n"
+            f"model {curriculum.model}: {config.encoder}, {sizes}\n"
+            f"{_millions(sum(count.values()))} parameters: {parts}")
+
+
+def iterations(plan: Plan) -> str:
+    """The stage x task table of iterations, with steps and tokens."""
+    names = [task.name for task in plan.curriculum.tasks]
+    stages = plan.stages
+    rows = [["", *(f"stage {stage.number}" for stage in stages), "in all"]]
+    for name in names:
+        counts = [stage.budgets.get(name, 0) for stage in stages]
+        rows.append([name.replace("_", " "), *(f"{count:,}" if count else "-" for count in counts), f"{sum(counts):,}"])
+    rows.append(["steps", *(f"{stage.steps:,}" for stage in stages), f"{plan.steps:,}"])
+    tokens = plan.curriculum.batch_tokens
+    rows.append(["tokens", *(_count(stage.steps * tokens) for stage in stages), _count(plan.steps * tokens)])
+    text = "Iterations of each task\n" + _table(rows)
+    if any(stage.until_converged for stage in stages):
+        text += "\n  at most: a stage ends earlier when its dev losses have converged"
+    return text
+
+
+def learning_rates(plan: Plan) -> str:
+    """The rate at telling steps of every stage."""
+    settings = plan.curriculum.optimizer
+    rows = [["", "step 1", "step 100", "warm-up ends", "1/4", "1/2", "3/4", "last step"]]
+    for stage in plan.stages:
+        rate, total = plan.schedule(stage), stage.steps
+        steps = [1, 100, settings.warmup_steps, total // 4, total // 2, 3 * total // 4, total]
+        rows.append([f"stage {stage.number}", *(f"{rate(step):.2e}" if 1 <= step <= total else "-" for step in steps)])
+    return (f"Learning rate: {settings.schedule}, peak {settings.learning_rate:g}, warm-up {settings.warmup_steps:,} "
+            f"steps, started anew in every stage (Adam {settings.beta1:g}/{settings.beta2:g})\n{_table(rows)}")
+
+
+def batch(plan: Plan) -> str:
+    """How the global batch is cut."""
+    tokens, count = plan.micro_tokens, plan.micro_batches
+    times = f"{count} micro-batches one after another" if count > 1 else "1 micro-batch"
+    return (f"Batch: {plan.curriculum.batch_tokens:,} tokens a step = {plan.cards} card{'s' * (plan.cards > 1)} x "
+            f"{tokens:,} tokens (about {plan.rows(tokens)} rows of {plan.curriculum.max_length}) x {times}")
+
+
+def memory(plan: Plan) -> str:
+    """What a card holds, part by part."""
+    tokens = plan.micro_tokens
+    plain, recomputed = (plan.memory(tokens, recompute) for recompute in (False, True))
+    parts = [("weights", "weights"), ("float32 master weights", "master"), ("Adam's moments", "moments"),
+             ("gradients", "gradients"), ("gradients sent to other cards", "buffers"),
+             ("activations", "activations"), ("* scores over the vocabulary", "scores"),
+             ("* inside the backward pass", "passing"), ("at once, at most", "peak")]
+    rows = [["", "as it is", "with recompute"]]
+    rows += [[name, *(_gib(getattr(found, key)) for found in (plain, recomputed))] for name, key in parts
+             if getattr(plain, key)]
+    if plan.config.encoder != "transformer":
+        rows = [row[:2] for row in rows]
+    switch = "on" if plan.curriculum.recompute else "off"
+    level = f" {plan.curriculum.amp_level}" if plan.curriculum.precision != "fp32" else ""
+    return (f"Memory of a card, last stage, micro-batch of {tokens:,} tokens, {plan.curriculum.precision}{level} "
+            f"(recompute is {switch})\n{_table(rows)}\n  *: not at the same moment; the larger one counts")
+
+
+def fitting(plan: Plan, sizes) -> str:
+    """The largest micro-batch for each size of card."""
+    modes = [("as it is", False)] + [("with recompute", True)] * (plan.config.encoder == "transformer")
+    rows = [["", *(name for name, _ in modes), "configured"]]
+    for size in sizes:
+        fits = [plan.largest(size, recompute) for _, recompute in modes]
+        needed = plan.memory(plan.micro_tokens, plan.curriculum.recompute).peak
+        verdict = "fits" if needed <= (size - SPARE) * GIB else "does not fit"
+        rows.append([f"{size:g} GB card", *(f"{found:,} tokens" if found else "none fits" for found in fits), verdict])
+    return f"Largest micro-batch ({SPARE:g} GB of the card left free)\n{_table(rows)}"
+
+
+def communication(plan: Plan) -> str:
+    """Bytes on the wire and on the disk."""
+    disk = (f"Disk: {_gib(plan.checkpoint)} a checkpoint; {plan.curriculum.keep_checkpoints} kept in every stage "
+            f"({_gib(plan.checkpoint * plan.curriculum.keep_checkpoints * len(plan.stages))} for the run)")
+    if plan.cards == 1:
+        return f"Communication: none on one card\n{disk}"
+    sent = plan.reduced * 2 * (plan.cards - 1) / plan.cards
+    return (f"Communication: {_gib(plan.reduced)} of gradients summed once a step; in a ring every card sends and "
+            f"receives {_gib(sent)}\n{disk}")
+
+
+def time(plan: Plan, speed: float | None, source: str) -> str:
+    """Of each stage and the run, at a speed."""
+    if not speed:
+        return "Time: needs a speed: --tokens-per-second-per-card X, or --measure on such a machine"
+    seconds = [plan.seconds(stage, speed) for stage in plan.stages]
+    rows = [["", *(f"stage {stage.number}" for stage in plan.stages), "in all"],
+            ["time", *(_clock(value) for value in seconds), _clock(sum(seconds))]]
+    return f"Time at {speed:,.0f} tokens/s a card, {source}\n{_table(rows)}"
+
+
+def _table(rows: list[list[str]]) -> str:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:]))])
+             for row in rows]
+    return "\n".join("  " + line.rstrip() for line in lines)
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:.2f} GB" if size >= GIB / 10 else f"{size / 2 ** 20:.1f} MB"
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M" if count >= 1e5 else f"{count:,}"
+
+
+def _count(tokens: int) -> str:
+    return f"{tokens / 1e9:,.2f} G" if tokens >= 1e8 else f"{tokens / 1e6:,.1f} M"
+
+
+def _clock(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _positive(kind):
+    def read(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < 1e18:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+        return value
+    return read
