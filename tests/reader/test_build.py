@@ -109,6 +109,15 @@ def test_changed_input_or_options_build_again(tmp_path, vocab):
     assert build_corpus(source, "en", vocab, tmp_path / "store")["documents"] == first["documents"] + 1
 
 
+def test_long_documents_are_cut_between_paragraphs(tmp_path, vocab):
+    texts = ["\n".join(["the cat sat"] * 5), "run\nrun", "\n".join(["cat", "the cat sat the cat sat", "cat", "cat"])]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    manifest = build_corpus(tmp_path / "a.jsonl", "en", vocab, tmp_path / "store", document_tokens=6)
+    store = Store(tmp_path / "store")
+    assert np.diff(store.documents).tolist() == [2, 2, 1, 2, 1, 1, 2] and manifest["documents"] == 7
+    assert store.back[6:9].tolist() == [0, 0, 0], "an occurrence in another document was counted"
+
+
 def test_like_uses_what_another_store_has_learnt(tmp_path, vocab):
     build_corpus(corpus(tmp_path / "a.jsonl", 30), "en", vocab, tmp_path / "train")
     build_corpus(corpus(tmp_path / "b.jsonl", 1, seed=1), "en", vocab, tmp_path / "dev", like=tmp_path / "train")

@@ -33,6 +33,7 @@ def test_english_demo(tmp_path, peer):
     lines = {name: (output / f"text/{name}.jsonl").read_text("utf-8").splitlines() for name in ("train", "dev")}
     titles = {name: {json.loads(line)["title"] for line in lines[name]} for name in lines}
     assert len(titles["train"] | titles["dev"]) in range(95, 107)
+    assert sum(map(len, lines.values())) in range(95, 107)
     assert not titles["train"] & titles["dev"] and "Anarchism" in titles["train"]
     stamp = (output / "train/manifest.json").stat().st_mtime_ns
     prepare_demo("en", tmp_path / "demo", vocab_size=3000)
