@@ -109,7 +109,7 @@ def test_changed_input_or_options_build_again(tmp_path, vocab):
     assert build_corpus(source, "en", vocab, tmp_path / "store")["documents"] == first["documents"] + 1
 
 
-def test_long_documents_are_cut_between_paragraphs(tmp_path, vocab):
+def test_a_build_cuts_long_documents(tmp_path, vocab):
     texts = ["\n".join(["the cat sat"] * 5), "run\nrun", "\n".join(["cat", "the cat sat the cat sat", "cat", "cat"])]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     manifest = build_corpus(tmp_path / "a.jsonl", "en", vocab, tmp_path / "store", document_tokens=6)
