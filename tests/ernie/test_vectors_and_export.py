@@ -1,4 +1,5 @@
 """Text to vectors, conversion and export, from the command line down; exported models give what the models give."""
+import json
 import subprocess
 import sys
 
@@ -10,9 +11,10 @@ paddle = pytest.importorskip("paddle")
 import ernie  # noqa: E402
 from ernie.cli import main  # noqa: E402
 from ernie.formats import read, write  # noqa: E402
+from ernie.loading import read_pretrained  # noqa: E402
 from tests.ernie.released import checkpoint  # noqa: E402
 from tests.ernie.test_finetuning import finetune, make_data, model_files  # noqa: E402, F401
-from tests.ernie.test_formats import minilm  # noqa: E402
+from tests.ernie.test_formats import minilm, same  # noqa: E402
 
 TEXTS = ["the ernie", "a b c d e f g h i j k l m n", "", "中 s", "z " * 50]
 ONNX = pytest.param("onnx", marks=pytest.mark.skipif(paddle.__version__.startswith("2."), reason="paddle2onnx: 3.0"))
@@ -82,6 +84,16 @@ def test_convert(small, tmp_path, capsys):
                                   read(tmp_path / "dygraph").arrays["cls.predictions.decoder_bias"])
     assert main(["convert", str(small), str(tmp_path / "static"), "--to", "own"]) == 2
     assert "not an empty directory" in capsys.readouterr().err
+
+
+def test_a_run_stands_for_its_newest_checkpoint(tmp_path):
+    from ernie import checkpoint as ours
+    for step, seed in ((10, 0), (20, 1)):
+        found = checkpoint(tmp_path, seed)
+        texts = {"vocab.txt": found.vocab.read_text("utf-8"), "ernie_config.json": json.dumps(found.config.to_dict())}
+        ours.write(tmp_path / f"run/stage-1/step-{step:08d}", {"model.safetensors": found.arrays}, texts)
+    for path in (tmp_path / "run", tmp_path / "run/stage-1"):
+        same(found.arrays, read_pretrained(path).arrays)
 
 
 def test_importing_ernie_or_asking_for_help_imports_no_paddle():
