@@ -128,8 +128,10 @@ class Seed:
         recipe = self.recipe
         with Watchdog(self.shared.output / "alive", self.world.rank, f"seed {self.seed}", recipe.step_timeout,
                       self.shared.signals.request) as watchdog:
+            self.beat = lambda: watchdog(watchdog.step)  # a batch of a measurement is a sign of life as well
             trainer = self._prepare(watchdog)
             reason = trainer.run()
+            self.beat = lambda: None
             watchdog.close()
             if self.shared.signals.received or reason == "asked to stop":
                 self.say(f"seed {self.seed}: stopped after step {trainer.state.step} of {trainer.total}; start again "
@@ -197,7 +199,7 @@ class Seed:
         world = self.world
         outputs, loss = run_model(self.updater.layer, self.kind, split.features, self.recipe, self.pad_id,
                                   rank=world.rank, size=world.size, autocast=self.updater.precision.autocast,
-                                  gather=lambda value: distributed.gather(world, value))
+                                  gather=lambda value: distributed.gather(world, value), beat=self.beat)
         return self.kind.decode(split.rows, split.features, outputs), loss
 
     def measure(self, split: Split) -> dict:

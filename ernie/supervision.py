@@ -86,7 +86,7 @@ class Watchdog:
         """A step begins."""
         self.step, self.since = step, time.monotonic()
         # From C, for a step that hangs without ever letting the thread below run.
-        faulthandler.dump_traceback_later(self.timeout + self.GRACE, exit=True)
+        faulthandler.dump_traceback_later(self.timeout + self.GRACE, exit=True, file=sys.__stderr__)
 
     def close(self) -> None:
         """Training is over: nothing to watch."""
