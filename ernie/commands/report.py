@@ -1,0 +1,30 @@
+"""One self-contained HTML page about a pre-training run, also while it is still going.
+
+Curves of every task over all stages, what each stage did to each task, learning rate, speed, gradients, waste,
+skipped steps and resumes. The page loads nothing from elsewhere and follows light and dark.
+
+example: ernie report output/demo_en
+"""
+from __future__ import annotations
+
+from pathlib import Path
+
+from reader.errors import InputError
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("run", metavar="RUN_DIR", help="the --output of run_pretrain.sh")
+    parser.add_argument("--output", metavar="FILE", help="default: report.html in the run directory")
+
+
+def run(args) -> None:
+    from ernie.report.page import render
+    from ernie.report.runs import read_run
+
+    record = read_run(args.run)
+    file = Path(args.output) if args.output else record.path / "report.html"
+    try:
+        file.write_text(render(record), "utf-8")
+    except OSError as error:
+        raise InputError(f"cannot be written ({error.strerror})", file) from None
+    print(file)
