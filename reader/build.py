@@ -31,7 +31,7 @@ from reader.chunks import Block
 from reader.documents import LAYOUTS, Rejected, Span, find_inputs, plan_parts, read_documents, sample_documents
 from reader.errors import InputError
 from reader.lexicon import Lexicon
-from reader.store import KIND_NAMES, KIND_SHIFT, UNIT_START, WORD_START, StoreWriter, read_manifest
+from reader.store import KIND_NAMES, KIND_SHIFT, UNIT_START, VERSION, WORD_START, StoreWriter, read_manifest
 from reader.tokenizer import Tokenizer
 
 BLOCK_CHARACTERS = 1 << 19      # text that is annotated and tokenized at once
@@ -121,7 +121,7 @@ def plan_digest(recipe: Recipe, files: list[Path], *more) -> str:
     """Fingerprint of all that decides the result: finished parts are reused only under the same one."""
     inputs = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     vocabulary = hashlib.sha256(Path(recipe.vocab_file).read_bytes()).hexdigest()
-    everything = json.dumps([asdict(recipe), vocabulary, inputs, more, BLOCK_CHARACTERS, PART_BYTES])
+    everything = json.dumps([VERSION, asdict(recipe), vocabulary, inputs, more, BLOCK_CHARACTERS, PART_BYTES])
     return hashlib.sha256(everything.encode()).hexdigest()[:32]
 
 

@@ -29,7 +29,7 @@ from reader.errors import InputError
 
 MAX_LINE = 1 << 24
 MAX_PARAGRAPH = 1 << 18
-MAX_DOCUMENT = 1 << 24
+MAX_DOCUMENT = 1 << 22
 LAYOUTS = ("file", "lines")
 _TEXT, _JSON = (".txt", ".text"), (".jsonl",)
 _BREAKS = re.compile("[\n\r\u2028\u2029]+")
