@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS or not _exists(name):
         import difflib
-        near = difflib.get_close_matches(name, COMMANDS, 1)
+        near = difflib.get_close_matches(name, [command for command in COMMANDS if _exists(command)], 1)
         print(f"ernie: unknown command {name!r}" + (f": did you mean {near[0]!r}?" if near else ""), file=sys.stderr)
         return 2
     module = importlib.import_module(_module(name))
