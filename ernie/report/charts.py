@@ -134,8 +134,7 @@ class Chart:
 
     def _say(self, value: float, exact: bool = False) -> str:
         if self.unit == "%":
-            step = 100 * (self.y_ticks[1] - self.y_ticks[0]) if len(self.y_ticks) > 1 else 1
-            return f"{100 * value:.{1 if exact else max(0, -math.floor(math.log10(step)))}f} %"
+            return f"{100 * value:.1f} %" if exact else f"{100 * value:.4g} %"
         if self.unit == "e":
             return f"{value:.1e}".replace("e-0", "e-").replace(".0e", "e") if value else "0"
         return f"{value:,.3f}" if exact and abs(value) < 100 else short(value)

@@ -69,10 +69,7 @@ def task_charts(run: RunRecord, name: str) -> list[Chart]:
         if dev:
             series.append(Series("dev, after a stage", [(ends[number], values[key]) for number, values in dev], "s2",
                                  dots=True))
-        levels = []
-        if unit and dev:
-            levels = [(label, dev[-1][1][level]) for label, level in (("majority class", "majority"),
-                                                                       ("chance", "chance")) if level in dev[-1][1]]
+        levels = [("majority class", dev[-1][1]["majority"])] if unit and dev and "majority" in dev[-1][1] else []
         charts.append(_chart(run, title, series, unit, levels))
     return [chart for chart in charts if any(series.points for series in chart.series)]
 
@@ -122,7 +119,8 @@ def _column(dev: list[tuple[int, dict]]) -> dict:
                       "colour": "" if gain is None or not largest else _tint(gain / largest)}
              for (number, _), value, gain in zip(dev, worth, gains)}
     return {"unit": "accuracy" if classes else "loss, lower is better", "cells": cells,
-            "forgotten": change(worth[-1] - max(worth)), "lost": worth[-1] < max(worth),
+            "forgotten": change(worth[-1] - max(worth)) if worth[-1] < max(worth) else "nothing",
+            "lost": worth[-1] < max(worth),
             "majority": say(dev[-1][1]["majority"]) if classes else "-",
             "chance": say(dev[-1][1]["chance"]) if classes else "-"}
 
@@ -146,8 +144,8 @@ def granularity(run: RunRecord) -> list[dict]:
         rows = [(number, [values[group]["accuracy"] if group in values else None for group in groups])
                 for number, values in dev]
         ends = {stage.number: stage.start + stage.length for stage in run.stages}
-        series = [Series(group, [(ends[number], values[group]["accuracy"]) for number, values in dev if group in values],
-                         f"s{1 + k % 4}") for k, group in enumerate(groups)]
+        series = [Series(group, [(ends[number], values[group]["accuracy"]) for number, values in dev
+                                 if group in values], f"s{1 + k % 4}") for k, group in enumerate(groups)]
         found.append({"task": name, "groups": groups, "shares": shares, "rows": rows,
                       "chart": _chart(run, "dev accuracy by granularity", series, "%", zero=True)})
     return found
