@@ -141,6 +141,7 @@ def find_start(recipe: Recipe, data: Data, init, size: str, output, *, model=Non
         file = vocab or _learnt_vocabulary(data, language, config.vocab_size, Path(output) / "vocab.txt", recipe)
         tokenizer, pretrained = Tokenizer.load(file, recipe.lower_case), None
         config.vocab_size = tokenizer.size
+    recipe.lower_case = tokenizer.lower_case  # saved with the model, for those who read with it later
     if recipe.max_length > config.max_position_embeddings:
         raise InputError(f"max_length {recipe.max_length} is more than the model's {config.max_position_embeddings} "
                          "positions (--set max_length=...)", init or model)

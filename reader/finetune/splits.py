@@ -55,10 +55,11 @@ class Source:
             raise InputError("no such data directory", directory)
         names = self.files.get(split, [split + SUFFIX[self.layout]])
         names = [names] if isinstance(names, str) else names
-        for place in [directory] + [directory / self.folder] * bool(self.folder):
-            for name in names:
-                if (place / name).is_file():
-                    return place / name
+        if self.folder and (directory / self.folder).is_dir():
+            directory = directory / self.folder  # a folder of several tasks: look nowhere else
+        for name in names:
+            if (directory / name).is_file():
+                return directory / name
         for name in () if any(Path(name).is_absolute() for name in names) else names:
             found = sorted(path for path in directory.rglob(Path(name).name) if path.is_file())
             if len(found) == 1:

@@ -174,6 +174,18 @@ def test_held_out_rows_need_their_list(tmp_path):
     assert [row.texts[0] for row in reader.open(path, "dev", YES_NO)] == ["c"]
 
 
+def test_a_folder_of_several_tasks(tmp_path):
+    for task in "MRPC", "RTE":
+        (tmp_path / task).mkdir()
+        write(tmp_path / task, "x")
+    write(tmp_path / "MRPC", "x", name="test.tsv")
+    reader = load("rte").reader
+    assert reader.find(tmp_path, "train") == tmp_path / "RTE" / "train.tsv"
+    assert reader.find(tmp_path, "test", required=False) is None
+    with pytest.raises(InputError, match="several files could be the train data"):
+        load("lcqmc").reader.find(tmp_path, "train")
+
+
 def test_unknown_task_and_missing_files(tmp_path):
     with pytest.raises(InputError, match="no recipe for task 'sst2': did you mean 'sst-2'"):
         load("sst2")
