@@ -78,7 +78,8 @@ class Chart:
         for tick in ticks(0, self.last, 6):
             if tick <= self.last:
                 anchor = "end" if self._x(tick) > WIDTH - RIGHT - 10 else "middle"
-                yield f'<text x="{self._x(tick)}" y="{bottom + 15}" text-anchor="{anchor}">{short(tick)}</text>'
+                text = short(tick, self.last)
+                yield f'<text x="{self._x(tick)}" y="{bottom + 15}" text-anchor="{anchor}">{text}</text>'
         yield f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">step</text>'
 
     def _stages(self):
@@ -137,7 +138,7 @@ class Chart:
             return f"{100 * value:.1f} %" if exact else f"{100 * value:.4g} %"
         if self.unit == "e":
             return f"{value:.1e}".replace("e-0", "e-").replace(".0e", "e") if value else "0"
-        return f"{value:,.3f}" if exact and abs(value) < 100 else short(value)
+        return f"{value:,.3f}" if exact and abs(value) < 100 else short(value, self.high)
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
@@ -148,10 +149,10 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     return [step * k for k in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
 
 
-def short(value: float) -> str:
-    """A number in few characters: 0.25, 3.5, 12,000 as 12k, 3 million as 3M."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            unit = 1e3 if letter == "k" else size
+def short(value: float, beside: float = 0.0) -> str:
+    """A number in few characters: 0.25, 3.5, 12,000 as 12k, 3 million as 3M; in the unit that ``beside`` takes."""
+    largest = max(abs(value), abs(beside))
+    for size, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if largest >= size and value:
             return f"{value / unit:.4g}{letter}"
     return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -11,7 +11,7 @@ import yaml
 from ernie.report.charts import Chart, Series
 from ernie.report.runs import RunRecord, StageRecord
 
-MOST = 400  # points of a curve; a longer log is averaged down to this
+MOST = 300  # points of a curve; a longer log is averaged down to this
 
 
 def render(run: RunRecord, now: float | None = None) -> str:
@@ -62,38 +62,36 @@ def task_charts(run: RunRecord, name: str) -> list[Chart]:
     ends = {stage.number: stage.start + stage.length for stage in run.stages}
     charts = []
     for key, title, unit in (("loss", "loss", ""), ("accuracy", "accuracy", "%")):
-        trained = [(x, line["tasks"][name][key] if name in line.get("tasks", {}) else None) for x, line in run.lines]
-        while trained and trained[0][1] is None:
-            trained.pop(0)
-        series = [Series("training", _thin(trained), "s1")]
+        curve = _curve(run, lambda line, key=key: line.get("tasks", {}).get(name, {}).get(key))
+        series = [Series("training", [point for stage in curve for point in stage], "s1")]
         if dev:
             series.append(Series("dev, after a stage", [(ends[number], values[key]) for number, values in dev], "s2",
                                  dots=True))
         levels = [("majority class", dev[-1][1]["majority"])] if unit and dev and "majority" in dev[-1][1] else []
         charts.append(_chart(run, title, series, unit, levels))
-    return [chart for chart in charts if any(series.points for series in chart.series)]
+    return _drawable(charts)
 
 
 def engine_charts(run: RunRecord) -> list[Chart]:
     """What the machine did: rates, speed, gradients, waste, memory."""
     cards = max((line.get("cards", 1) for _, line in run.lines), default=1)
-    speed = [_series(run, "all cards", "tokens_per_second", "s1")]
-    if cards > 1:
-        speed.append(_series(run, "a card", "tokens_per_second_per_card", "s2"))
     charts = [_chart(run, "learning rate", [_series(run, "learning rate", "learning_rate", "s1")], "e", zero=True),
-              _chart(run, "tokens a second", speed, zero=True),
+              _chart(run, "tokens a second", [_series(run, "tokens a second", "tokens_per_second", "s1")], zero=True),
               _chart(run, "gradient norm, before clipping", [_series(run, "gradient norm", "gradient_norm", "s1")],
                      zero=True),
               _chart(run, "padding and waiting for data", [
                   _series(run, "padding, of all places", "padding", "s1"),
                   _series(run, "data wait, of the time", "data_wait", "s2")], "%", zero=True),
               _chart(run, "peak memory of rank 0, MiB", [_series(run, "memory", "memory_mib", "s1")], zero=True)]
+    if cards > 1:
+        charts.insert(2, _chart(run, "tokens a second, of one card", [
+            _series(run, "of one card", "tokens_per_second_per_card", "s1")], zero=True))
     if any(line.get("loss_scale", 1) != 1 for _, line in run.lines):
         charts.append(_chart(run, "loss scale", [_series(run, "loss scale", "loss_scale", "s1")], zero=True))
     if any(line.get("skipped") for _, line in run.lines):
         charts.append(_chart(run, "skipped steps of the stage so far", [_series(run, "skipped", "skipped", "s1")],
                              zero=True))
-    return [chart for chart in charts if any(y is not None for series in chart.series for _, y in series.points)]
+    return _drawable(charts)
 
 
 def matrix(run: RunRecord) -> dict | None:
@@ -101,14 +99,18 @@ def matrix(run: RunRecord) -> dict | None:
     names = [name for name in run.tasks if run.dev(name)]
     if not names:
         return None
-    columns = [_column(run.dev(name)) for name in names]
+    uniform = math.log(run.record.get("model", {}).get("vocab_size", 1))
+    columns = [_column(run.dev(name), uniform) for name in names]
     measured = [stage.number for stage in run.stages if stage.dev]
     rows = [(f"after stage {number}", [column["cells"].get(number) for column in columns]) for number in measured]
     return {"names": names, "rows": rows, "columns": columns}
 
 
-def _column(dev: list[tuple[int, dict]]) -> dict:
-    """A task's cells, and below them what was forgotten, the majority class and chance."""
+def _column(dev: list[tuple[int, dict]], uniform: float) -> dict:
+    """A task's cells, and below them what was forgotten, the majority class and chance.
+
+    uniform: loss of a guess over the vocabulary, the chance of a task that has no classes of its own.
+    """
     classes = "majority" in dev[-1][1]
     worth = [values["accuracy"] if classes else -values["loss"] for _, values in dev]
     say = (lambda value: f"{100 * value:.1f} %") if classes else (lambda value: f"{-value:.3f}")
@@ -122,7 +124,7 @@ def _column(dev: list[tuple[int, dict]]) -> dict:
             "forgotten": change(worth[-1] - max(worth)) if worth[-1] < max(worth) else "nothing",
             "lost": worth[-1] < max(worth),
             "majority": say(dev[-1][1]["majority"]) if classes else "-",
-            "chance": say(dev[-1][1]["chance"]) if classes else "-"}
+            "chance": say(dev[-1][1]["chance"]) if classes else say(-uniform)}
 
 
 def _tint(share: float) -> str:
@@ -164,21 +166,32 @@ def _chart(run: RunRecord, title: str, series: list, unit: str = "", levels=(), 
     return Chart(title, series, unit, list(levels), stages if len(stages) > 1 else [], marks, zero)
 
 
+def _drawable(charts: list[Chart]) -> list[Chart]:
+    return [chart for chart in charts if any(y is not None for series in chart.series for _, y in series.points)]
+
+
 def _series(run: RunRecord, name: str, key: str, style: str) -> Series:
-    return Series(name, _thin([(x, line.get(key)) for x, line in run.lines]), style)
+    """A line that breaks between stages, where schedules and counters start anew."""
+    points = []
+    for stage in _curve(run, lambda line: line.get(key)):
+        points += [*stage, (stage[-1][0], None)]
+    return Series(name, points, style)
 
 
-def _thin(points: list) -> list:
-    """At most MOST points: means of neighbours."""
-    size = -(-len(points) // MOST)
-    if size <= 1:
-        return points
-    thinned = []
-    for k in range(0, len(points), size):
-        group = [(x, y) for x, y in points[k:k + size] if y is not None and math.isfinite(y)]
-        thinned.append((points[min(k + size, len(points)) - 1][0],
-                        sum(y for _, y in group) / len(group) if group else None))
-    return thinned
+def _curve(run: RunRecord, value) -> list[list]:
+    """(step of the run, ``value(line)``) for each stage that has any; a long log as means of neighbours."""
+    size, curve = -(-len(run.lines) // MOST), []
+    for stage in run.stages:
+        points = [(stage.start + line["step"], value(line)) for line in stage.lines]
+        if any(y is not None for _, y in points):
+            curve.append([_mean(points[k:k + size]) for k in range(0, len(points), size)])
+    return curve
+
+
+def _mean(points: list) -> tuple:
+    """The last step and the mean value of some points; None where there is no number among them."""
+    values = [y for _, y in points if y is not None and math.isfinite(y)]
+    return points[-1][0], sum(values) / len(values) if values else None
 
 
 def clock(seconds: float) -> str:

@@ -18,8 +18,8 @@ STAGES = [{"masking": 40}, {"masking": 20, "order": 60}, {"masking": 20, "order"
 def line(step, tasks, stage=1, launched=1000.0, **more):
     """A log line as ``ernie.watchers.Log`` writes it."""
     return {"step": step, "of": sum(STAGES[stage - 1].values()), "time": launched + step, "launched": launched,
-            "cards": 1, "tasks": {name: {"loss": 8.0 / (step + 40 * stage) ** 0.3, "accuracy": 0.1 * stage + step / 1000,
-                             "targets": 100} for name in tasks},
+            "cards": 1, "tasks": {name: {"loss": 8.0 / (step + 40 * stage) ** 0.3, "targets": 100,
+                                         "accuracy": 0.1 * stage + step / 1000} for name in tasks},
             "learning_rate": 5e-5 * min(step / 10, (10 / step) ** 0.5), "loss_scale": 1.0, "gradient_norm": 1.5,
             "tokens_per_second": 1000.0 + step, "tokens_per_second_per_card": 1000.0 + step, "padding": 0.03,
             "data_wait": 0.001, "memory_mib": 900, "skipped": 0, "tokens": 4096 * step, "eta_stage": 9.0,
@@ -47,7 +47,7 @@ def run(tmp_path):
                   for k, budgets in enumerate(STAGES[:count], 1)]
         path.mkdir()
         (path / "run.json").write_text(json.dumps({
-            "curriculum": {"name": "tiny <run>", "seed": 1}, "stages": stages, "model": {"hidden_size": 8},
+            "curriculum": {"name": "tiny <run>", "seed": 1}, "stages": stages, "model": {"vocab_size": 1000},
             "vocabulary": "abc", "data": {"corpus": "def"}}))
         for stage in stages[:done + (running is not None)]:
             number, steps = stage["number"], sum(stage["budgets"].values())
@@ -104,7 +104,7 @@ def page_of(path, now=5000.0):
 def test_a_finished_run(run):
     page, text = page_of(run())
     assert "state finished 3 stages" in text and "tiny <run>" in text
-    assert "after stage 3" in text and "Distance" in text
+    assert "after stage 3" in text and "distance" in text
     assert page.count("<svg") >= 2 * 3 + 5 + 1
 
 
@@ -115,6 +115,7 @@ def test_the_matrix_compares_with_the_best_stage_so_far(run):
     assert [masking["cells"][k]["change"] for k in (1, 2, 3)] == ["", "-1.000", "+0.500"]
     assert masking["forgotten"] == "+0.500" and masking["lost"]
     assert "224" in masking["cells"][3]["colour"] and "57" in masking["cells"][2]["colour"]
+    assert masking["chance"] == "6.908"  # log 1000
     order = table["columns"][1]
     assert order["cells"][3]["change"] == "+10.0" and order["forgotten"] == "nothing" and order["chance"] == "33.3 %"
 
