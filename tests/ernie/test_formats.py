@@ -24,7 +24,7 @@ from ernie.formats.tensor_files import read_lod, read_safetensors, write_lod
 from reader.errors import InputError
 from tests.ernie.released import checkpoint, config, without
 
-STEP = 1 if os.environ.get("ERNIE_FUZZ") else 8  # every damage, or one in eight
+STEP = 1 if os.environ.get("ERNIE_FUZZ") else 16  # every damage, or one in sixteen
 
 
 def same(first: dict, second: dict) -> None:
@@ -59,8 +59,7 @@ def test_through_every_family_and_back(tmp_path):
     assert found.config == first.config
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("ending", [".tar.gz", ".tgz", ".tar"])
+@pytest.mark.parametrize("family, ending", zip(FAMILIES, (".tar.gz", ".tgz", ".tar", ".tar.gz", ".tgz")))
 def test_archives(tmp_path, family, ending):
     found = checkpoint(tmp_path)
     write(found, tmp_path / "out", family)
@@ -395,7 +394,7 @@ def test_damage_ends_in_one_line(tmp_path, family):
                 refused += 1
                 assert "\n" not in str(error) and len(str(error)) < 1000
         file.write_bytes(whole)
-    assert refused > 20
+    assert refused > 10
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kilobytes
 
 
