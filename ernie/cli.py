@@ -11,6 +11,7 @@ from reader.errors import InputError
 COMMANDS = {
     "build-vocab": "raw text to a WordPiece vocabulary",
     "build-corpus": "raw text to a memory-mapped corpus store",
+    "join-corpus": "one store of several, such as the shards of many machines",
     "build-pairs": "pair stores for discourse relation and IR relevance",
     "inspect": "print real decoded examples of a task with their labels",
     "plan": "stages, steps, tokens, learning rates, memory and time of a curriculum; trains nothing",

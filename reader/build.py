@@ -349,6 +349,38 @@ def join(recipe: Recipe, parts: list[Path], output: Path, **report) -> dict:
                         rejected_examples=rejected.examples, **report)
 
 
+def join_stores(stores: list, output) -> dict:
+    """One store of several, such as the shards that many machines built: their files are appended, streaming.
+
+    Raises:
+        InputError: fewer than one store, or stores of different vocabularies, languages, kinds or classes.
+    """
+    manifests = [read_manifest(store) for store in stores]
+    if not stores:
+        raise InputError("nothing to join")
+    first = manifests[0]
+    for store, manifest in zip(stores, manifests):
+        for key in ("vocab_sha256", "language", "kind", "classes"):
+            if manifest.get(key) != first.get(key):
+                raise InputError(f"cannot be joined to {stores[0]}: another {key.replace('_sha256', 'ulary')}", store)
+    output = Path(output)
+    if output.resolve() in [Path(store).resolve() for store in stores]:
+        raise InputError("is one of the stores to join: choose another output", output)
+    refuse_foreign(output)
+    writer = StoreWriter(output, Path(stores[0]) / "vocab.txt", first["language"], first["kind"])
+    rejected, units = Rejected(), Counter()
+    for store, manifest in zip(stores, manifests):
+        writer.append_store(store)
+        rejected.merge(manifest.get("rejected", {}), manifest.get("rejected_examples", []))
+        units.update(manifest.get("units", {}))
+    if (Path(stores[0]) / LEARNT).is_dir():
+        shutil.copytree(Path(stores[0]) / LEARNT, writer.partial / LEARNT)
+    same = {key: first[key] for key in ("annotator", "layout", "lower_case", "options", "classes") if key in first}
+    return writer.close(**same, units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples,
+                        input_bytes=sum(m.get("input_bytes", 0) for m in manifests), built_bytes=0, seconds=0.0,
+                        joined=[manifest["fingerprint"] for manifest in manifests])
+
+
 def describe(manifest: dict) -> str:
     """The report of a build, for a person."""
     rejected = Rejected(Counter(manifest["rejected"]), list(manifest["rejected_examples"]))

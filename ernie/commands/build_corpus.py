@@ -6,10 +6,14 @@ Files or folders of .txt and .jsonl, any of them gzipped. Layout `file` (the def
 lines part paragraphs, wrapped lines are joined. Layout `lines`: blank lines part documents, a line is a paragraph. In a
 .jsonl file a line is a document: {"text": "paragraph\\nparagraph", "title": "optional"}. Documents that cannot be used
 are reported with file and line, the others are kept. A build that was stopped goes on when it is started again.
-On n machines run the same command with --shard 0/n ... n-1/n and --output of its own each; a curriculum reads them all.
+
+On n machines, run the same command with --shard 0/n ... n-1/n and an --output of its own each; or, under a scheduler
+(paddle.distributed.launch, SLURM, Open MPI), with --shard auto, which writes <output>/shard-<i>. `ernie join-corpus`
+makes one store of them; a curriculum can also name them all.
 """
 from __future__ import annotations
 
+import os
 import sys
 
 from reader.errors import InputError
@@ -25,7 +29,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--option", nargs="*", default=[], metavar="KEY=VALUE", help="options of the annotator")
     parser.add_argument("--like", metavar="STORE", help="use the phrases and names mined for another store")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
-    parser.add_argument("--shard", default="0/1", metavar="I/N", help="take the I-th of N shards of the input, from 0")
+    parser.add_argument("--shard", default="0/1", metavar="I/N",
+                        help="take the I-th of N shards of the input, from 0; auto: as the scheduler says")
     parser.add_argument("--document-tokens", type=positive, metavar="N",
                         help="cut documents longer than N tokens between paragraphs, as a book into chapters")
     parser.add_argument("--cased", action="store_true", help="keep case and accents (a cased vocabulary)")
@@ -34,9 +39,12 @@ def add_arguments(parser) -> None:
 def run(args) -> int:
     from reader.build import build_corpus, print_report
     options = dict(pair.partition("=")[::2] for pair in args.option)
+    shard = scheduled_shard() if args.shard == "auto" else parse_shard(args.shard)
+    if args.shard == "auto":
+        args.output = f"{args.output}/shard-{shard[0]}"
     try:
         manifest = build_corpus(args.input, args.language, args.vocab, args.output, layout=args.layout,
-                                annotator=args.annotator, workers=args.workers, shard=parse_shard(args.shard),
+                                annotator=args.annotator, workers=args.workers, shard=shard,
                                 options=options, like=args.like, lower_case=not args.cased,
                                 document_tokens=args.document_tokens, progress=sys.stderr)
     except KeyboardInterrupt:
@@ -44,6 +52,15 @@ def run(args) -> int:
         return 130
     print_report(manifest, args.output)
     return 0
+
+
+def scheduled_shard() -> tuple[int, int]:
+    """(rank, size) of this process as its scheduler tells it; InputError when none does."""
+    for rank, size in (("PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"), ("SLURM_PROCID", "SLURM_NTASKS"),
+                       ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")):
+        if rank in os.environ and size in os.environ:
+            return parse_shard(f"{os.environ[rank]}/{os.environ[size]}")
+    raise InputError("--shard auto: no scheduler has set PADDLE_TRAINER_ID, SLURM_PROCID or OMPI_COMM_WORLD_RANK")
 
 
 def positive(text: str) -> int:

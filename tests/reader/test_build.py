@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from reader import build
-from reader.build import Tokens, build_corpus, cut_documents, describe
+from reader.build import Tokens, build_corpus, cut_documents, describe, join_stores
 from reader.errors import InputError
 from reader.store import CAPITAL, OFFSET_ARRAYS, TOKEN_ARRAYS, UNIT_START, WORD_START, Store
 from tests.reader.texts import TOKENIZER, VOCAB, stored_units
@@ -73,6 +73,33 @@ def test_shards_together_are_the_whole(tmp_path, vocab, monkeypatch):
     parts = [build_corpus(source, "en", vocab, tmp_path / f"part{k}", shard=(k, 3)) for k in range(3)]
     assert sum(part["tokens"] for part in parts) == whole["tokens"] and all(part["tokens"] for part in parts)
     assert sum(part["units"]["entity"] for part in parts) == whole["units"]["entity"]
+
+
+def test_joined_shards_are_the_whole(tmp_path, vocab, monkeypatch):
+    source = corpus(tmp_path / "a.jsonl")
+    monkeypatch.setattr(build, "PART_BYTES", (900, 900))
+    shards = [tmp_path / f"part{k}" for k in range(2)]
+    for k, shard in enumerate(shards):
+        build_corpus(source, "en", vocab, shard, shard=(k, 2))
+    joined = join_stores(shards, tmp_path / "joined")
+    one, two, both = (arrays(path) for path in (*shards, tmp_path / "joined"))
+    assert all((both[name] == np.r_[one[name], two[name]]).all() for name in TOKEN_ARRAYS)
+    for name in OFFSET_ARRAYS:
+        assert (np.diff(both[name]) == np.r_[np.diff(one[name]), np.diff(two[name])]).all()
+    assert joined["tokens"] == len(Store(tmp_path / "joined"))
+    with pytest.raises(InputError, match="one of the stores to join"):
+        join_stores(shards, shards[0])
+
+
+@pytest.mark.parametrize("rank, size", [("PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"), ("SLURM_PROCID", "SLURM_NTASKS"),
+                                        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")])
+def test_a_scheduler_numbers_the_shards(rank, size, monkeypatch):
+    from ernie.commands.build_corpus import scheduled_shard
+    with pytest.raises(InputError, match="no scheduler"):
+        scheduled_shard()
+    monkeypatch.setenv(rank, "2")
+    monkeypatch.setenv(size, "5")
+    assert scheduled_shard() == (2, 5)
 
 
 def test_a_stopped_build_goes_on(tmp_path, vocab, monkeypatch):

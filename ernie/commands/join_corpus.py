@@ -1,0 +1,16 @@
+"""Make one store of several: the shards that many machines built, appended without copying through memory.
+
+    ernie join-corpus store/wiki/shard-* --output store/wiki/train
+"""
+from __future__ import annotations
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("stores", nargs="+", metavar="STORE", help="stores of one vocabulary, in the order to join")
+    parser.add_argument("--output", required=True, metavar="DIR", help="where the joined store is made")
+
+
+def run(args) -> None:
+    from reader.build import join_stores, print_report
+
+    print_report(join_stores(args.stores, args.output), args.output)
