@@ -42,7 +42,7 @@ class CheckpointWriter:
     def __init__(self, directory, keep: int, extra: dict, report=print):
         self.directory, self.keep, self.extra, self.report = Path(directory), keep, extra, report
         self._thread: threading.Thread | None = None
-        self.error: OSError | None = None
+        self.error: Exception | None = None
 
     def save(self, step: int, model: dict, optimizer: dict, state: dict, wait: bool = False) -> Path:
         """Begin to write the checkpoint of ``step`` from numpy copies of the arrays; ``wait`` until it is there."""
@@ -53,7 +53,7 @@ class CheckpointWriter:
         if wait:
             self.wait()
             if self.error:
-                raise OSError(self.error.errno, f"checkpoint {path} could not be written: {self.error}")
+                raise OSError(f"checkpoint {path} could not be written: {self.error}") from self.error
         return path
 
     def wait(self) -> None:
@@ -68,7 +68,7 @@ class CheckpointWriter:
                   {**self.extra, "state.json": json.dumps(state, indent=1)})
             self.error = None
             prune(self.directory, self.keep)
-        except OSError as error:  # a full disk above all: the last good checkpoint is untouched
+        except Exception as error:  # a full disk above all (safetensors has an error of its own for it)
             self.error = error
             shutil.rmtree(partial(path), ignore_errors=True)
             self.report(f"checkpoint {path} could not be written ({error}); the one before it is intact")

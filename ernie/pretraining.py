@@ -152,7 +152,8 @@ def _prepare(curriculum, run, stages, stage, data, config, world, signals, watch
     extra = {"ernie_config.json": json.dumps(config.to_dict(), indent=2),
              "vocab.txt": data.vocab_file.read_text("utf-8")}
     writer = checkpoint.CheckpointWriter(directory, curriculum.keep_checkpoints, extra)
-    watchers = [Divergence(curriculum.max_bad_steps, f"stage {number}"),
+    watchers = [Divergence(curriculum.max_bad_steps, f"stage {number}",
+                           look=f"ernie inspect --run {run.path} --stage {number}"),
                 Log(curriculum.log_every, directory / "log.jsonl", f"stage {number}/{len(stages)}  ",
                     sum(s.steps for s in stages[number:])),
                 SameOnAllRanks(curriculum.check_ranks_every)]

@@ -5,6 +5,7 @@ the launcher tells afterwards which rank failed first (``python -m ernie.supervi
 """
 from __future__ import annotations
 
+import errno
 import faulthandler
 import json
 import os
@@ -38,6 +39,27 @@ class StopSignals:
 
     def __call__(self) -> bool:
         return bool(self.received)
+
+
+class LossyStream:
+    """A text stream that drops what a full disk does not take: a log must not end a healthy run."""
+
+    FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or lose, ``text``."""
+        try:
+            return self.stream.write(text)
+        except OSError as error:
+            if error.errno not in self.FULL:
+                raise
+            return len(text)
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
 
 
 class Watchdog:

@@ -79,8 +79,11 @@ class Log(Watcher):
                 "padding": 1 - tokens / places, "data_wait": wait / world.size / self.seconds,
                 "memory_mib": _memory(), "skipped": trainer.state.skipped, "tokens": trainer.state.tokens,
                 "eta_stage": left, "eta_run": left + self.later_steps * pace}
-        with open(self.file, "a", encoding="utf-8") as opened:
-            opened.write(json.dumps(line) + "\n")
+        try:
+            with open(self.file, "a", encoding="utf-8") as opened:
+                opened.write(json.dumps(line) + "\n")
+        except OSError as error:  # a full disk: a line is lost, the run goes on
+            print(f"{self.file} could not be written ({error})", flush=True)
         print(self.render(line, world.size), flush=True)
 
     def render(self, line: dict, cards: int) -> str:
@@ -133,8 +136,8 @@ class Divergence(Watcher):
 
     REASON = "diverged"
 
-    def __init__(self, limit: int, where: str):
-        self.limit, self.where = limit, where
+    def __init__(self, limit: int, where: str, look: str = ""):
+        self.limit, self.where, self.look = limit, where, look
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
         state = trainer.state
@@ -151,8 +154,8 @@ class Divergence(Watcher):
             shown = ", ".join(f"{store}:{document}" for store, document in documents[:8])
             print(f"rank {trainer.world.rank}: {self.where} step {result.step} ({result.task}): the {what} is not "
                   f"finite; step skipped ({state.bad_in_a_row} in a row). Documents (store:document) {shown}"
-                  f"{' ...' if len(documents) > 8 else ''}; look with: ernie inspect --run RUN --{self.where} "
-                  f"--step {result.step}", flush=True)
+                  f"{' ...' if len(documents) > 8 else ''}"
+                  + (f"; look with: {self.look} --step {result.step}" if self.look else ""), flush=True)
         if state.bad_in_a_row >= self.limit:
             trainer.stop = self.REASON
 

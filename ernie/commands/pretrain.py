@@ -4,6 +4,8 @@ example: ernie pretrain --config configs/curriculum/demo_en.yaml --output output
 """
 from __future__ import annotations
 
+import sys
+
 from ernie.commands import common
 
 
@@ -19,5 +21,7 @@ def run(args) -> int:
 
     import_paddle()
     from ernie.pretraining import train_stage
+    from ernie.supervision import LossyStream
 
+    sys.stdout, sys.stderr = LossyStream(sys.stdout), LossyStream(sys.stderr)
     return train_stage(common.read_curriculum(args), args.stage, args.output, args.step_timeout)

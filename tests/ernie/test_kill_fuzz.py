@@ -15,7 +15,10 @@ KILLS = int(os.environ.get("ERNIE_KILLS", "3"))
 RANKS = int(os.environ.get("ERNIE_KILL_RANKS", "2"))
 SEED = int(os.environ.get("ERNIE_KILL_SEED", "1"))
 DEVICES = ["--devices", ",".join(map(str, range(RANKS))), "--max-restarts", "99"]
-STEPS = 30 * max(4, KILLS)  # of both stages
+STAGES = [{"knowledge_masking": 1, "capitalization": 1}, {"knowledge_masking": 1, "sentence_reordering": 1},
+          {"capitalization": 1, "token_document": 1}]
+SHARE = 5 * max(4, KILLS)       # steps of each task in each stage
+STEPS = 2 * len(STAGES) * SHARE
 
 
 def progress(output) -> int:
@@ -23,17 +26,20 @@ def progress(output) -> int:
     return sum(file.read_bytes().count(b"\n") for file in output.glob("stage-*/log.jsonl"))
 
 
-def moments(random_source, output):
-    """(name, reached()) of a moment at which to strike, counted from now."""
+def moments(random_source, output, kills: int):
+    """(name, reached()) of a moment at which to strike, counted from now; in time for all the kills that are left."""
     begun, had = time.monotonic(), progress(output)
-    delay, steps = random_source.uniform(0, 15), random_source.randint(1, 25)
+    delay = random_source.uniform(0, 15)
+    most = max(1, (STEPS - had) // (KILLS - kills + 1))
+    steps = random_source.randint(1, most)
     stages = len(list(output.glob("stage-*/done.json")))
-    return random_source.choice([
+    name, reached = random_source.choice([
         (f"{delay:.1f} s after the start", lambda: time.monotonic() - begun > delay),
         (f"{steps} steps on", lambda: progress(output) >= had + steps),
         ("while a checkpoint is written", lambda: next(output.glob("stage-*/*.partial"), None) is not None),
         ("between stages", lambda: len(list(output.glob("stage-*/done.json"))) > stages),
     ])
+    return name, lambda: reached() or progress(output) >= had + most
 
 
 def strike(random_source, shell) -> str:
@@ -49,10 +55,7 @@ def strike(random_source, shell) -> str:
 
 @pytest.mark.slow
 def test_killed_runs_end_with_the_weights_of_one_that_was_left_alone(tmp_path, capsys):
-    half = STEPS // 4
-    file = runs.declare(tmp_path, [{"knowledge_masking": half, "capitalization": half},
-                                   {"knowledge_masking": half, "sentence_reordering": half}],
-                        workers=2, checkpoint_every=4, log_every=1)
+    file = runs.declare(tmp_path, [{name: SHARE for name in stage} for stage in STAGES], workers=2, checkpoint_every=4)
     runs.run(file, tmp_path / "alone", *DEVICES, timeout=600)
     output, source, kills, shell = tmp_path / "killed", random.Random(SEED), 0, None
     deadline = time.monotonic() + 120 * (KILLS + 1)
@@ -65,9 +68,8 @@ def test_killed_runs_end_with_the_weights_of_one_that_was_left_alone(tmp_path, c
             if kills == KILLS:
                 time.sleep(0.1)
                 continue
-            name, reached = moments(source, output)
-            patience = time.monotonic() + 40  # a moment that does not come, such as between stages in the last one
-            while shell.poll() is None and not reached() and time.monotonic() < patience:
+            name, reached = moments(source, output, kills)
+            while shell.poll() is None and not reached() and time.monotonic() < deadline:
                 time.sleep(0.002)
             if shell.poll() is None:
                 step, victim = progress(output), strike(source, shell)
@@ -80,6 +82,6 @@ def test_killed_runs_end_with_the_weights_of_one_that_was_left_alone(tmp_path, c
         runs.end(shell)
     assert shell.returncode == 0, runs.said(output)
     assert kills == KILLS, "the run was over before all kills were done"
-    for stage in (1, 2):
+    for stage in range(1, len(STAGES) + 1):
         assert runs.identical(runs.final(tmp_path / "alone", stage), runs.final(output, stage))
         assert runs.losses(tmp_path / "alone", stage) == runs.losses(output, stage)
