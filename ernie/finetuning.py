@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ class Run:
         self.world = distributed.start()
         self.output = Path(output() if callable(output) else output)
         distributed.barrier(self.world)  # nobody writes before all have looked
-        self.say = print if self.world.main else (lambda *_: None)
+        self.say = partial(print, flush=True) if self.world.main else (lambda *_: None)
         if self.world.main:
             self.lock = RunDirectory(self.output).lock()
         self.data = Data(recipe, directory, self.say)
