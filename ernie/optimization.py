@@ -44,6 +44,7 @@ class Updater:
             learning_rate=schedule(1), beta1=settings.beta1, beta2=settings.beta2, epsilon=settings.epsilon,
             weight_decay=settings.weight_decay, parameters=model.parameters(),
             apply_decay_param_fun=decayed.__contains__)
+        self.waiting: dict[str, np.ndarray] = {}  # restored moments of parameters that have not been stepped yet
         self.fresh = {"moment1": 0.0, "moment2": 0.0, "beta1_pow_acc": settings.beta1, "beta2_pow_acc": settings.beta2}
         self.layer, self.optimizer = precision.prepare(model, optimizer)
         self.model, self._synchronised = distributed.wrap(world, self.layer, self.optimizer)
@@ -87,18 +88,23 @@ class Updater:
         return weights
 
     def state(self) -> dict[str, np.ndarray]:
-        """Moments under the parameters' structured names, for a checkpoint."""
+        """Moments under the parameters' structured names, for a checkpoint.
+
+        Paddle's optimiser gives only those of parameters that have been stepped since the process began; of the others
+        we hand on what was restored.
+        """
         arrays = {}
         for key, value in self.optimizer.state_dict().items():
             for moment in self.fresh:
                 inner, found, _ = key.rpartition(f"_{moment}_")
                 if found:
                     arrays[f"{moment}/{self.names[inner.replace(MASTER, '')]}"] = value.numpy()
-        return arrays
+        self.waiting = {name: array for name, array in self.waiting.items() if name not in arrays}
+        return {**arrays, **self.waiting}
 
     def restore(self, weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
         """Take back what ``weights`` and ``state`` returned; what they do not name stays, with fresh moments."""
-        own, state, masters = self.layer.state_dict(), {}, {}
+        own, state, masters, self.waiting = self.layer.state_dict(), {}, {}, dict(arrays)
         self.layer.set_state_dict({name: paddle.to_tensor(array).astype(own[name].dtype)
                                    for name, array in weights.items()})
         for key, parameter in own.items():

@@ -214,7 +214,7 @@ def last_words(mark: dict) -> str:
         return mark["error"]
     try:
         return Path(mark["log"]).read_text("utf-8", "replace")[-3000:]
-    except OSError:
+    except OSError:  # of another node, or not started by the launcher
         return ""
 
 

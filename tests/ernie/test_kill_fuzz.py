@@ -15,8 +15,8 @@ KILLS = int(os.environ.get("ERNIE_KILLS", "3"))
 RANKS = int(os.environ.get("ERNIE_KILL_RANKS", "2"))
 SEED = int(os.environ.get("ERNIE_KILL_SEED", "1"))
 DEVICES = ["--devices", ",".join(map(str, range(RANKS))), "--max-restarts", "99"]
-STAGES = [{"knowledge_masking": 1, "capitalization": 1}, {"knowledge_masking": 1, "sentence_reordering": 1},
-          {"capitalization": 1, "token_document": 1}]
+STAGES = [("knowledge_masking", "capitalization"), ("knowledge_masking", "sentence_reordering"),
+          ("capitalization", "token_document")]
 SHARE = 5 * max(4, KILLS)       # steps of each task in each stage
 STEPS = 2 * len(STAGES) * SHARE
 
@@ -55,7 +55,7 @@ def strike(random_source, shell) -> str:
 
 @pytest.mark.slow
 def test_killed_runs_end_with_the_weights_of_one_that_was_left_alone(tmp_path, capsys):
-    file = runs.declare(tmp_path, [{name: SHARE for name in stage} for stage in STAGES], workers=2, checkpoint_every=4)
+    file = runs.declare(tmp_path, [dict.fromkeys(stage, SHARE) for stage in STAGES], workers=2, checkpoint_every=4)
     runs.run(file, tmp_path / "alone", *DEVICES, timeout=600)
     output, source, kills, shell = tmp_path / "killed", random.Random(SEED), 0, None
     deadline = time.monotonic() + 120 * (KILLS + 1)
