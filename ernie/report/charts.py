@@ -44,7 +44,7 @@ class Chart:
         if not values:
             return Markup("")
         self._scale(values + [y for _, y in self.levels])
-        parts = [*self._grid(), *self._stages(), *self._levels(), *self._lines(), *self._resumes()]
+        parts = [*self._grid(), *self._stages(), *self._lines(), *self._levels(), *self._resumes()]
         label = escape(f"{self.title}: " + ", ".join(series.name for series in self.series))
         return Markup(f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>')
 
@@ -92,13 +92,9 @@ class Chart:
                 yield f'<text class="quiet" x="{(begin + end) / 2}" y="{TOP - 10}" text-anchor="middle">{text}</text>'
 
     def _levels(self):
-        taken = []
-        for name, value in sorted(self.levels, key=lambda level: level[1]):
+        for name, value in self.levels:
             y = self._y(value)
-            text_y = y - 4
-            while any(abs(text_y - other) < 12 for other in taken):
-                text_y -= 12
-            taken.append(text_y)
+            text_y = y - 4 if y > TOP + 14 else y + 13
             yield f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
             yield (f'<text class="quiet halo" x="{LEFT + 4}" y="{text_y}">{escape(name)} '
                    f'{self._say(value, exact=True)}</text>')
