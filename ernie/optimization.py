@@ -45,6 +45,7 @@ class Updater:
             weight_decay=settings.weight_decay, parameters=model.parameters(),
             apply_decay_param_fun=decayed.__contains__)
         self.waiting: dict[str, np.ndarray] = {}  # restored moments of parameters that have not been stepped yet
+        self.stepped = False  # since then
         self.fresh = {"moment1": 0.0, "moment2": 0.0, "beta1_pow_acc": settings.beta1, "beta2_pow_acc": settings.beta2}
         self.layer, self.optimizer = precision.prepare(model, optimizer)
         self.model, self._synchronised = distributed.wrap(world, self.layer, self.optimizer)
@@ -76,6 +77,7 @@ class Updater:
                     for gradient in gradients:
                         gradient.scale_(factor / scale)
             self._synchronised.step()
+            self.stepped = True
         self.precision.update(finite)
         self.optimizer.clear_grad(set_to_zero=False)  # a head that the next step does not use must stay untouched
         return Outcome(finite, norm, fetched[1:] if values is None else fetched[1:].reshape(values.shape))
@@ -93,6 +95,8 @@ class Updater:
         Paddle's optimiser gives only those of parameters that have been stepped since the process began; of the others
         we hand on what was restored.
         """
+        if self.waiting and not self.stepped:
+            return dict(self.waiting)
         arrays = {}
         for key, value in self.optimizer.state_dict().items():
             for moment in self.fresh:
@@ -104,9 +108,9 @@ class Updater:
 
     def restore(self, weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
         """Take back what ``weights`` and ``state`` returned; what they do not name stays, with fresh moments."""
-        own, state, masters, self.waiting = self.layer.state_dict(), {}, {}, dict(arrays)
-        self.layer.set_state_dict({name: paddle.to_tensor(array).astype(own[name].dtype)
-                                   for name, array in weights.items()})
+        own, state, masters = self.layer.state_dict(), {}, {}
+        self.waiting, self.stepped = dict(arrays), False
+        self.layer.set_state_dict({name: as_tensor(array, own[name].dtype) for name, array in weights.items()})
         for key, parameter in own.items():
             inner = parameter.name
             if parameter.dtype != paddle.float32:
@@ -119,6 +123,11 @@ class Updater:
                     array = np.full([1] if moment.endswith("acc") else parameter.shape, value, np.float32)
                 state[f"{inner}_{moment}_0"] = paddle.to_tensor(array)
         self.optimizer.set_state_dict({**state, "master_weights": masters} if masters else state)
+
+
+def as_tensor(array: np.ndarray, dtype):
+    """A tensor of another type than the array; numpy rounds to float16, where Paddle 2.6 cuts off on a CPU."""
+    return paddle.to_tensor(array.astype(np.float16) if dtype == paddle.float16 else array).astype(dtype)
 
 
 def sum_of_squares(gradients):
