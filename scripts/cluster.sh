@@ -13,9 +13,18 @@ ernie_cluster() { # fills in what the flags left open
         fi
     fi
     nnodes=${nnodes:-1}
+    case $nnodes in *[!0-9]* | 0) echo "ernie: --nnodes $nnodes is not a number" >&2; exit 2 ;; esac
     if [ "$nnodes" -gt 1 ] && { [ -z "$node_rank" ] || [ -z "$master" ]; }; then
         echo "ernie: $nnodes nodes need --rank (0 to $((nnodes - 1))) and --master HOST:PORT" >&2
         exit 2
+    fi
+    if [ "$nnodes" -gt 1 ]; then
+        case $node_rank in *[!0-9]*) node_rank=$nnodes ;; esac
+        if [ "$node_rank" -ge "$nnodes" ]; then
+            echo "ernie: --rank $node_rank is not one of 0 to $((nnodes - 1))" >&2
+            exit 2
+        fi
+        case $master in ?*:*[0-9]) ;; *) echo "ernie: --master $master is not HOST:PORT" >&2; exit 2 ;; esac
     fi
     if [ -z "$devices" ] && command -v nvidia-smi >/dev/null 2>&1; then
         devices=${CUDA_VISIBLE_DEVICES:-$(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null | paste -sd, -)}

@@ -178,6 +178,7 @@ def test_steps_that_are_not_finite_are_skipped_and_end_training_after_some(tmp_p
     assert shown.returncode == 0 and "document" in shown.stdout, shown.stderr
 
 
+@pytest.mark.slow
 def test_the_error_of_a_task_names_its_document_and_stands_last(tmp_path, poisoned):
     text = runs.run(poisoned, tmp_path / "run", "--max-restarts", "1", "--devices", "0,1", "--set",
                     "tasks=[knowledge_masking, broken]", "--set",
