@@ -27,6 +27,13 @@ COMMANDS = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Bad usage is one line, like any other mistake; the usage is what --help is for."""
+
+    def error(self, message: str):
+        self.exit(2, f"ernie: {message} (see {self.prog} --help)\n")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand. Returns 0 done, 2 bad usage or bad input (one line, no traceback); other errors raise."""
     argv = sys.argv[1:] if argv is None else argv
@@ -41,8 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"ernie: unknown command {name!r}" + (f": did you mean {near[0]!r}?" if near else ""), file=sys.stderr)
         return 2
     module = importlib.import_module(_module(name))
-    parser = argparse.ArgumentParser(prog=f"ernie {name}", description=module.__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(prog=f"ernie {name}", description=module.__doc__,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)
     try:
         module.add_arguments(parser)
         return module.run(parser.parse_args(rest)) or 0
