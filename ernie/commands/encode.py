@@ -7,6 +7,7 @@ example: ernie encode --init output/demo --input texts.txt --output vectors.npy 
 """
 from __future__ import annotations
 
+import os
 import sys
 
 from reader.errors import InputError
@@ -31,6 +32,8 @@ def run(args) -> None:
     from ernie.vectors import Vectors, encode_file
     if args.batch_tokens < 1:
         raise InputError(f"--batch-tokens {args.batch_tokens} holds no token")
+    if not os.path.exists(args.input) or os.path.isdir(args.input):  # known before the model is loaded; pipes will do
+        raise InputError("no such text file", args.input)
     vectors = Vectors(args.init, args.max_length, args.task_id)
     print(vectors.report)
     begun = time.perf_counter()

@@ -32,8 +32,10 @@ def run(args) -> None:
     from reader.errors import InputError
     if bool(args.corpus) + bool(args.pairs) + bool(args.run) != 1:
         raise InputError("give one of --corpus, --pairs and --run")
-    if args.n < 1 or args.max_length < 8:
-        raise InputError(f"-n {args.n}: at least 1; --max-length {args.max_length}: at least 8")
+    if args.n < 1:
+        raise InputError(f"-n {args.n}: at least 1 example")
+    if args.max_length < 8:
+        raise InputError(f"--max-length {args.max_length}: at least 8 tokens")
     show_step(args) if args.run else show_store(args)
 
 
