@@ -13,6 +13,7 @@ makes one store of them; a curriculum can also name them all.
 """
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 
@@ -28,7 +29,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--annotator", metavar="NAME", help="english, chinese, spacy, lac or package.module:Class")
     parser.add_argument("--option", nargs="*", default=[], metavar="KEY=VALUE", help="options of the annotator")
     parser.add_argument("--like", metavar="STORE", help="use the phrases and names mined for another store")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (default: 1)")
+    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument("--shard", default="0/1", metavar="I/N",
                         help="take the I-th of N shards of the input, from 0; auto: as the scheduler says")
     parser.add_argument("--document-tokens", type=positive, metavar="N",
@@ -38,6 +39,9 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
     from reader.build import build_corpus, print_report
+    for pair in args.option:
+        if "=" not in pair:
+            raise InputError(f"--option {pair!r} is not KEY=VALUE")
     options = dict(pair.partition("=")[::2] for pair in args.option)
     shard = scheduled_shard() if args.shard == "auto" else parse_shard(args.shard)
     if args.shard == "auto":
@@ -66,7 +70,7 @@ def scheduled_shard() -> tuple[int, int]:
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdigit() or not int(text):
-        raise InputError(f"{text!r} is not a whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
