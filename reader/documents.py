@@ -169,7 +169,7 @@ class _Lines:
     """
 
     def __init__(self, span: Span, rejected: Rejected):
-        self.span, self.rejected, self.number = span, rejected, 0
+        self.span, self.rejected, self.number, self.broken = span, rejected, 0, False
 
     def __iter__(self) -> Iterator[tuple[int, str | None]]:
         span = self.span
@@ -186,6 +186,7 @@ class _Lines:
                     yield offset, self._text(line, offset == 0)
                     offset += len(line) if len(line) <= MAX_LINE else file.tell() - offset
         except (OSError, EOFError, zlib.error) as error:
+            self.broken = True
             self.reject("file cannot be read to its end", str(error))
 
     def _next_line(self, file) -> bool:
@@ -299,7 +300,7 @@ def _file_documents(lines: _Lines, language: str) -> Iterator[list[str]]:
         paragraphs.append(_join(wrapped, language))
     if paragraphs:
         yield paragraphs
-    elif not size:
+    elif not size and not lines.broken:
         lines.reject("empty document", line=0)
 
 
