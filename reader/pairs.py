@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import gzip
+import shutil
 import tempfile
 import zlib
 from collections import Counter
@@ -28,6 +29,7 @@ MARKERS = {"en": "markers_en.txt", "zh": "markers_zh.txt"}
 CLICKED, SHOWN = 0, 1
 BATCH = 4096  # documents written at once
 BUCKET_BYTES = 1 << 26
+EMPTY_DEV = "nothing for dev: more input, a larger --dev or --dev-input is needed"
 
 
 def read_markers(path) -> list[str]:
@@ -80,7 +82,10 @@ def mine_discourse(stores, output, *, dev_stores=(), dev: float = 0.1, markers=N
                          "needed", opened[0].path)
     limit = int(min(cap, balance * np.median(counts[kept])))
     classes = [names[k] for k in kept]
+    if not any(np.isin(pairs[:, 2], kept).any() for pairs in chosen["dev"]):
+        raise InputError(EMPTY_DEV, Path(output) / "dev")
     report = {}
+    forget(output)
     for part, limits in (("train", limit), ("dev", max(1, round(limit * dev)))):
         pairs = [limit_classes(array, kept, limits) for array in chosen[part]]
         report[part] = write_pairs(given[part], pairs, Path(output) / part, classes, language)
@@ -139,6 +144,13 @@ def limit_classes(pairs: np.ndarray, kept: np.ndarray, limit: int) -> np.ndarray
         parts.append(mine)
     together = np.concatenate(parts)
     return together[np.argsort(together[:, 0], kind="stable")]
+
+
+def forget(output) -> None:
+    """Drop the stores of an earlier build: the train of one and the dev of another would share examples."""
+    for part in ("train", "dev"):
+        if (Path(output) / part / "manifest.json").exists():
+            shutil.rmtree(Path(output) / part)
 
 
 def write_pairs(stores: list[Store], pairs: list[np.ndarray], output: Path, classes: list[str], language: str) -> dict:
@@ -212,7 +224,8 @@ class PairEncoder:
         if not counts:
             writer.abandon()
             why = f"; {rejected}" if rejected.total else ""
-            raise InputError(f"nothing in the input for this store{why}", output)
+            what = EMPTY_DEV if output.name == "dev" else "nothing in the input for this store"
+            raise InputError(what + why, output)
         by_name = {classes[label]: count for label, count in sorted(counts.items())}
         writer.close(classes=classes, counts=by_name, lower_case=self.like.manifest["lower_case"])
         return by_name
@@ -263,6 +276,7 @@ def build_discovery(files, like, output, *, dev_files=(), dev: float = 0.1, labe
                     yield [first, second], [IGNORE, index[label]]
 
     report = {}
+    forget(output)
     for name, paths in parts:
         for part in (name,) if name else ("train", "dev"):
             first_reading = name or part == "train"  # a file that we split is read twice, its faults are noted once
@@ -328,6 +342,7 @@ def build_relevance(files, like, output, *, dev_files=(), dev: float = 0.1) -> t
     parts, encoder, rejected = split_parts(files, dev_files), PairEncoder(like), Rejected()
     Path(output).mkdir(parents=True, exist_ok=True)
     every, report = max(2, round(1 / dev)), {}
+    forget(output)
     for name, paths in parts:
         with tempfile.TemporaryDirectory(dir=output) as folder:
             buckets = scatter(paths, Path(folder), rejected)

@@ -142,3 +142,20 @@ def test_a_log_without_a_good_line_says_why(corpus, tmp_path):
     (tmp_path / "log.tsv").write_text("cat sat\n")
     with pytest.raises(InputError, match=r"(?s)nothing in the input.*log.tsv line 1: line of other than 3 columns"):
         build_relevance(tmp_path / "log.tsv", corpus / "store", tmp_path / "out")
+
+
+def test_a_build_without_dev_leaves_no_dev_of_an_earlier_one(corpus, tmp_path):
+    log = tmp_path / "log.tsv"
+    log.write_text("".join(f"cat {k}\ttitle {k}\t1\n" for k in range(40)))
+    build_relevance(log, corpus / "store", tmp_path / "out")
+    assert (tmp_path / "out/dev/manifest.json").exists()
+    lonely = tmp_path / "lonely.tsv"
+    for k in range(40):  # a query that falls to train
+        lonely.write_text(f"cat {k}\ttitle {k}\t1\n")
+        with pytest.raises(InputError, match="nothing"):
+            build_relevance(lonely, corpus / "store", tmp_path / "out")
+        if (tmp_path / "out/train").exists():
+            break
+    with pytest.raises(InputError, match="nothing for dev"):
+        build_relevance(lonely, corpus / "store", tmp_path / "out")
+    assert not (tmp_path / "out/dev").exists()
