@@ -180,7 +180,7 @@ def _run(args, program: str, argv: list) -> int:
         save_tests(args, output, 0)
         return code
     if not args.train_set or not Path(args.train_set).is_file():
-        raise InputError("--train_set: no such file", args.train_set or "")
+        raise InputError(f"--train_set: no such file {args.train_set}" if args.train_set else "--train_set is missing")
     run = finetuning.Run(recipe, ".", lambda: output_for(args, argv), init=init, model=args.ernie_config_path,
                          vocab=args.vocab_path)
     if run.world.main:
