@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 
 import tasks as task_room
-from ernie import checkpoint, distributed, evaluation
+from ernie import checkpoint, distributed, evaluation, forgetting
 from ernie.config import ErnieConfig
 from ernie.curriculum import Curriculum
 from ernie.declared_model import model_config
@@ -217,7 +217,7 @@ def _finish(run, stage, trainer, metrics, data, world, say, reason) -> None:
                                          "seconds": trainer.state.seconds, "tokens": trainer.state.tokens})
     stages = run.stages(data.curriculum)
     say(f"\nstage {stage.number} {reason} after {trainer.state.step:,} steps. Dev metrics of every task so far:")
-    say(evaluation.table(evaluation.stage_metrics(run, stages), data.tokenizer.size))
+    say(forgetting.table(forgetting.stage_metrics(run, stages), data.tokenizer.size))
     for name, values in metrics.items():
         if "groups" in values:
             say(f"  {name} by granularity: " + ", ".join(

@@ -21,7 +21,7 @@ def run(args) -> int:
     from ernie.bootstrap import import_paddle
 
     import_paddle()
-    from ernie.evaluation import stage_metrics, table
+    from ernie.forgetting import stage_metrics, table
     from ernie.pretraining import Data, model_config
     from ernie.rundir import RunDirectory
 
