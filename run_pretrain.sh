@@ -34,7 +34,8 @@ while [ $# -gt 0 ]; do
         --rank) need "$@"; node_rank=$2; shift ;;
         --master) need "$@"; master=$2; shift ;;
         --max-restarts) need "$@"; max_restarts=$2; shift ;;
-        --step-timeout) need "$@"; step_timeout=(--step-timeout "$2"); shift ;;
+        --step-timeout) need "$@"; step_timeout=(--step-timeout "$2"); shift
+            case ${step_timeout[1]} in '' | *[!0-9.]*) echo "ernie: --step-timeout $1 is no number of seconds" >&2; exit 2 ;; esac ;;
         --dry-run) dry_run=1 ;;
         -h | --help) usage; exit 0 ;;
         *) echo "ernie: unknown option $1 (see --help)" >&2; exit 2 ;;
@@ -54,7 +55,8 @@ common=(--config "$config" --output "$output" "${common[@]}")
 
 if [ -n "$dry_run" ]; then
     "$PYTHON" -m ernie plan "${common[@]}" --cards $((nproc * nnodes)) || exit $?
-    echo "would launch: $nnodes node(s) x $nproc process(es), output $output"
+    pending=$("$PYTHON" -m ernie stages "${common[@]}" --dry-run) || exit $?
+    echo "would launch: stage" $pending "on $nnodes node(s) x $nproc process(es), output $output"
     exit 0
 fi
 # Checks everything before a process group is started, prepares the demo's corpus, and lists what is left to train.

@@ -27,7 +27,7 @@ COMMANDS = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Bad usage is one line, like any other mistake; the usage is what --help is for."""
 
     def error(self, message: str):
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"ernie: unknown command {name!r}" + (f": did you mean {near[0]!r}?" if near else ""), file=sys.stderr)
         return 2
     module = importlib.import_module(_module(name))
-    parser = _Parser(prog=f"ernie {name}", description=module.__doc__,
+    parser = Parser(prog=f"ernie {name}", description=module.__doc__,
                      formatter_class=argparse.RawDescriptionHelpFormatter)
     try:
         module.add_arguments(parser)

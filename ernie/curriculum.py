@@ -249,7 +249,7 @@ def extend(done: list[Stage], curriculum: Curriculum, known: list[str] | None = 
         budgets = {}
         for old in curriculum.tasks[:position]:
             total = old.iterations or curriculum.iterations_per_task
-            budgets[old.name] = total // (position + 2) if old.rehearsal is None else old.rehearsal
+            budgets[old.name] = max(1, total // (position + 2)) if old.rehearsal is None else old.rehearsal
         budgets = {name: count for name, count in budgets.items() if count}
         budgets[entry.name] = entry.iterations or curriculum.iterations_per_task
         stages.append(Stage(len(stages) + 1, budgets, [entry.name], curriculum.until_converged))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 def parse(argv: list) -> argparse.Namespace:
     """The flags of 2019, then the script and its own flags."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    from ernie.cli import Parser
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nproc_per_node", type=int, default=8, help="processes on each node")
     parser.add_argument("--selected_gpus", default="0,1,2,3,4,5,6,7", help="the cards of this node")
     parser.add_argument("--node_ips", help="addresses of the nodes, separated by commas")

@@ -221,4 +221,5 @@ def _finish(run, stage, trainer, metrics, data, world, say, reason) -> None:
     for name, values in metrics.items():
         if "groups" in values:
             say(f"  {name} by granularity: " + ", ".join(
-                f"{group} {100 * v['accuracy']:.1f}% of {v['targets']}" for group, v in values["groups"].items()))
+                f"{group} {100 * v['accuracy']:.1f}% of {v['targets']}" for group, v in values["groups"].items()
+                if v["targets"]))

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from ernie import finetuning_recipe
+from ernie.cli import Parser
 from reader.errors import InputError
 
 CARDS = "ERNIE_2019_CARDS"  # set by finetune_launch.py where one process stands for several cards
@@ -37,7 +38,7 @@ WITHOUT_MEANING = ("use_dynamic_loss_scaling", "verbose", "tokenizer", "predict_
 
 def parse(argv: list) -> argparse.Namespace:
     """The flags of 2019 with the defaults of 2019."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for names, reads in (TEXT, str), (WHOLE, int), (NUMBER, float), (SWITCH, _truth):
         for name, default in names.items():
             parser.add_argument(f"--{name}", type=reads, default=default, help=f"default {default}")

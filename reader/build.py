@@ -65,13 +65,15 @@ class Tokens(NamedTuple):
 
 def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "file", annotator: str | None = None,
                  workers: int = 1, shard: tuple[int, int] = (0, 1), options: dict | None = None, like=None,
-                 lower_case: bool = True, document_tokens: int | None = None, progress=None) -> dict:
+                 lower_case: bool = True, document_tokens: int | None = None, replace_old: bool = False,
+                 progress=None) -> dict:
     """Build a store from raw text; see reader/documents.py for the layouts and reader/store.py for the result.
 
     Args:
         inputs: files and folders. vocab_file: WordPiece vocabulary. output: directory of the store.
         annotator: name or ``package.module:Class``; the language's default otherwise. options: for the annotator.
         like: another store, whose mined phrases and names are used instead of mining this input.
+        replace_old: give up a store at ``output`` that was built from something else.
         document_tokens: cut longer documents between paragraphs, as one would cut a book into chapters.
         workers: processes. shard: (i, n) takes every n-th part from the i-th on, for n machines with the same input.
         progress: text stream for progress lines, or None.
@@ -92,8 +94,11 @@ def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "fi
     total = sum(file.stat().st_size for file in files)
     parts = plan_parts(files, layout, int(np.clip(total // 64, *PART_BYTES)))
     plan = plan_digest(recipe, files, shard, like and learnt_of(like))
-    if output.exists() and read_manifest(output).get("plan") == plan:
-        return read_manifest(output)
+    if output.exists():
+        if read_manifest(output).get("plan") == plan:
+            return read_manifest(output)
+        if not replace_old:
+            raise InputError("holds a store of other input or options: choose another output, or say --replace", output)
     mine = list(range(shard[0], len(parts), shard[1]))
     if not mine:
         raise InputError(f"shard {shard[0]}/{shard[1]} is empty: the input has only {len(parts)} parts")
@@ -364,9 +369,10 @@ def join_stores(stores: list, output) -> dict:
             if manifest.get(key) != first.get(key):
                 raise InputError(f"cannot be joined to {stores[0]}: another {key.replace('_sha256', 'ulary')}", store)
     output = Path(output)
-    if output.resolve() in [Path(store).resolve() for store in stores]:
-        raise InputError("is one of the stores to join: choose another output", output)
-    refuse_foreign(output)
+    if len({Path(store).resolve() for store in stores}) < len(stores):
+        raise InputError("a store stands twice among those to join")
+    if output.exists():
+        raise InputError("output exists: choose another place", output)
     writer = StoreWriter(output, Path(stores[0]) / "vocab.txt", first["language"], first["kind"])
     rejected, units = Rejected(), Counter()
     for store, manifest in zip(stores, manifests):

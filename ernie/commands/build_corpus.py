@@ -34,6 +34,7 @@ def add_arguments(parser) -> None:
                         help="take the I-th of N shards of the input, from 0; auto: as the scheduler says")
     parser.add_argument("--document-tokens", type=positive, metavar="N",
                         help="cut documents longer than N tokens between paragraphs, as a book into chapters")
+    parser.add_argument("--replace", action="store_true", help="give up a store at --output built from something else")
     parser.add_argument("--cased", action="store_true", help="keep case and accents (a cased vocabulary)")
 
 
@@ -50,7 +51,8 @@ def run(args) -> int:
         manifest = build_corpus(args.input, args.language, args.vocab, args.output, layout=args.layout,
                                 annotator=args.annotator, workers=args.workers, shard=shard,
                                 options=options, like=args.like, lower_case=not args.cased,
-                                document_tokens=args.document_tokens, progress=sys.stderr)
+                                document_tokens=args.document_tokens, replace_old=args.replace,
+                                progress=sys.stderr)
     except KeyboardInterrupt:
         print("ernie: stopped; finished parts are kept, the same command goes on from there", file=sys.stderr)
         return 130

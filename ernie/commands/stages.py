@@ -14,6 +14,7 @@ from ernie.commands import common
 
 def add_arguments(parser) -> None:
     common.add_run_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="check and list, prepare nothing")
     parser.add_argument("--table", action="store_true", help="print stage x task instead")
 
 
@@ -36,8 +37,13 @@ def run(args) -> int:
             checkpoint = run.stage_path(last) / run.done(last)["checkpoint"]
             print(f"checkpoint: {checkpoint}    report: ernie report {run.path}")
         return 0
-    with run.lock(say=lambda text: print(f"ernie: {text}", file=sys.stderr)):  # nobody else is at work here
-        common.prepare_demo(curriculum, run.path)
+    if args.dry_run and curriculum.demo and not (run.path / "corpus").exists():
+        print(f"ernie: the demo's corpus would be made in {run.path / 'corpus'}", file=sys.stderr)
+        print("\n".join(str(stage.number) for stage in stages))
+        return 0
+    if not args.dry_run:
+        with run.lock(say=lambda text: print(f"ernie: {text}", file=sys.stderr)):  # nobody else is at work here
+            common.prepare_demo(curriculum, run.path)
     data = Data(curriculum)
     facts = data.facts(model_config(curriculum, data.tokenizer.size))
     if run.recorded():

@@ -87,7 +87,7 @@ def test_joined_shards_are_the_whole(tmp_path, vocab, monkeypatch):
     for name in OFFSET_ARRAYS:
         assert (np.diff(both[name]) == np.r_[np.diff(one[name]), np.diff(two[name])]).all()
     assert joined["tokens"] == len(Store(tmp_path / "joined"))
-    with pytest.raises(InputError, match="one of the stores to join"):
+    with pytest.raises(InputError, match="output exists"):
         join_stores(shards, shards[0])
 
 
@@ -129,11 +129,14 @@ def test_a_stopped_build_goes_on(tmp_path, vocab, monkeypatch):
     assert built == [], "a whole store was built again"
 
 
-def test_changed_input_or_options_build_again(tmp_path, vocab):
+def test_changed_input_or_options_build_again_on_request(tmp_path, vocab):
     source = corpus(tmp_path / "a.jsonl", 5)
     first = build_corpus(source, "en", vocab, tmp_path / "store")
     corpus(source, 6)
-    assert build_corpus(source, "en", vocab, tmp_path / "store")["documents"] == first["documents"] + 1
+    with pytest.raises(InputError, match="holds a store of other input or options"):
+        build_corpus(source, "en", vocab, tmp_path / "store")
+    replaced = build_corpus(source, "en", vocab, tmp_path / "store", replace_old=True)
+    assert replaced["documents"] == first["documents"] + 1
 
 
 def test_a_build_cuts_long_documents(tmp_path, vocab):
