@@ -21,6 +21,7 @@ from ernie.schedule import Schedule
 from ernie.stage_batches import StageBatches
 from ernie.supervision import DIVERGED, STOPPED, StopSignals, Watchdog
 from ernie.trainer import Trainer, TrainState
+from ernie.visual import scalar_writer
 from ernie.watchers import Checkpoints, Divergence, Evaluation, Log, SameOnAllRanks
 from reader.batches import Batches
 from reader.corpus import Corpus
@@ -155,7 +156,8 @@ def _prepare(curriculum, run, stages, stage, data, config, world, signals, watch
     watchers = [Divergence(curriculum.max_bad_steps, f"stage {number}",
                            look=f"ernie inspect --run {run.path} --stage {number}"),
                 Log(curriculum.log_every, directory / "log.jsonl", f"stage {number}/{len(stages)}  ",
-                    sum(s.steps for s in stages[number:])),
+                    sum(s.steps for s in stages[number:]),
+                    also=scalar_writer(run.path / "visualdl" / f"stage-{number}") if world.main else None),
                 SameOnAllRanks(curriculum.check_ranks_every)]
     if stage.until_converged:
         watchers.append(Evaluation(measure, stage.until_converged))

@@ -20,11 +20,13 @@ class Log(Watcher):
 
     Args:
         file: the JSON lines; what a resumed run computes again is cut off first.
-        remaining: seconds-per-step -> estimate for the whole run, or None where there is only one stage.
+        stage: begins every console line. later_steps: of the stages that follow, for the ETA of the run.
+        also: called with every line on the main rank, or None.
     """
 
-    def __init__(self, every: int, file, stage: str = "", later_steps: int = 0):
+    def __init__(self, every: int, file, stage: str = "", later_steps: int = 0, also=None):
         self.every, self.file, self.stage, self.later_steps = every, Path(file), stage, later_steps
+        self.also = also
 
     def start(self, trainer: Trainer) -> None:
         self.launched = time.time()
@@ -36,7 +38,9 @@ class Log(Watcher):
     def _cut(self, step: int) -> None:
         if self.file.exists():
             kept = [line for line in self.file.read_text("utf-8").splitlines() if _step_of(line) <= step]
-            self.file.write_text("".join(line + "\n" for line in kept), "utf-8")
+            temporary = self.file.with_suffix(".tmp")
+            temporary.write_text("".join(line + "\n" for line in kept), "utf-8")
+            temporary.replace(self.file)
 
     def _reset(self) -> None:
         self.sums, self.tokens, self.places, self.wait, self.seconds, self.steps = {}, 0, 0, 0.0, 0.0, 0
@@ -82,6 +86,8 @@ class Log(Watcher):
         try:
             with open(self.file, "a", encoding="utf-8") as opened:
                 opened.write(json.dumps(line) + "\n")
+            if self.also:
+                self.also(line)
         except OSError as error:  # a full disk: a line is lost, the run goes on
             print(f"{self.file} could not be written ({error})", flush=True)
         print(self.render(line, world.size), flush=True)
