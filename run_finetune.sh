@@ -47,6 +47,7 @@ done
 if [ "${#common[@]}" -eq 0 ]; then usage; exit 2; fi
 case $max_restarts in '' | *[!0-9]*) echo "ernie: --max-restarts $max_restarts is not a number" >&2; exit 2 ;; esac
 
+{ # read whole before it runs, so that an update of the checkout does not change a launcher at work
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/scripts/environment.sh"
 . "$here/scripts/cluster.sh"
@@ -79,3 +80,4 @@ while :; do
     echo "ernie: starting $task again from its last checkpoint ($restarts of $max_restarts)" >&2
     sleep 1
 done
+}

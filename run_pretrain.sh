@@ -44,6 +44,7 @@ while [ $# -gt 0 ]; do
 done
 case $max_restarts in '' | *[!0-9]*) echo "ernie: --max-restarts $max_restarts is not a number" >&2; exit 2 ;; esac
 
+{ # read whole before it runs, so that an update of the checkout does not change a launcher at work
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/scripts/environment.sh"
 . "$here/scripts/cluster.sh"
@@ -51,7 +52,7 @@ config=${config:-$here/configs/curriculum/demo_en.yaml}
 output=${output:-output/$(basename "${config%.*}")}
 ernie_cluster
 ernie_tune_cpu "$nproc"
-common=(--config "$config" --output "$output" "${common[@]}")
+common=(--config "$config" --output "$output" ${common[@]+"${common[@]}"})
 
 if [ -n "$dry_run" ]; then
     "$PYTHON" -m ernie plan "${common[@]}" --cards $((nproc * nnodes)) || exit $?
@@ -66,7 +67,7 @@ for stage in $pending; do
     restarts=0
     logs=$output/stage-$stage/logs-node${node_rank:-0}
     while :; do
-        ernie_launch "$logs" pretrain "${common[@]}" --stage "$stage" "${step_timeout[@]}"
+        ernie_launch "$logs" pretrain "${common[@]}" --stage "$stage" ${step_timeout[@]+"${step_timeout[@]}"}
         code=$?
         [ "$code" -eq 0 ] && break
         if [ -n "$ernie_stopping" ] || [ "$code" -eq 75 ]; then
@@ -86,3 +87,5 @@ for stage in $pending; do
     done
 done
 "$PYTHON" -m ernie stages "${common[@]}" --table
+exit
+}
