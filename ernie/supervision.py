@@ -229,8 +229,9 @@ def main(arguments: list[str]) -> int:
         return HUNG
     how = "" if "code" in mark else f" without a word (killed? out of memory?), pid {mark['pid']} on {mark['node']}"
     place = f"{mark['where']} step {mark['step']}" if mark["step"] else f"{mark['where']}, before its first step"
-    print(f"ernie: rank {mark['rank']} failed in {place}{how}; its last words:")
-    for line in last_words(mark).rstrip().splitlines()[-40 if "code" in mark else -10:]:
+    words = last_words(mark).rstrip().splitlines()[-40 if "code" in mark else -10:]
+    print(f"ernie: rank {mark['rank']} failed in {place}{how}" + ("; its last words:" if words else ""))
+    for line in words:
         print(f"  | {line}")
     return mark.get("code", FAILED)
 
