@@ -14,6 +14,7 @@ if paddle.get_device() == "cpu":
 
 
 def eager_on_cpu() -> bool:
+    """Whether Paddle computes step by step on a CPU: where these formulations pay."""
     return paddle.in_dynamic_mode() and paddle.get_device() == "cpu"
 
 

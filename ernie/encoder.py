@@ -29,6 +29,7 @@ def dense(config: ErnieConfig, inputs: int, outputs: int) -> Linear:
 
 
 def layer_norm(config: ErnieConfig) -> nn.LayerNorm:
+    """LayerNorm over the hidden size, with the configuration's epsilon."""
     return nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
 
 

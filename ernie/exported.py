@@ -17,6 +17,7 @@ INPUTS = ("token_ids", "sentence_ids", "position_ids", "lengths", "task_ids")
 
 
 def is_exported(path) -> bool:
+    """Whether a directory was written by ``ernie export``."""
     return (Path(path) / FILE).is_file()
 
 

@@ -41,6 +41,7 @@ def command(args: argparse.Namespace, gpus: bool) -> tuple[list, dict]:
 
 
 def main() -> int:
+    """Start the script; returns its exit code."""
     args = parse(sys.argv[1:])
     from ernie.bootstrap import import_paddle
     gpus = import_paddle().device.get_device().startswith("gpu")

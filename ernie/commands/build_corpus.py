@@ -21,6 +21,7 @@ from reader.errors import InputError
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files and folders")
     parser.add_argument("--language", required=True, choices=("en", "zh"))
     parser.add_argument("--vocab", required=True, metavar="FILE", help="WordPiece vocabulary (ernie build-vocab)")
@@ -39,6 +40,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
+    """Carry the command out; returns its exit code, None for 0."""
     from reader.build import build_corpus, print_report
     for pair in args.option:
         if "=" not in pair:

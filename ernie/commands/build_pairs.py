@@ -23,6 +23,7 @@ from reader.errors import InputError
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("task", choices=("discourse", "ir", "baidu"))
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="stores, texts, Discovery, logs")
     parser.add_argument("--dev-input", nargs="+", default=[], metavar="PATH", help="make dev of these, do not split")
@@ -44,6 +45,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    """Carry the command out; returns its exit code, None for 0."""
     from reader import pairs
     if args.task == "baidu":
         build_baidu(args)

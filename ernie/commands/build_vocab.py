@@ -9,6 +9,7 @@ from __future__ import annotations
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files and folders")
     parser.add_argument("--language", required=True, choices=("en", "zh"))
     parser.add_argument("--size", type=int, required=True, metavar="N", help="tokens, the five special ones included")
@@ -19,6 +20,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    """Carry the command out; returns its exit code, None for 0."""
     from reader.vocab import build_vocab
     vocab, rejected = build_vocab(args.input, args.language, args.size, args.output, layout=args.layout,
                                   sample=int(args.sample * 1e6), lower_case=not args.cased)

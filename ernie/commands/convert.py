@@ -11,12 +11,14 @@ FAMILIES = ("own", "static", "dygraph", "paddlenlp", "huggingface")
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("source", metavar="SRC", help="checkpoint of any family")
     parser.add_argument("target", metavar="DST", help="directory to write; must not exist or be empty")
     parser.add_argument("--to", required=True, choices=FAMILIES, help="family to write")
 
 
 def run(args) -> None:
+    """Carry the command out; returns its exit code, None for 0."""
     from ernie.formats import write
     from ernie.loading import read_pretrained
     found = read_pretrained(args.source)

@@ -11,6 +11,7 @@ import sys
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("--language", default="en", choices=("en", "zh"))
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--vocab-size", type=int, default=8000, metavar="N", help="(default: 8000)")
@@ -18,6 +19,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    """Carry the command out; returns its exit code, None for 0."""
     from reader.build import describe
     from reader.demo import prepare_demo
     from reader.store import read_manifest

@@ -14,6 +14,7 @@ from reader.errors import InputError
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("--init", required=True, help="checkpoint of any family, run or archive")
     parser.add_argument("--input", required=True, help="UTF-8 text, one text a line")
     parser.add_argument("--output", required=True, help=".npy file to write")
@@ -25,6 +26,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    """Carry the command out; returns its exit code, None for 0."""
     import time
 
     from ernie.bootstrap import import_paddle

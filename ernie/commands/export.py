@@ -10,6 +10,7 @@ from __future__ import annotations
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("source", metavar="RUN", help="output of fine-tuning, or a checkpoint of any family")
     parser.add_argument("--to", required=True, choices=("inference", "onnx"))
     parser.add_argument("--output", required=True, help="directory to write; must not exist or be empty")
@@ -18,6 +19,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    """Carry the command out; returns its exit code, None for 0."""
     from ernie.bootstrap import import_paddle
     import_paddle()
     from ernie.exporting import export

@@ -9,6 +9,7 @@ import os
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("--task", metavar="NAME", help="one of the recipes in configs/finetune, or the path of a yaml")
     parser.add_argument("--data", metavar="DIR", help="the task's files as published, or a folder of several tasks")
     parser.add_argument("--init", metavar="CHECKPOINT", help="weights to start from, of any family; default: random")
@@ -25,6 +26,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
+    """Carry the command out; returns its exit code, None for 0."""
     from ernie import finetuning_recipe
     from reader.errors import InputError
 

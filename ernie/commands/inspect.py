@@ -15,6 +15,7 @@ import sys
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("--task", metavar="NAME", help="a task, for example knowledge_masking")
     parser.add_argument("--corpus", nargs="+", default=[], metavar="DIR", help="stores of ernie build-corpus")
     parser.add_argument("--pairs", nargs="+", default=[], metavar="DIR", help="pair stores of ernie build-pairs")
@@ -29,6 +30,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    """Carry the command out; returns its exit code, None for 0."""
     from reader.errors import InputError
     if bool(args.corpus) + bool(args.pairs) + bool(args.run) != 1:
         raise InputError("give one of --corpus, --pairs and --run")

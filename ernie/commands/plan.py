@@ -15,6 +15,7 @@ from ernie.planning import GIB, SPARE, Plan
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     common.add_run_arguments(parser, output=False)
     parser.add_argument("--cards", type=_positive(int), default=1, metavar="N", help="over all machines (default 1)")
     parser.add_argument("--card-memory", type=_positive(float), nargs="+", default=[16, 32], metavar="GB",
@@ -24,6 +25,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> None:
+    """Carry the command out; returns its exit code, None for 0."""
     plan = Plan.of(common.read_curriculum(args), args.cards)
     sections = [heading(plan, args.config), iterations(plan), learning_rates(plan), batch(plan), memory(plan),
                 fitting(plan, args.card_memory), communication(plan)]

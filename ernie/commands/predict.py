@@ -17,6 +17,7 @@ CHUNK = 2048  # rows that are read, tokenized and answered together
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("--model", required=True, metavar="DIR", help="output of `ernie finetune`, or a model in it")
     parser.add_argument("--input", required=True, metavar="FILE", help="rows, in a layout of the task; .gz as well")
     parser.add_argument("--output", required=True, metavar="FILE", help="a table, one line for each row read")
@@ -27,6 +28,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
+    """Carry the command out; returns its exit code, None for 0."""
     from ernie.bootstrap import import_paddle
     import_paddle()
     from ernie.finetuned import Finetuned

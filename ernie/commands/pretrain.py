@@ -10,6 +10,7 @@ from ernie.commands import common
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     common.add_run_arguments(parser)
     parser.add_argument("--stage", type=int, required=True, help="number of the stage, from 1")
     parser.add_argument("--step-timeout", type=float, metavar="SECONDS",
@@ -17,6 +18,7 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
+    """Carry the command out; returns its exit code, None for 0."""
     from ernie.bootstrap import import_paddle
 
     import_paddle()

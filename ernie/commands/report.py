@@ -13,11 +13,13 @@ from reader.errors import InputError
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     parser.add_argument("run", metavar="RUN_DIR", help="the --output of run_pretrain.sh")
     parser.add_argument("--output", metavar="FILE", help="default: report.html in the run directory")
 
 
 def run(args) -> None:
+    """Carry the command out; returns its exit code, None for 0."""
     from ernie.report.page import render
     from ernie.report.runs import read_run
 

@@ -13,12 +13,14 @@ from ernie.commands import common
 
 
 def add_arguments(parser) -> None:
+    """Declare the flags."""
     common.add_run_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="check and list, prepare nothing")
     parser.add_argument("--table", action="store_true", help="print stage x task instead")
 
 
 def run(args) -> int:
+    """Carry the command out; returns its exit code, None for 0."""
     from ernie.bootstrap import import_paddle
 
     import_paddle()

@@ -16,6 +16,7 @@ MOST_PER_BYTE, FREE = 20, 1 << 26  # weights hardly compress: more than this is 
 
 
 def is_archive(path) -> bool:
+    """Whether a path is a tar archive by its name."""
     return Path(path).is_file() and str(path).endswith(ENDINGS)
 
 

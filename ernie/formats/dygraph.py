@@ -8,10 +8,12 @@ DEFAULTS: dict = {}
 
 
 def recognises(names, directory) -> bool:
+    """Whether tensor names or files are this family\'s."""
     return "word_emb.weight" in names
 
 
 def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -> dict:
+    """Write the weights; returns the json files that belong beside them."""
     write_pickle(directory / "saved_weights.pdparams", arrays)
     values = baidu_config(config)
     values.pop("task_type_vocab_size", None)

@@ -7,6 +7,7 @@ DEFAULTS: dict = {}
 
 
 def recognises(names, directory) -> bool:
+    """Whether tensor names or files are this family\'s."""
     return (directory / "ernie_config.json").is_file() and (directory / "model.safetensors").is_file() and any(
         name.startswith(("ernie.encoder.layers.", "ernie.encoder.rnn.")) for name in names)
 

@@ -7,6 +7,7 @@ DEFAULTS = {"layer_norm_eps": 1e-12, "use_task_id": False, "task_type_vocab_size
 
 
 def recognises(names, directory) -> bool:
+    """Whether tensor names or files are this family\'s."""
     return any("encoder.layers." in name and ".self_attn." in name for name in names)
 
 

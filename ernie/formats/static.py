@@ -7,6 +7,7 @@ DEFAULTS: dict = {}
 
 
 def recognises(names, directory) -> bool:
+    """Whether tensor names or files are this family\'s."""
     return "word_embedding" in names
 
 

@@ -58,7 +58,8 @@ def test_encode_writes_what_the_api_gives(small, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"--init": "nowhere"}, "nowhere: no such checkpoint"), ({"--input": "nothing.txt"}, "nothing.txt: no such text file"),
+    ({"--init": "nowhere"}, "nowhere: no such checkpoint"),
+    ({"--input": "nothing.txt"}, "nothing.txt: no such text file"),
     ({"--input": "latin1.txt"}, "latin1.txt line 2: not valid UTF-8"), ({"--task-id": "99"}, "task id 99"),
     ({"--max-length": "2"}, "max_length 2"), ({"--output": "texts.txt/v.npy"}, "texts.txt/v.npy: cannot be written"),
     ({"--batch-tokens": "0"}, "batch-tokens")])
