@@ -132,7 +132,7 @@ def _prepare(curriculum, run, stages, stage, data, config, world, signals, watch
         model.ernie.encoder.recompute = curriculum.recompute
     resumed = run.last_checkpoint(number, say)
     if not resumed:
-        _warm_start(model, curriculum, run, number, say)
+        _warm_start(model, curriculum, run, number, data.vocab_file, say)
     settings = curriculum.optimizer
     precision = Precision(curriculum.precision, curriculum.amp_level, curriculum.loss_scaling)
     if precision.note:
@@ -169,12 +169,12 @@ def _prepare(curriculum, run, stages, stage, data, config, world, signals, watch
     return trainer, measure
 
 
-def _warm_start(model, curriculum: Curriculum, run: RunDirectory, number: int, say) -> None:
+def _warm_start(model, curriculum: Curriculum, run: RunDirectory, number: int, vocab, say) -> None:
     """Weights only: of the stage before, or of the checkpoint that the curriculum names."""
     if number == 1:
         if curriculum.init:
             from ernie.loading import load_pretrained
-            say(load_pretrained(model, curriculum.init))
+            say(load_pretrained(model, curriculum.init, vocab))
         return
     done = run.done(number - 1)
     if not done:
