@@ -160,6 +160,8 @@ def _prepare(curriculum, run, stages, stage, data, config, world, signals, watch
                     also=scalar_writer(run.path / "visualdl" / f"stage-{number}") if world.main else None),
                 SameOnAllRanks(curriculum.check_ranks_every)]
     if stage.until_converged:
+        if not dev:
+            raise InputError("until_converged needs dev data, and no corpus names any", curriculum.name)
         watchers.append(Evaluation(measure, stage.until_converged))
     watchers.append(Checkpoints(curriculum.checkpoint_every, writer))
     _announce(curriculum, stage, stages, state, updater, data, world, say)

@@ -88,7 +88,8 @@ class Trainer:
             watcher.start(self)
         self.updater.model.train()
         waited = time.perf_counter()
-        with closing(prefetch(self.batches.at, range(self.state.step, self.total), self.workers)) as stream:
+        steps = range(self.state.step, self.state.step if self.stop else self.total)
+        with closing(prefetch(self.batches.at, steps, self.workers)) as stream:
             for micro_batches in stream:
                 begun = time.perf_counter()
                 self.beat(self.state.step)

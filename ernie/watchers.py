@@ -198,6 +198,9 @@ class Evaluation(Watcher):
     def __init__(self, measure, convergence):
         self.measure, self.convergence = measure, convergence
 
+    def start(self, trainer: Trainer) -> None:
+        self._judge(trainer)  # a run that was killed between its last step and its end has converged all the same
+
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
         if result.step % self.convergence.evaluate_every or result.step == trainer.total:
             return
@@ -208,7 +211,10 @@ class Evaluation(Watcher):
             if metrics["loss"] < best - self.convergence.min_delta:
                 memory["best"][name], gained = metrics["loss"], True
         memory["without_gain"] = 0 if gained else memory["without_gain"] + 1
-        if memory["without_gain"] >= self.convergence.patience:
+        self._judge(trainer)
+
+    def _judge(self, trainer: Trainer) -> None:
+        if trainer.state.watchers.get("evaluation", {}).get("without_gain", 0) >= self.convergence.patience:
             trainer.stop = self.CONVERGED
 
 

@@ -32,6 +32,13 @@ def test_a_gain_below_min_delta_is_none():
     assert steps_until_stop([(3, 9), (2.9995, 9), (2.9990, 9)], patience=2, min_delta=0.01) == 3
 
 
+def test_a_run_that_had_converged_trains_no_further():
+    memory = {"evaluation": {"best": {"a": 1.0}, "without_gain": 3}}
+    trainer = SimpleNamespace(state=TrainState(watchers=memory), stop="")
+    Evaluation(lambda: 1 / 0, Convergence(evaluate_every=1, patience=3)).start(trainer)
+    assert trainer.stop == "converged"
+
+
 def test_it_measures_only_when_it_is_due():
     watcher = Evaluation(lambda: 1 / 0, Convergence(evaluate_every=10))
     trainer = SimpleNamespace(state=TrainState(), stop="", total=20)
