@@ -19,8 +19,13 @@ test-all: test test-slow
 lint: ## style and common mistakes
 	@$(in_environment) >/dev/null; "$$PYTHON" -m ruff check .
 
-bench: ## speed, side by side with peers where they are installed; prints tables
-	@$(in_environment); for file in benchmarks/*.py; do echo "== $$file"; "$$PYTHON" $$file || exit 1; done
+bench: ## speed, beside peers where they are installed; prints tables (docs/benchmarks.md)
+	@$(in_environment); set -e; corpus=output/bench/corpus; \
+	"$$PYTHON" -m ernie demo-data --language en --output $$corpus; \
+	"$$PYTHON" benchmarks/build_corpus.py --cores 1; \
+	"$$PYTHON" benchmarks/make_batches.py --corpus $$corpus/train; \
+	"$$PYTHON" benchmarks/step.py; \
+	"$$PYTHON" benchmarks/trainer_overhead.py --config configs/curriculum/demo_en.yaml --corpus $$corpus
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
