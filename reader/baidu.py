@@ -22,8 +22,9 @@ import numpy as np
 from reader.documents import Rejected
 from reader.errors import InputError
 from reader.examples import IGNORE
-from reader.specials import SpecialIds, read_vocabulary
+from reader.specials import SpecialIds
 from reader.store import KIND_SHIFT, PHRASE, UNIT_START, WORD_START, StoreWriter
+from reader.tokenizer import read_vocab
 
 START, INSIDE, SPECIAL = 0, 1, -1  # values of seg_labels
 FIELDS = ("token_ids", "sentence_type_ids", "position_ids", "seg_labels")
@@ -51,7 +52,7 @@ def build_from_baidu(inputs, vocab_file, output, language: str = "zh") -> tuple[
         InputError: a file or the vocabulary is missing, or no line is usable.
     """
     files = [entry for path in inputs for entry in listed_files(path)]
-    vocabulary, specials = read_vocabulary(vocab_file), SpecialIds.from_file(vocab_file)
+    vocabulary, specials = read_vocab(vocab_file), SpecialIds.from_file(vocab_file)
     rejected, chances, labels, tokens = Rejected(), [], Counter(), 0
     writer = StoreWriter(output, vocab_file, language, "pairs")
     try:

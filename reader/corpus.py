@@ -8,8 +8,9 @@ import numpy as np
 from reader.errors import InputError
 from reader.examples import Anchor, Example
 from reader.sampling import hash_int, hash_keys, permute
-from reader.specials import SpecialIds, read_vocabulary
+from reader.specials import SpecialIds
 from reader.store import Store
+from reader.tokenizer import read_vocab
 
 SENTENCE_IDS = 4  # sentence types of the released English models
 
@@ -87,7 +88,7 @@ class Corpus:
     @cached_property
     def vocabulary(self) -> list[str]:
         """The tokens in the order of their ids."""
-        return read_vocabulary(self.stores[0].vocab_file)
+        return read_vocab(self.stores[0].vocab_file)
 
     def release(self) -> None:
         """Give pages back to the system, see ``Store.release``."""

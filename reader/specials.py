@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from reader.errors import InputError
+from reader.tokenizer import read_vocab
 
 NOT_REGULAR = re.compile(r"\[(PAD|UNK|CLS|SEP|MASK|unused\d+)\]")
 
@@ -31,23 +31,9 @@ class SpecialIds:
     @classmethod
     def from_file(cls, path) -> SpecialIds:
         """From a vocabulary file. Raises InputError when a special token is missing."""
-        ids = {token: index for index, token in enumerate(read_vocabulary(path))}
+        ids = {token: index for index, token in enumerate(read_vocab(path))}
         missing = [token for token in ("[CLS]", "[SEP]", "[MASK]", "[PAD]") if token not in ids]
         if missing:
             raise InputError(f"vocabulary lacks {', '.join(missing)}", path)
         regular = [index for token, index in ids.items() if token and not NOT_REGULAR.fullmatch(token)]
         return cls(ids["[CLS]"], ids["[SEP]"], ids["[MASK]"], ids["[PAD]"], np.array(regular, np.int64))
-
-
-def read_vocabulary(path) -> list[str]:
-    """The tokens in the order of their ids, from lines ``token`` or ``token<TAB>id``; an id nobody has is ""."""
-    rows = Path(path).read_text("utf-8").rstrip("\n").split("\n")
-    if "\t" not in rows[0]:
-        return [row.rstrip("\r") for row in rows]
-    tokens: dict[int, str] = {}
-    for number, row in enumerate(rows, 1):
-        token, _, index = row.rpartition("\t")
-        if not index.strip().isdigit():
-            raise InputError(f"expected token<TAB>id, found {row!r}", path, number)
-        tokens[int(index)] = token
-    return [tokens.get(index, "") for index in range(max(tokens) + 1)]

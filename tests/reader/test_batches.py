@@ -233,10 +233,10 @@ def test_special_ids_of_both_vocabulary_formats(tmp_path):
     plain.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n[unused1]\nthe\n##s\n", "utf-8")
     assert SpecialIds.from_file(plain).regular_ids.tolist() == [6, 7]
     numbered = tmp_path / "numbered.txt"
-    numbered.write_text("[PAD]\t0\n[CLS]\t1\n[SEP]\t2\n[MASK]\t3\n的\t5\n[UNK]\t6\n", "utf-8")
+    numbered.write_text("[PAD]\t0\n[CLS]\t1\n[SEP]\t2\n[MASK]\t3\n的\t4\n[UNK]\t5\n", "utf-8")
     specials = SpecialIds.from_file(numbered)
     assert (specials.cls_id, specials.sep_id, specials.mask_id, specials.pad_id) == (1, 2, 3, 0)
-    assert specials.regular_ids.tolist() == [5]
-    numbered.write_text("[PAD]\t0\nx\n", "utf-8")
-    with pytest.raises(InputError, match="numbered.txt line 2: expected token<TAB>id"):
+    assert specials.regular_ids.tolist() == [4]
+    numbered.write_text("[PAD]\t0\nx\t2\n", "utf-8")
+    with pytest.raises(InputError, match="numbered.txt line 2: id '2' of token 'x' is not 1"):
         SpecialIds.from_file(numbered)
