@@ -54,7 +54,7 @@ ernie_launch() { # LOG_DIR ARGUMENTS...: one process group; the exit code of wha
     ernie_group=$!
     # The first rank's words as they come; Paddle's launcher would repeat some of them when a rank fails.
     : >>"$logs/workerlog.0"
-    setsid tail -n +1 -f "$logs/workerlog.0" &
+    setsid tail --pid=$$ -n +1 -f "$logs/workerlog.0" &
     shown=$!
     wait "$ernie_group"
     code=$?
