@@ -29,7 +29,7 @@ from reader.store import ENTITY, PHRASE
  PLAIN_QUOTE, HEAD) = (1 << bit for bit in range(17))
 LINKS = frozenset(("of", "de", "del", "della", "der", "den", "di", "da", "du", "des", "van", "von", "bin", "ibn", "al",
                    "el", "la", "le", "los", "las"))
-LONGEST_PHRASE, LONGEST_ENTITY = 4, 8
+LONGEST_ENTITY = 8
 
 
 class English(Annotator):
