@@ -52,8 +52,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     args = parser.parse_args()
     import_paddle()
+    from ernie.declared_model import model_config
     from ernie.model import PretrainingModel
-    from ernie.pretraining import Data, model_config
+    from ernie.pretraining_data import Data
 
     curriculum = common.read_curriculum(args)
     data = Data(curriculum)

@@ -44,7 +44,7 @@ def step_of_run(directory, number: int, step: int) -> tuple[Batches, int, list]:
     from ernie.bootstrap import import_paddle
     import_paddle()
     from ernie.curriculum import Curriculum, Stage
-    from ernie.pretraining import Data
+    from ernie.pretraining_data import Data
     from ernie.rundir import RunDirectory
     from ernie.settings import build
     from ernie.stage_batches import StageBatches

@@ -24,8 +24,9 @@ def run(args) -> int:
     from ernie.bootstrap import import_paddle
 
     import_paddle()
+    from ernie.declared_model import model_config
     from ernie.forgetting import stage_metrics, table
-    from ernie.pretraining import Data, model_config
+    from ernie.pretraining_data import Data
     from ernie.rundir import RunDirectory
 
     curriculum = common.read_curriculum(args)

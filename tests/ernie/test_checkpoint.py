@@ -150,7 +150,8 @@ def prepared(tmp_path, capsys):
     """command(*options) runs ``ernie stages`` on a recorded run; gives (exit code, stderr)."""
     file = runs.declare(tmp_path, [{"knowledge_masking": 4}, {"knowledge_masking": 2, "capitalization": 2}])
     from ernie.curriculum import load
-    from ernie.pretraining import Data, model_config
+    from ernie.declared_model import model_config
+    from ernie.pretraining_data import Data
     curriculum = load(file)
     run, data = RunDirectory(tmp_path / "run"), Data(curriculum)
     run.record(curriculum, run.stages(curriculum), data.facts(model_config(curriculum, data.tokenizer.size)))
