@@ -49,7 +49,10 @@ class Run:
         distributed.barrier(self.world)  # nobody writes before all have looked
         self.say = partial(print, flush=True) if self.world.main else (lambda *_: None)
         if self.world.main:
-            self.lock = RunDirectory(self.output).lock()
+            try:
+                self.lock = RunDirectory(self.output).lock()
+            except OSError as error:
+                raise InputError(f"cannot be written: {error.strerror or error}", self.output) from None
         self.data = Data(recipe, directory, self.say)
         if self.world.main:  # first alone, in case a vocabulary has to be learnt
             self.start = self._find_start(init, size, model, vocab)
@@ -171,7 +174,7 @@ class Seed:
         state = self._resume(resumed) if resumed else TrainState()
         points = {step for step in batches.ends.tolist() if step <= total} | {total}
         if recipe.evaluate_every:
-            points = {*range(recipe.evaluate_every, total, recipe.evaluate_every), total}
+            points.update(range(recipe.evaluate_every, total, recipe.evaluate_every))
         writer = checkpoint.CheckpointWriter(self.directory, 1, self.extra)
         watchers = [Divergence(recipe.max_bad_steps, f"seed {self.seed}"),
                     Log(recipe.log_every, self.directory / "log.jsonl", f"seed {self.seed}  "), SameOnAllRanks(100),
@@ -275,15 +278,20 @@ def write_predictions(directory: Path, split: Split, kind, task: str, prediction
         submission.write(directory / "submission" / f"{name}.tsv", kind, split.rows, predictions)
 
 
-def answer_with(model, recipe: Recipe, directory, output, splits, say=print) -> int:
-    """Rows answered by a model that is there: AX by one that was fine-tuned on MNLI, or a run that trains nothing."""
+def answer_with(model, recipe: Recipe, directory, output, splits, size: str = "base", say=print) -> int:
+    """Rows answered by a model that is there: AX by one that was fine-tuned on MNLI, or a run that trains nothing.
+
+    Args:
+        size: whose figures of the paper are shown beside ours.
+    """
     finetuned = Finetuned(model)
     data = Data(recipe, directory, say)
-    if tuple(data.classes.names) != tuple(finetuned.classes.names):
-        raise InputError(f"the classes of this model are {', '.join(finetuned.classes.names)}, {recipe.task} has "
-                         f"{', '.join(data.classes.names)}: give one that was fine-tuned on "
-                         f"{recipe.predicted_with or recipe.task}",
-                         finetuned.path)
+    kind = data.kind
+    _check_answers(finetuned, recipe, data)
+    positions = finetuned.config.max_position_embeddings
+    if recipe.max_length > positions:
+        say(f"max_length {recipe.max_length} is more than the model's {positions} positions: rows are cut to these")
+        recipe.max_length = positions
     result = {"seed": 0, "steps": 0, "seconds": 0.0, "model": str(finetuned.path)}
     place = Path(output) / "seed-0"
     place.mkdir(parents=True, exist_ok=True)
@@ -291,15 +299,26 @@ def answer_with(model, recipe: Recipe, directory, output, splits, say=print) -> 
         begun, split = time.perf_counter(), data.split(name, finetuned.tokenizer)
         if split is None:
             continue
-        outputs, loss = run_model(finetuned.model, finetuned.kind, split.features, finetuned.recipe,
-                               finetuned.tokenizer.pad_id)
-        predictions = finetuned.kind.decode(split.rows, split.features, outputs)
-        write_predictions(place, split, finetuned.kind, recipe.task, predictions)
-        if all(finetuned.kind.labelled(row) for row in split.rows):
-            result[name] = finetuned.kind.score(split.rows, predictions)
+        outputs, loss = run_model(finetuned.model, kind, split.features, finetuned.recipe, finetuned.tokenizer.pad_id)
+        predictions = kind.decode(split.rows, split.features, outputs)
+        write_predictions(place, split, kind, recipe.task, predictions)
+        if all(kind.labelled(row) for row in split.rows):
+            result[name] = kind.score(split.rows, predictions)
             say(evaluation_line(name.partition(".")[0], loss, result[name], recipe.metrics, split.count,
                                 time.perf_counter() - begun))
         say(f"{name}: {split.count:,} predictions in {place}")
     write_json(place / "result.json", result)
-    write_json(Path(output) / "result.json", summed_up(recipe, [result], "base"))
+    write_json(Path(output) / "result.json", summed_up(recipe, [result], size))
     return 0
+
+
+def _check_answers(finetuned: Finetuned, recipe: Recipe, data: Data) -> None:
+    """That a model can answer what a recipe asks; InputError otherwise."""
+    kind, own = data.kind, finetuned.kind
+    if (kind.level, kind.loss, kind.outputs) != (own.level, own.loss, own.outputs) \
+            or tuple(data.classes.names) != tuple(finetuned.classes.names):
+        def shown(kind, classes):
+            return kind.name + (f" into {', '.join(classes.names)}" if classes.names else "")
+        raise InputError(f"this model does {shown(own, finetuned.classes)}, {recipe.task} is "
+                         f"{shown(kind, data.classes)}: give one that was fine-tuned on "
+                         f"{recipe.predicted_with or recipe.task}", finetuned.path)

@@ -96,11 +96,16 @@ def chunks(stream, size: int):
 
 
 def make_kind(recipe: Recipe, classes) -> Kind:
-    """The kind of task that a recipe declares, with its options."""
+    """The kind of task that a recipe declares, with its options; InputError if it cannot compute the metrics."""
     try:
-        return finetune.load(recipe.kind, classes, **recipe.options)
+        kind = finetune.load(recipe.kind, classes, **recipe.options)
     except TypeError as error:
         raise InputError(f"options: {str(error).split('__() ')[-1]}", recipe.task) from None
+    odd = [name for name in recipe.metrics if name not in kind.metrics]
+    if odd or not recipe.metrics:
+        raise InputError(f"metrics: {odd[0] if odd else 'none'!r} is not one of {', '.join(kind.metrics)}, which "
+                         f"{kind.name} has", recipe.task)
+    return kind
 
 
 def make_classes(recipe: Recipe, names):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ernie.curriculum import LossScaling
+from ernie.schedule import SCHEDULES
 from ernie.settings import build, override, read_yaml
 from reader.errors import InputError
 from reader.finetune.splits import Source
@@ -22,8 +23,9 @@ class Recipe:
     """Everything that a fine-tuning run is declared by; ``--set`` overrides any of it.
 
     batch_size counts examples, or padded tokens when batch_unit is "tokens", over all cards. evaluate_every counts
-    steps; 0 means at the end of every epoch. options are the kind's own (max_query_length ...). predicted_with names
-    the task whose fine-tuned model answers a task without training data. over_runs: how several runs are summed up.
+    steps; the end of every epoch is measured in any case. options are the kind's own (max_query_length ...).
+    predicted_with names the task whose fine-tuned model answers a task without training data. over_runs: how several
+    runs are summed up.
     """
 
     task: str
@@ -74,6 +76,16 @@ class Recipe:
                      "predict_batch_tokens"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}, must be at least 1")
+        for name in ("seed", "task_id", "max_steps", "train_rows", "evaluate_every", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} is {getattr(self, name)}, must not be negative")
+        for name in ("learning_rate", "step_timeout"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name):g}, must be above 0")
+        if not 0 <= self.warmup_proportion <= 1:
+            raise InputError(f"warmup_proportion is {self.warmup_proportion:g}, must be between 0 and 1")
+        if self.schedule not in SCHEDULES:
+            raise InputError(f"schedule {self.schedule!r} is not one of {', '.join(SCHEDULES)}")
         if self.max_length < 4:
             raise InputError(f"max_length is {self.max_length}, must be at least 4")
         if self.batch_unit == "tokens" and self.batch_size < self.max_length:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from ernie.cli import main
-from ernie.finetuning_recipe import load, names
+from ernie.finetuning_recipe import GLUE_SCORE, load, names
 from ernie.finetuning_report import summarise
 from reader.tokenizer import SPECIAL_TOKENS
+from tasks.finetune.submission import FILES
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 99,
         "max_position_embeddings": 64, "use_task_id": True, "task_type_vocab_size": 16,
@@ -100,16 +101,17 @@ def test_ax_is_answered_by_the_mnli_model_and_packed_for_the_server(tmp_path, mo
     assert finetune("mnli", make_data("mnli", tmp_path / "mnli"), tmp_path / "out" / "mnli", model_files) == 0
     data = tmp_path / "ax"
     data.mkdir()
-    table(data / "ax.tsv", ["index", "sentence1", "sentence2"], [[0, "a", "b"], [1, "c", "d"]])
+    table(data / "ax.tsv", ["index", "sentence1", "sentence2"], [[0, "a " * 99, "b"], [1, "c", "d"]])
     command = ["finetune", "--task", "ax", "--data", str(data), "--output", str(tmp_path / "out" / "ax")]
     assert main(command) == 2
     assert "ax has no training data: give --init the output of a mnli run" in capsys.readouterr().err
     assert main([*command, "--init", str(tmp_path / "out" / "mnli")]) == 0
+    assert "max_length 128 is more than the model's 64 positions: rows are cut to these" in capsys.readouterr().out
     assert len((tmp_path / "out" / "ax" / "seed-0" / "submission" / "AX.tsv").read_text().splitlines()) == 3
     capsys.readouterr()
     assert main(["finetune", "--summary", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
-    assert "GLUE score on dev data" in printed
+    assert "mean of 1 of the 9 GLUE tasks on dev data: " in printed
     assert "which lacks CoLA, SST-2" in printed
     with zipfile.ZipFile(tmp_path / "out" / "glue_submission.zip") as archive:
         assert sorted(archive.namelist()) == ["AX.tsv", "MNLI-m.tsv", "MNLI-mm.tsv"]
@@ -171,6 +173,14 @@ def test_a_resume_with_another_recipe_is_refused(tmp_path, model_files, capsys):
     (["reader.classes=[good, bad]"], "label 'entailment' is not one of good, bad"),
     (["reader.classes=[yes, no]"], "reader.classes: True is not text: put it in quotes"),
     (["options.stride=3"], "options: got an unexpected keyword argument 'stride'"),
+    (["seed=-3"], "seed is -3, must not be negative"),
+    (["max_steps=-3"], "max_steps is -3, must not be negative"),
+    (["train_rows=-5"], "train_rows is -5, must not be negative"),
+    (["learning_rate=-1"], "learning_rate is -1, must be above 0"),
+    (["warmup_proportion=7"], "warmup_proportion is 7, must be between 0 and 1"),
+    (["schedule=cosine"], "schedule 'cosine' is not one of noam, linear, constant"),
+    (["metrics=[em]"], "metrics: 'em' is not one of accuracy, f1, matthews, which classification has"),
+    (["metrics=[]"], "metrics: 'none' is not one of"),
 ])
 def test_bad_settings_are_one_line(tmp_path, model_files, capsys, settings, message):
     data = make_data("rte", tmp_path / "data")
@@ -178,6 +188,28 @@ def test_bad_settings_are_one_line(tmp_path, model_files, capsys, settings, mess
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_an_output_that_cannot_be_made_is_one_line(tmp_path, model_files, capsys):
+    (tmp_path / "file").write_text("")
+    assert finetune("rte", make_data("rte", tmp_path / "data"), tmp_path / "file" / "out", model_files) == 2
+    assert "out: cannot be written: " in capsys.readouterr().err
+
+
+def test_dev_data_is_measured_at_the_end_of_epochs_and_in_between(tmp_path, model_files):
+    data = make_data("rte", tmp_path / "data")  # 8 rows: 4 steps an epoch
+    assert finetune("rte", data, tmp_path / "out", model_files, "batch_size=2", "epochs=2", "evaluate_every=3") == 0
+    found = json.loads((tmp_path / "out" / "seed-1" / "result.json").read_text())
+    assert [point["step"] for point in found["dev_points"]] == [3, 4, 6, 8]
+
+
+def test_a_model_answers_only_what_it_was_trained_for(tmp_path, model_files, capsys):
+    assert finetune("rte", make_data("rte", tmp_path / "rte"), tmp_path / "out", model_files) == 0
+    table(tmp_path / "ax.tsv", ["index", "sentence1", "sentence2"], [[0, "a", "b"]])
+    command = ["finetune", "--task", "ax", "--data", str(tmp_path), "--output", str(tmp_path / "ax"), "--init"]
+    assert main([*command, str(tmp_path / "out")]) == 2
+    assert "this model does classification into not_entailment, entailment, ax is classification into " \
+        "contradiction, neutral, entailment: give one that was fine-tuned on mnli" in capsys.readouterr().err
 
 
 def test_predict_leaves_out_bad_rows_when_asked_to(tmp_path, model_files, capsys):
@@ -195,6 +227,55 @@ def test_predict_leaves_out_bad_rows_when_asked_to(tmp_path, model_files, capsys
     assert "1 left out: too few columns (first at line 3)" in capsys.readouterr().out
     assert main(["predict", "--model", str(tmp_path), "--input", str(tmp_path / "in.tsv"), "--output", "x"]) == 2
     assert "no fine-tuned model here" in capsys.readouterr().err
+
+
+def output_of(directory, task, values, size="base", best_seed=1):
+    """What ``summarise`` reads of a finished run: dev figures (split -> metric -> value), one submission file."""
+    (directory / f"seed-{best_seed}" / "submission").mkdir(parents=True)
+    file = f"{FILES[task, 'test']}.tsv"
+    (directory / f"seed-{best_seed}" / "submission" / file).write_text(directory.name)
+    figures = {split: {name: {"value": value, "spread": None, "values": [value]} for name, value in found.items()}
+               for split, found in values.items()}
+    (directory / "result.json").write_text(json.dumps(
+        {"task": task, "size": size, "metrics": load(task).metrics, "over_runs": "median", "runs": 1,
+         "best_seed": best_seed, "figures": figures}))
+
+
+def test_of_two_outputs_of_a_task_the_better_one_counts_and_is_named(tmp_path, capsys):
+    output_of(tmp_path / "a", "cola", {"dev": {"matthews": 0.40}}, best_seed=3)
+    output_of(tmp_path / "b", "cola", {"dev": {"matthews": 0.30}}, size="large")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "finetune.json").write_text("{}")
+    (tmp_path / "result.json").write_text("[1, 2]")  # of some other program
+    summarise(tmp_path)
+    printed = capsys.readouterr().out
+    assert f"not finished, left out: {tmp_path / 'c'}" in printed
+    assert "cola [a]" in printed
+    assert "cola [b]" in printed
+    assert "2 outputs of cola: a, the best on dev data, counts below" in printed
+    assert "mean of 1 of the 9 GLUE tasks on dev data: 40.0;" in printed
+    with zipfile.ZipFile(tmp_path / "glue_submission.zip") as archive:
+        assert archive.namelist() == ["CoLA.tsv"]
+        assert archive.read("CoLA.tsv") == b"a"
+
+
+def test_a_score_of_all_nine_tasks_is_called_the_glue_score(tmp_path, capsys):
+    for number, task in enumerate(GLUE_SCORE):
+        values = dict.fromkeys(load(task).metrics, number / 10)
+        output_of(tmp_path / task, task, {"dev": values})
+    summarise(tmp_path)
+    assert "GLUE score on dev data: 40.0; the paper's GLUE score on test data: 80.6 (base)" in capsys.readouterr().out
+
+
+def test_a_summary_names_what_it_cannot_read_or_write(tmp_path):
+    from reader.errors import InputError
+    output_of(tmp_path / "a", "cola", {"dev": {"matthews": 0.4}})
+    (tmp_path / "glue_submission.zip").mkdir()
+    with pytest.raises(InputError, match="glue_submission.zip: cannot be written"):
+        summarise(tmp_path)
+    (tmp_path / "a" / "result.json").write_text("{")
+    with pytest.raises(InputError, match="a/result.json: cannot be read"):
+        summarise(tmp_path)
 
 
 def test_summary_of_nothing(tmp_path):
