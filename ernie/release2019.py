@@ -105,7 +105,9 @@ def _files(args) -> dict:
                 raise InputError(f"--{prefix}_set: no such file", name)
             files[prefix + (f".{number + 1}" if number else "")] = [str(Path(name).resolve())]
         files.setdefault(prefix, [os.devnull + "/none"])  # not found, rather than looked for
-    if args.diagnostic and args.do_test:
+    if args.diagnostic:
+        if not Path(args.diagnostic).is_file():
+            raise InputError("--diagnostic: no such file", args.diagnostic)
         files["test.diagnostic"] = [str(Path(args.diagnostic).resolve())]
     return files
 
@@ -132,14 +134,28 @@ def output_for(args, argv: list) -> Path:
     return directory / f"run-{max(numbers, default=0) + 1}"
 
 
-def save_tests(args, output: Path, seed: int) -> None:
-    """Test predictions where the flags want them."""
-    names = args.test_save.split(",")
-    wanted = [("test" + (f".{number + 1}" if number else ""), names[min(number, len(names) - 1)])
-              for number in range(len(args.test_set.split(",")) if args.test_set else 0)]
+def newest_run(path) -> Path:
+    """The last finished run below a directory that was given as --checkpoints; any other path as it is."""
+    done = [run.parent for run in Path(path).glob("run-*/result.json") if run.parent.name[4:].isdigit()]
+    return max(done, key=lambda run: int(run.name[4:]), default=Path(path))
+
+
+def tests_saved(args) -> list:
+    """(split, file) of the predictions that the flags want; --test_save names a file for each --test_set."""
+    wanted = []
+    if args.test_set and args.do_test:
+        sets, names = args.test_set.split(","), args.test_save.split(",")
+        if len(sets) != len(names):
+            raise InputError(f"--test_save names {len(names)} files, --test_set {len(sets)}")
+        wanted = [("test" + (f".{number + 1}" if number else ""), name) for number, name in enumerate(names)]
     if args.diagnostic and args.diagnostic_save:
         wanted.append(("test.diagnostic", args.diagnostic_save))
-    for split, name in wanted:
+    return wanted
+
+
+def save_tests(args, output: Path, seed: int) -> None:
+    """Test predictions where the flags want them."""
+    for split, name in tests_saved(args):
         source = output / f"seed-{seed}" / f"{split}.tsv"
         if source.is_file():
             Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -162,9 +178,13 @@ def _run(args, program: str, argv: list) -> int:
     ranks = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
     rank = int(os.environ.get("PADDLE_TRAINER_ID", "0"))
     recipe = recipe_of(args, program, int(os.environ.get(CARDS, ranks)))
+    tests_saved(args)  # a mistake in them must not wait for the end of training
+    if not (args.do_train or args.do_val or args.do_test):
+        raise InputError("--do_train, --do_val and --do_test are all false: nothing to do")
     from ernie.bootstrap import import_paddle
     paddle = import_paddle()
     from ernie import finetuning
+    from ernie.rundir import write_json
     given = [name for name in WITHOUT_MEANING if getattr(args, name) is not None]
     if given and rank == 0:
         print(f"without meaning today, passed over: {', '.join('--' + name for name in given)}")
@@ -176,8 +196,11 @@ def _run(args, program: str, argv: list) -> int:
     if not args.do_train:
         if not init:
             raise InputError("--do_train false needs --init_checkpoint: the output of a training run")
+        if rank:
+            return 0  # one process answers
         output = output_for(args, argv)
-        code = finetuning.answer_with(init, recipe, ".", output, recipe.splits("dev") + recipe.splits("test"))
+        splits = recipe.splits("dev") + recipe.splits("test")
+        code = finetuning.answer_with(newest_run(init), recipe, ".", output, splits)
         save_tests(args, output, 0)
         return code
     if not args.train_set or not Path(args.train_set).is_file():
@@ -185,7 +208,7 @@ def _run(args, program: str, argv: list) -> int:
     run = finetuning.Run(recipe, ".", lambda: output_for(args, argv), init=init, model=args.ernie_config_path,
                          vocab=args.vocab_path)
     if run.world.main:
-        (run.output / "flags.json").write_text(json.dumps(argv), "utf-8")
+        write_json(run.output / "flags.json", argv)
     code = run.seeds(1)
     if run.world.main and not code:
         save_tests(args, run.output, recipe.seed)

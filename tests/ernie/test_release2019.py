@@ -72,6 +72,31 @@ def test_every_call_has_a_directory_of_its_own_but_a_killed_one_goes_on(tmp_path
     assert release2019.output_for(args, ["x"]) == tmp_path / "run-2"
 
 
+def test_test_save_names_a_file_for_each_test_set(tmp_path):
+    flags = release2019.parse(["--test_set", "a,b", "--test_save", "x,y",
+                               "--diagnostic", "d", "--diagnostic_save", "z"])
+    assert release2019.tests_saved(flags) == [("test", "x"), ("test.2", "y"), ("test.diagnostic", "z")]
+    with pytest.raises(InputError, match="--test_save names 1 files, --test_set 2"):
+        release2019.tests_saved(release2019.parse(["--test_set", "a,b", "--test_save", "x"]))
+    assert release2019.tests_saved(release2019.parse(["--test_set", "a,b", "--do_test", "false"])) == []
+    with pytest.raises(InputError, match="missing.tsv: --diagnostic: no such file"):
+        recipe("--diagnostic", str(tmp_path / "missing.tsv"))
+
+
+def test_a_checkpoints_directory_stands_for_its_last_finished_run(tmp_path):
+    for number in 2, 10, 11:
+        (tmp_path / f"run-{number}").mkdir()
+    for number in 2, 10:
+        (tmp_path / f"run-{number}" / "result.json").write_text("{}")
+    assert release2019.newest_run(tmp_path) == tmp_path / "run-10"
+    assert release2019.newest_run(tmp_path / "run-2") == tmp_path / "run-2"
+
+
+def test_nothing_to_do_is_said(capsys):
+    assert release2019.main("classifier", ["--do_train", "false", "--do_val", "false", "--do_test", "false"]) == 2
+    assert "are all false: nothing to do" in capsys.readouterr().err
+
+
 def test_launcher():
     args = finetune_launch.parse(["--nproc_per_node", "2", "--selected_gpus", "4,5,6", "--node_ips", "a,b", "--node_id",
                                   "1", "run_mrc.py", "--use_cuda", "true"])
