@@ -1,0 +1,85 @@
+"""Two ranks fine-tune and are killed in the middle of everything; the run must end as one that was left alone."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from safetensors.numpy import load_file
+
+from tests.ernie import runs
+from tests.ernie.test_finetuning import QUICK, make_data, model_files  # noqa: F401  (a fixture)
+
+EPOCH, EPOCHS = 4, 6  # steps of an epoch, epochs
+
+
+def start(data, output, model_files):  # noqa: F811
+    """``run_finetune.sh`` with two ranks; what it says is appended to ``<output>.log``."""
+    command = ["bash", str(runs.ROOT / "run_finetune.sh"), "sts-b", "--data", str(data), "--output", str(output),
+               "--model", str(model_files[0]), "--vocab", str(model_files[1]), "--devices", "0,1"]
+    for setting in [*QUICK, f"epochs={EPOCHS}", "batch_size=2", "checkpoint_every=3", "learning_rate=1e-2"]:
+        command += ["--set", setting]
+    with open(f"{output}.log", "a") as log:
+        return subprocess.Popen(command, cwd=runs.ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                                env=runs.ENVIRONMENT)
+
+
+def steps(output) -> int:
+    """Steps that are on record."""
+    file = output / "seed-1" / "log.jsonl"
+    return file.read_bytes().count(b"\n") if file.exists() else 0
+
+
+def ended(process, output) -> None:
+    """Wait for a good end."""
+    assert process.wait(240) == 0, runs.said(output)
+
+
+def outcome(output) -> tuple:
+    """All that a run leaves: figures, predictions."""
+    seed = output / "seed-1"
+    result = json.loads((seed / "result.json").read_text())
+    result.pop("seconds")
+    return result, (seed / "dev.tsv").read_text(), (seed / "test.tsv").read_text()
+
+
+@pytest.mark.slow
+def test_two_killed_ranks_end_as_two_that_were_left_alone(tmp_path, model_files, capsys):  # noqa: F811
+    data = make_data("sts-b", tmp_path / "data")
+    rows = (data / "dev.tsv").read_text().splitlines()
+    (data / "dev.tsv").write_text("\n".join(rows + rows[1:] * 400) + "\n")  # a measurement takes its time
+    alone, killed = tmp_path / "alone", tmp_path / "killed"
+    ended(start(data, alone, model_files), alone)
+    shell = None
+    moments = [  # in the middle of an epoch, while dev data is measured, while the best weights are written, at the end
+        ("rank 1", lambda: steps(killed) >= EPOCH + 1), ("rank 0", lambda: steps(killed) == 2 * EPOCH),
+        ("launcher", lambda: steps(killed) > 2 * EPOCH and (killed / "seed-1" / "best.partial").exists()
+         or steps(killed) >= 5 * EPOCH),
+        ("shell", lambda: steps(killed) == EPOCHS * EPOCH)]
+    try:
+        for victim, reached in moments:
+            if shell is None or shell.poll() is not None:
+                shell = start(data, killed, model_files)
+            deadline = time.monotonic() + 120
+            while not (reached() and victim in runs.family(shell.pid)):
+                assert shell.poll() is None and time.monotonic() < deadline, runs.said(killed)
+                time.sleep(0.001)
+            at = steps(killed)
+            os.kill(runs.family(shell.pid)[victim], signal.SIGKILL)
+            with capsys.disabled():
+                print(f"\nkilled: {victim} after step {at} of {EPOCHS * EPOCH}, best weights half written: "
+                      f"{(killed / 'seed-1' / 'best.partial').exists()}", end="", flush=True)
+            if victim == "shell":
+                shell.wait()
+            else:
+                time.sleep(2)
+        shell = start(data, killed, model_files)
+        ended(shell, killed)
+    finally:
+        if shell is not None:
+            runs.end(shell)
+    assert outcome(alone) == outcome(killed)
+    for name in ("best", f"step-{EPOCHS * EPOCH:08d}"):
+        one, other = (load_file(output / "seed-1" / name / "model.safetensors") for output in (alone, killed))
+        assert runs.identical(one, other)
