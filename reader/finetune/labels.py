@@ -31,7 +31,7 @@ class Classes:
         """
         if text in self.index:
             return self.index[text]
-        if numbered and text.isdigit() and int(text) < len(self.names):
+        if numbered and text.isascii() and text.isdigit() and int(text) < len(self.names):
             return int(text)
         hint = ""
         if text.strip() in self.index:

@@ -1,13 +1,17 @@
 """SQuAD-style json: CMRC 2018, DRCD, DuReader and SQuAD itself, read one article at a time."""
 from __future__ import annotations
 
+import gzip
 import json
+import re
+import zlib
 from functools import lru_cache
 
 from reader.errors import InputError
 from reader.finetune.rows import Account, QuestionRow
 
 BLOCK = 1 << 20  # characters read at a time
+HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: json can hold one, no file of text can
 
 
 class Questions:
@@ -16,20 +20,24 @@ class Questions:
     Args:
         path: the file. labelled: questions without an answer are left out and counted. simplify: the model reads
             traditional characters converted to simplified ones. strict: see ``Table``.
+        watch_ids: count the questions whose id stood before; needs memory for all ids.
     """
 
-    def __init__(self, path, *, labelled: bool = True, simplify: bool = False, strict: bool = True):
+    def __init__(self, path, *, labelled: bool = True, simplify: bool = False, strict: bool = True,
+                 watch_ids: bool = False):
         self.path, self.labelled, self.simplify = path, labelled, simplify
+        self.seen = set() if watch_ids else None
         self.account = Account(path, strict, "article")
 
     def __iter__(self):
         number = 0
         for number, article in enumerate(_articles(self.path), 1):
             for paragraph in self._list(article, "paragraphs", number):
-                original = paragraph.get("context")
+                original = paragraph.get("context") if isinstance(paragraph, dict) else None
                 if not isinstance(original, str):
                     self.account.reject("no context", number, f"article {number}: a paragraph has no context")
                     continue
+                original = self._whole(original, number)
                 context = simplified(original) if self.simplify else original
                 for entry in self._list(paragraph, "qas", number):
                     row = self._row(entry, context, original, number)
@@ -43,26 +51,58 @@ class Questions:
     def _list(self, mapping, key: str, number: int) -> list:
         found = mapping.get(key) if isinstance(mapping, dict) else None
         if not isinstance(found, list):
-            raise InputError(f"article {number} has no list {key!r}: expected SQuAD's data, paragraphs, qas, answers",
-                             self.path)
+            self.account.reject(f"no list {key!r}", number, f"article {number} has no list {key!r}: expected SQuAD's "
+                                "data, paragraphs, qas, answers")
+            return []
         return found
 
     def _row(self, entry: dict, context: str, original: str, number: int):
-        if not isinstance(entry, dict) or "question" not in entry or "id" not in entry:
+        if not isinstance(entry, dict) or not isinstance(entry.get("question"), str) or "id" not in entry:
             return self.account.reject("no question or no id", number,
                                        f"article {number}: a question without `question` or `id`")
-        answers, starts = [], []
-        for answer in entry.get("answers") or []:
-            text = answer.get("text", "") if isinstance(answer, dict) else ""
-            if text and text not in answers:
-                answers.append(text)
-                starts.append(locate(original, text, answer.get("answer_start", -1)))
+        name, given = self._whole(str(entry["id"]), number), entry.get("answers") or []
+        if not isinstance(given, list) or not all(isinstance(answer, dict) and isinstance(answer.get("text", ""), str)
+                                                  for answer in given):
+            return self.account.reject("answers of another form", number, f"article {number}: question {name!r}: "
+                                       "`answers` is no list of `text` and `answer_start`")
+        answers, starts = self._answers(given, context, original, number)
         if self.labelled and not answers:
             return self.account.skip("no answer", number)
-        if answers and starts[0] < 0:
+        if answers and max(starts) < 0:
             self.account.note("an answer that its passage does not hold", number)
-        question = simplified(entry["question"]) if self.simplify else entry["question"]
-        return QuestionRow(str(entry["id"]), question, context, original, answers, starts)
+        if self.seen is not None:
+            if name in self.seen:
+                self.account.note("an id that stood before", number)
+            self.seen.add(name)
+        question = self._whole(entry["question"], number)
+        return QuestionRow(name, simplified(question) if self.simplify else question, context, original, answers,
+                           starts)
+
+    def _answers(self, given: list, context: str, original: str, number: int):
+        """(texts, starts) of the answers, each once, without those that are only space."""
+        answers, starts, moved = [], [], False
+        for answer in given:
+            text, start = self._whole(answer.get("text", ""), number), answer.get("answer_start", -1)
+            if not text.strip():
+                continue
+            place = locate(original, text, start)
+            if place < 0 and self.simplify:  # answers that were simplified already, beside a passage that was not
+                place = locate(context, simplified(text), start)
+                text = original[place:place + len(text)] if place >= 0 else text
+            moved |= place >= 0 and place != start
+            if text not in answers:
+                answers.append(text)
+                starts.append(place)
+        if moved:
+            self.account.note("an answer that does not stand at its offset but elsewhere", number)
+        return answers, starts
+
+    def _whole(self, text: str, number: int) -> str:
+        """The text with halves of surrogate pairs, which nothing could write, as U+FFFD: offsets stay true."""
+        if HALF.search(text):
+            self.account.note("half of a surrogate pair, read as U+FFFD", number)
+            text = HALF.sub("\ufffd", text)
+        return text
 
 
 def locate(context: str, answer: str, start: int) -> int:
@@ -102,8 +142,9 @@ def simplified(text: str) -> str:
 def _articles(path):
     """The members of the list ``data``, decoded one after the other: memory holds one article, not the file."""
     decoder, buffer, position, finished = json.JSONDecoder(), "", 0, False
+    opened = gzip.open if str(path).endswith(".gz") else open
     try:
-        with open(path, encoding="utf-8-sig") as file:
+        with opened(path, "rt", encoding="utf-8-sig") as file:
             while '"data"' not in buffer or "[" not in buffer[buffer.index('"data"'):]:
                 block = file.read(BLOCK)
                 if not block:
@@ -128,5 +169,7 @@ def _articles(path):
                 position = end
     except UnicodeDecodeError:
         raise InputError("not UTF-8", path) from None
+    except (EOFError, zlib.error) as error:
+        raise InputError(f"cut short or damaged: {error}", path) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", path) from None

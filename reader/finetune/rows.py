@@ -107,12 +107,15 @@ class Lines:
 
     def __iter__(self):
         import gzip
+        import zlib
         try:
             with gzip.open(self.path) if str(self.path).endswith(".gz") else open(self.path, "rb") as file:
                 for number, raw in enumerate(file, 1):
                     yield number, self._decode(raw, number)
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror or error}", self.path) from None
+        except (EOFError, zlib.error) as error:
+            raise InputError(f"cut short or damaged: {error}", self.path) from None
 
     def _decode(self, raw: bytes, number: int) -> str:
         try:

@@ -12,6 +12,7 @@ from reader.finetune.tables import Columns, Table
 from reader.finetune.tagged import Tagged, label_map, observed_classes
 
 LAYOUTS = ("table", "tagged", "questions")
+INPUT = "input"  # a file that is given to be answered: every row of it, in constant memory
 SUFFIX = {"table": ".tsv", "tagged": ".tsv", "questions": ".json"}
 
 
@@ -78,21 +79,24 @@ class Source:
             return Classes(self.classes, self.aliases)
         if self.layout == "table":
             return Score()
-        mapping = next((place / "label_map.json" for place in (Path(directory), Path(directory) / self.folder)
-                        if (place / "label_map.json").is_file()), None)
-        return label_map(mapping) if mapping else observed_classes(self.find(directory, "train"))
+        train = self.find(directory, "train", required=False)
+        places = [Path(directory), Path(directory) / self.folder, *([train.parent] if train else [])]
+        mapping = next((place / "label_map.json" for place in places if (place / "label_map.json").is_file()), None)
+        return label_map(mapping) if mapping else observed_classes(train or self.find(directory, "train"))
 
     def open(self, path, split: str, classes, strict: bool | None = None):
         """The rows of one file, with an ``account``.
 
         Args:
-            split: "train" and "dev..." must have labels; other files may. classes: from ``labels``.
+            split: "train" and "dev..." must have labels; other files may. ``INPUT``: a file of its own.
+            classes: from ``labels``.
             strict: see ``Account``. By default the short lines of labelled tables, which the official distribution has,
                 are left out and counted, and everything else is fatal.
         """
         labelled = split.startswith(("train", "dev"))
         if self.layout == "questions":
-            return Questions(path, labelled=labelled, simplify=self.simplify, strict=strict is not False)
+            return Questions(path, labelled=labelled, simplify=self.simplify, strict=strict is not False,
+                             watch_ids=split != INPUT)
         if self.layout == "tagged":
             return Tagged(path, classes, labelled=labelled, strict=strict is not False)
         choices = [_columns(entry) for entry in self.columns]
@@ -102,7 +106,7 @@ class Source:
 
     def _kept(self, path, split: str):
         """Which rows of a file that holds both train and dev belong to the split: column values -> bool, or None."""
-        if not self.held_out or Path(path).name not in self.held_out["of"]:
+        if not self.held_out or split == INPUT or Path(path).name not in self.held_out["of"]:
             return None
         beside = Path(path).parent
         listing = next((beside / name for name in self.held_out["listed_in"] if (beside / name).is_file()), None)

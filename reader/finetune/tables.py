@@ -91,10 +91,14 @@ class Table:
         group = place.get(columns.group) if columns.group else None
         identity = next((place[name] for name in ID_COLUMNS if name in place), None)
         only = [(place[name], value) for name, value in columns.only.items() if name in place]
-        header, needed = not columns.headerless, max(texts + [label or 0])
+        used = [*texts, label or 0, group or 0, identity or 0, *(at for at, _ in only)]
+        header, needed = not columns.headerless, max(used)
         for number, line in self.lines:
-            if header or not line.strip():
-                header = header and not line.strip()  # the header is the first line that is not blank
+            if not line.strip():
+                self.account.skip("a blank line", number)
+                continue
+            if header:  # the first line that is not blank
+                header = False
                 continue
             values = line.split("\t")
             if len(values) <= needed:
@@ -104,7 +108,9 @@ class Table:
                     self.account.reject("too few columns", number,
                                         f"{len(values)} columns where {len(self.names)} are expected")
                 continue
-            if any(values[at] != value for at, value in only):
+            other = next((value for at, value in only if values[at] != value), None)
+            if other is not None:
+                self.account.skip(f"not {other!r}", number)
                 continue
             if self.keep and not self.keep(dict(zip(self.names, values))):
                 continue
@@ -119,6 +125,10 @@ class Table:
                     continue
                 self.account.note("a label outside the set, which is not used", number)
                 target = None
+            if len(values) > len(self.names):
+                self.account.note("more columns than are known, which are not used", number)
+            if not all(values[at].strip() for at in texts):
+                self.account.note("an empty text", number)
             found = tuple(values[at].replace(" ", "") if self.remove_spaces else values[at] for at in texts)
             name = str(self.account.rows) if identity is None else values[identity]
             self.account.rows += 1

@@ -6,6 +6,7 @@ blank line ends a sentence, a tab or spaces part unit and label, and further col
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 
 from reader.errors import InputError
@@ -29,24 +30,31 @@ class Tagged:
         first = next((text for _, text in self.lines if text.strip()), None)
         if first is None:
             raise InputError("is empty", path)
-        self.header = first.split("\t") if first.split("\t")[0] == "text_a" or "\tlabel" in first else None
+        first = first.split("\t")
+        self.header = first if "text_a" in first or "label" in first[1:] else None
         if self.header and ("text_a" not in self.header or labelled and "label" not in self.header):
             raise InputError(f"columns found: {', '.join(self.header)}; expected text_a, label", path, 1)
 
     def __iter__(self):
         for units, names, line in self.named():
-            labels = None
-            if names is not None:
-                try:
-                    labels = [self.classes.read(name) for name in names]
-                except ValueError as error:
-                    if self.labelled:
-                        self.account.reject("label outside the set", line, str(error))
-                        continue
-                    self.account.note("a label outside the set, which is not used", line)
+            labels = None if names is None else self._read(names, line)
+            if labels is None and self.labelled:
+                continue
             self.account.rows += 1
             yield TagRow(units, labels, line)
         self.account.finish()
+
+    def _read(self, names: list, line: int):
+        """The indices of the labels; None, and a word about it, when one of them is outside the set."""
+        for at, name in enumerate(names):
+            try:
+                self.classes.read(name)
+            except ValueError as error:
+                number = line if self.header else line + at
+                if self.labelled:
+                    return self.account.reject("label outside the set", number, str(error))
+                return self.account.note("a label outside the set; the labels of its sentence are not used", number)
+        return [self.classes.read(name) for name in names]
 
     def named(self):
         """(units, label names or None, line) of every sentence."""
@@ -75,23 +83,25 @@ class Tagged:
             yield units, names, number
 
     def _columns(self):
-        units, names, start, bare = [], [], 0, False
-        for number, line in self.lines:
-            if not line.strip() or line.startswith("-DOCSTART-"):
-                if units:
-                    yield units, None if bare else names, start
-                units, names = [], []
-                continue
-            values = _parts(line)
-            if not units:
-                start, bare = number, len(values) == 1 and not self.labelled
-            if len(values) == 1 and not bare:
-                self.account.reject("no label", number, f"expected `unit label`, found {line[:40]!r}")
-                continue
-            units.append(values[0])
-            names.append(values[-1])
-        if units:
-            yield units, None if bare else names, start
+        lines = []
+        for number, line in chain(self.lines, [(0, "")]):
+            if line.strip() and not line.startswith("-DOCSTART-"):
+                lines.append((number, _parts(line)))
+            elif lines:
+                sentence = self._sentence(lines)
+                if sentence:
+                    yield sentence
+                lines = []
+
+    def _sentence(self, lines: list):
+        """(units, names, line) of a sentence; None when a unit lacks its label, which is a fault of the sentence."""
+        short = next((place for place in lines if len(place[1]) == 1), None)
+        bare = not self.labelled and all(len(values) == 1 for _, values in lines)
+        if short and not bare:
+            return self.account.reject("a unit without a label", short[0],
+                                       f"expected `unit label`, found {short[1][0][:40]!r}")
+        units = [values[0] for _, values in lines]
+        return units, None if bare else [values[-1] for _, values in lines], lines[0][0]
 
 
 def _parts(line: str) -> list[str]:

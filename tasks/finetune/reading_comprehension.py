@@ -135,10 +135,11 @@ class ReadingComprehension(Kind):
 
 
 def answer_tokens(offsets: np.ndarray, row: QuestionRow) -> tuple[int, int] | None:
-    """First and last piece of the first answer, those that overlap it; None when the passage does not hold it."""
-    if not row.answers or row.starts[0] < 0 or not len(offsets):
+    """First and last piece that overlap the first answer that the passage holds; None when it holds none."""
+    start, answer = next(((start, text) for start, text in zip(row.starts, row.answers) if start >= 0), (-1, ""))
+    if start < 0 or not len(offsets):
         return None
-    start, stop = row.starts[0], row.starts[0] + len(row.answers[0])
+    stop = start + len(answer)
     first = int(np.searchsorted(offsets[:, 1], start, side="right"))
     last = int(np.searchsorted(offsets[:, 0], stop, side="left")) - 1
     return (first, last) if first <= last else None

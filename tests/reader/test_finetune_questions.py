@@ -1,4 +1,5 @@
 """SQuAD-style json: answers where they stand, article by article."""
+import gzip
 import json
 
 import pytest
@@ -60,10 +61,53 @@ def test_traditional_text_keeps_its_offsets(tmp_path):
     ('{"data": [{"x": 1}]}', "article 1 has no list 'paragraphs'"),
     ('{"data": [{"paragraphs": [{"qas": []}]}]}', "article 1: a paragraph has no context"),
     ('{"data": [{"paragraphs": [{"context": "a", "qas": [{"question": "q"}]}]}]}', "without `question` or `id`"),
+    ('{"data": [{"paragraphs": ["x"]}]}', "article 1: a paragraph has no context"),
+    ('{"data": [{"paragraphs": [{"context": "a", "qas": [{"question": 5, "id": 1}]}]}]}', "without `question`"),
+    ('{"data": [{"paragraphs": [{"context": "5", "qas": [{"question": "q", "id": 7, "answers": [{"text": 5}]}]}]}]}',
+     "article 1: question '7': `answers` is no list of"),
+    ('{"data": [{"paragraphs": [{"context": "5", "qas": [{"question": "q", "id": 7, "answers": {"text": ["5"]}}]}]}]}',
+     "article 1: question '7': `answers` is no list of"),
 ])
 def test_faults(tmp_path, content, message):
     with pytest.raises(InputError, match=message):
         list(Questions(write(tmp_path, content)))
+
+
+def test_malformed_questions_are_left_out_by_choice(tmp_path):
+    path = write(tmp_path, {"data": [{"x": 1}, {"paragraphs": [None, {"context": "好", "qas": [
+        {"id": 1, "question": None}, {"id": 2, "question": "?"}]}]}]})
+    source = Questions(path, labelled=False, strict=False)
+    assert [row.id for row in source] == ["2"]
+    assert str(source.account).count("1 left out") == 3
+
+
+def test_what_is_odd_about_questions_is_counted(tmp_path):
+    content = json.dumps({"data": [article("😀好人", ("？", [(" ", 0), ("坏", 0), ("人", 3)])),
+                                   article("好\ud83d人", ("？", [("人", 2)]))]})
+    source = Questions(write(tmp_path, content), watch_ids=True)
+    first, second = source
+    assert (first.answers, first.starts) == (["坏", "人"], [-1, 2])
+    assert (second.context, second.starts) == ("好\ufffd人", [2])
+    assert str(source.account).endswith(
+        ": 2 rows; 1 with an answer that does not stand at its offset but elsewhere (first at article 1); "
+        "1 with half of a surrogate pair, read as U+FFFD (first at article 2); "
+        "1 with an id that stood before (first at article 2)")
+
+
+def test_simplified_answers_beside_a_traditional_passage(tmp_path):
+    pytest.importorskip("opencc")
+    (row,) = Questions(write(tmp_path, {"data": [article("臺灣的頭髮", ("？", [("头发", 3)]))]}), simplify=True)
+    assert (row.answers, row.starts) == (["頭髮"], [3])
+
+
+def test_a_compressed_file(tmp_path):
+    path = tmp_path / "dev.json.gz"
+    whole = gzip.compress(json.dumps({"data": [article("好", ("？", [("好", 0)]))]}).encode())
+    path.write_bytes(whole)
+    assert len(list(Questions(path))) == 1
+    path.write_bytes(whole[:-10])
+    with pytest.raises(InputError, match="dev.json.gz: cut short or damaged"):
+        list(Questions(path))
 
 
 def test_articles_longer_than_a_block(tmp_path, monkeypatch):

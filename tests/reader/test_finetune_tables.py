@@ -6,6 +6,7 @@ import pytest
 from ernie.finetuning_recipe import load, names, paper
 from reader.errors import InputError
 from reader.finetune.labels import Classes, Score
+from reader.finetune.splits import INPUT
 from reader.finetune.tables import Columns, Table
 
 PAIR = Columns(("sentence1", "sentence2"))
@@ -95,11 +96,42 @@ def test_a_file_without_need_of_labels_keeps_rows_whose_label_is_wrong(tmp_path)
     assert "1 with a label outside the set" in str(table.account)
 
 
+@pytest.mark.parametrize(("header", "short"), [("text_a\ttext_b\tlabel\tqid", "a\tb\t1"),
+                                                ("id\tlabel\ttext_a\ttext_b\tqid", "7\t1\ta\tb")])
+def test_a_line_without_its_last_column_is_named(tmp_path, header, short):
+    columns = Columns(("text_a", "text_b"), group="qid")
+    with pytest.raises(InputError, match=r"line 2: \d columns where \d are expected"):
+        rows(write(tmp_path, header, short), columns)
+
+
+def test_what_is_left_out_or_odd_is_counted(tmp_path):
+    columns = Columns(PAIR.text, only={"language": "zh"})
+    table = Table(write(tmp_path, "sentence1\tsentence2\tlabel\tlanguage", "a\tb\t1\tzh", "", "a\tb\t1\ten",
+                        "a\tb\tx\tfr", " \tb\t0\tzh\tmore"), [columns], YES_NO)
+    assert [row.line for row in table] == [2, 6]
+    assert str(table.account).split(": ", 1)[1] == (
+        "2 rows; 1 left out: a blank line (first at line 3); 2 left out: not 'zh' (first at line 4); "
+        "1 with more columns than are known, which are not used (first at line 6); 1 with an empty text "
+        "(first at line 6)")
+
+
+def test_a_digit_that_is_no_number_is_no_label(tmp_path):
+    with pytest.raises(InputError, match="line 2: label '²' is not one of 0, 1"):
+        rows(write(tmp_path, "text_a\ttext_b\tlabel", "a\tb\t²"))
+
+
 def test_scores(tmp_path):
     path = write(tmp_path, "sentence1\tsentence2\tscore", "a\tb\t3.8")
     assert rows(path, Columns(PAIR.text, "score"), Score())[0].label == 3.8
     with pytest.raises(InputError, match="score 'nan' is not a number"):
         rows(write(tmp_path, "sentence1\tsentence2\tscore", "a\tb\tnan"), Columns(PAIR.text, "score"), Score())
+
+
+def test_an_archive_that_is_cut_short(tmp_path):
+    path = tmp_path / "dev.tsv.gz"
+    path.write_bytes(gzip.compress(b"text_a\ttext_b\tlabel\n" + b"a\tb\t1\n" * 9)[:-12])
+    with pytest.raises(InputError, match="dev.tsv.gz: cut short or damaged"):
+        rows(path)
 
 
 def test_gzip_and_groups(tmp_path):
@@ -172,6 +204,7 @@ def test_held_out_rows_need_their_list(tmp_path):
     write(tmp_path, "3\t4", name="dev_ids.tsv")
     assert [row.texts[0] for row in reader.open(path, "train", YES_NO)] == ["a"]
     assert [row.texts[0] for row in reader.open(path, "dev", YES_NO)] == ["c"]
+    assert [row.texts[0] for row in reader.open(path, INPUT, YES_NO)] == ["a", "c"]  # a file to be answered: all of it
 
 
 def test_a_folder_of_several_tasks(tmp_path):

@@ -35,6 +35,7 @@ def test_columns_between_and_spaces_as_units(tmp_path):
     ("text_a\tlabel\n王\x02明\tO\n", "line 2: 2 units but 1 labels"),
     ("王 B-PER\n明\n", "line 2: expected `unit label`, found '明'"),
     ("王 B-LOC\n", "line 1: label 'B-LOC' is not one of B-PER, I-PER, O"),
+    ("王 O\n\n明 O\n来 B-LOC\n", "line 4: label 'B-LOC' is not one of B-PER, I-PER, O"),
     ("", "is empty"),
     ("text_a\n王\n", "columns found: text_a; expected text_a, label"),
 ])
@@ -68,3 +69,23 @@ def test_published_layouts(data):
                  "peoples_daily_ner__peoples_daily_ner_1.0.0/example.train"):
         path = data(f"layouts/{name}")
         assert list(Tagged(path, observed_classes(path)))
+
+
+def test_a_unit_without_its_label_costs_the_sentence_not_the_unit(tmp_path):
+    source = Tagged(write(tmp_path, "王 B-PER\n明\n来 O\n\n好 O\n"), CLASSES, labelled=False, strict=False)
+    assert [row.units for row in source] == [["好"]]
+    assert "1 left out: a unit without a label (first at line 2)" in str(source.account)
+    with pytest.raises(InputError, match="line 1: expected `unit label`, found '王'"):
+        list(Tagged(write(tmp_path, "王\n明 O\n"), CLASSES, labelled=False))
+
+
+def test_columns_of_the_table_in_any_order(tmp_path):
+    (row,) = Tagged(write(tmp_path, "label\ttext_a\nO\x02B-PER\t来\x02王\n"), CLASSES)
+    assert (row.units, row.labels) == (["来", "王"], [2, 0])
+
+
+def test_the_label_map_beside_a_training_file_further_down(tmp_path):
+    (tmp_path / "msra").mkdir()
+    write(tmp_path / "msra", "王 B-PER\n", "train.tsv")
+    (tmp_path / "msra" / "label_map.json").write_text('{"O": 0, "B-PER": 1, "I-PER": 2}')
+    assert Source("tagged").labels(tmp_path).names == ("O", "B-PER", "I-PER")

@@ -115,6 +115,12 @@ def test_windows_and_labels_by_hand():
         kind.features([question("天", "天", 0)], TOKENIZER, 4)
 
 
+def test_the_first_answer_that_the_passage_holds_is_learnt():
+    kind = finetune.load("reading_comprehension", None)
+    row = QuestionRow("q", "a", "天地人光荣", "天地人光荣", ["坏", "人光"], [-1, 2])
+    assert kind.features([row], TOKENIZER, 16).labels.tolist() == [[5, 6]]
+
+
 def test_most_context_gives_every_piece_to_one_window():
     first, second = most_context([(0, 4), (2, 6)])
     assert (first.tolist(), second.tolist()) == ([1, 1, 1, 0], [0, 1, 1, 1])
