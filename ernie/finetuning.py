@@ -137,7 +137,9 @@ class Seed:
             reason = trainer.run()
             self.beat = lambda: None
             watchdog.close()
-            if self.shared.signals.received or reason == "asked to stop":
+            # a rank may be asked after the last step: all end then, lest those of other nodes wait for it
+            asked = distributed.sum_over_ranks(self.world, np.array([self.shared.signals()], np.float64))[0]
+            if asked or reason == "asked to stop":
                 self.say(f"seed {self.seed}: stopped after step {trainer.state.step} of {trainer.total}; start again "
                          "to go on from there")
                 return STOPPED

@@ -97,6 +97,14 @@ def test_nothing_to_do_is_said(capsys):
     assert "are all false: nothing to do" in capsys.readouterr().err
 
 
+def test_one_process_of_several_answers(tmp_path, monkeypatch):
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    monkeypatch.setenv("PADDLE_TRAINER_ID", "1")
+    flags = ["--do_train", "false", "--init_checkpoint", "missing", "--checkpoints", str(tmp_path / "checkpoints")]
+    assert release2019.main("classifier", flags) == 0
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_launcher():
     args = finetune_launch.parse(["--nproc_per_node", "2", "--selected_gpus", "4,5,6", "--node_ips", "a,b", "--node_id",
                                   "1", "run_mrc.py", "--use_cuda", "true"])
