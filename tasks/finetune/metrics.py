@@ -9,6 +9,14 @@ import numpy as np
 # what CMRC 2018's scorer takes for punctuation
 PUNCTUATION = frozenset("-:_*^/\\~`+=，。：？！“”；’《》·、「」（）－～『』")
 CHINESE = re.compile(r"[\u4e00-\u9fa5]")
+# where the treebank's rules part the words of a run without Chinese characters: pattern, what takes its place
+TREEBANK = [(re.compile(pattern), spaced) for pattern, spaced in (
+    (r"[\"«„‘`]|''", r" \g<0> "),
+    (r"(?<!\.)\.(?=[\])}>\"'»”’ ]*$)", " . "),
+    (r",(?!\d)", " , "),
+    (r"\.{2,}|[;@#$%&?!\[\](){}<>»—]", r" \g<0> "),
+    (r"(?<=[^' ])('s|'m|'d|'ll|'re|'ve|n't|')(?=\s|$)", r" \1 "),
+)]
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
@@ -96,9 +104,21 @@ def overlap_f1(answers: list, prediction: str) -> float:
 
 
 def segments(text: str) -> list[str]:
-    """Chinese characters and, between them, words and marks of other scripts; lower-cased, without punctuation."""
-    text = "".join(" " + c + " " if CHINESE.match(c) else c for c in text.lower().strip() if c not in PUNCTUATION)
-    return re.findall(r"[^\W_]+|[^\w\s]", text)
+    """Chinese characters and, between them, the words of other scripts; lower-cased, without punctuation.
+
+    Words are cut as CMRC's scorer cuts them, by the rules of the Penn treebank: 3.5, 1,000 and u.s.a stay whole, a full
+    stop is cut from the end of a run only, do n't and it 's are two words.
+    """
+    found = []
+    for run in re.split(f"({CHINESE.pattern})", "".join(c for c in text.lower().strip() if c not in PUNCTUATION)):
+        found += [run] if CHINESE.match(run) else _words(run)
+    return found
+
+
+def _words(run: str) -> list[str]:
+    for pattern, spaced in TREEBANK:
+        run = pattern.sub(spaced, run)
+    return run.split()
 
 
 def _bare(text: str) -> str:

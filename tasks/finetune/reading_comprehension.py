@@ -1,6 +1,7 @@
 """The answer to a question as a span of a passage."""
 from __future__ import annotations
 
+import unicodedata
 from typing import NamedTuple
 
 import numpy as np
@@ -108,6 +109,7 @@ class ReadingComprehension(Kind):
     def _best(self, row: QuestionRow, found: list) -> Answer:
         spans = {}
         for score, start, stop in sorted(found, key=lambda item: -item[0]):
+            stop = with_marks(row.original, stop)
             spans.setdefault(row.original[start:stop], (score, start, stop))
         chosen = list(spans.items())[:self.n_best]
         if not chosen:  # an empty passage
@@ -143,6 +145,13 @@ def answer_tokens(offsets: np.ndarray, row: QuestionRow) -> tuple[int, int] | No
     first = int(np.searchsorted(offsets[:, 1], start, side="right"))
     last = int(np.searchsorted(offsets[:, 0], stop, side="left")) - 1
     return (first, last) if first <= last else None
+
+
+def with_marks(text: str, stop: int) -> int:
+    """Where a span ends that would cut a character from the marks that combine with it, which no piece holds."""
+    while stop < len(text) and unicodedata.category(text[stop]) in ("Mn", "Me"):
+        stop += 1
+    return stop
 
 
 def most_context(windows: list) -> list[np.ndarray]:

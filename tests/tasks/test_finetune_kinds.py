@@ -179,6 +179,30 @@ def test_spans_map_back_in_any_unicode(context, data):
     assert context[offsets[found[0], 0]:offsets[found[1], 1]] == context[start:stop]
 
 
+def test_an_answer_keeps_the_marks_on_its_last_character():
+    context = "a be\u0301 c"  # the tokenizer drops the accent
+    (row,) = rows = [question(context, "be\u0301", 2)]
+    _, (answer,) = decoded_truth(rows, Tokenizer([*SPECIAL_TOKENS, "a", "be", "c"]), 16)
+    assert (answer.text, answer.start, answer.stop) == (row.answers[0], 2, 5)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=6), min_size=1, max_size=12),
+       st.data())
+def test_whole_words_come_back_exactly_in_any_script(words, data):
+    words = [word for word in words if len(TOKENIZER.encode(word).offsets)]
+    if not words:
+        return
+    first = data.draw(st.integers(0, len(words) - 1))
+    last = data.draw(st.integers(first, min(first + 3, len(words) - 1)))
+    context, start = " ".join(words), len("".join(word + " " for word in words[:first]))
+    answer = " ".join(words[first:last + 1])
+    _, (found,) = decoded_truth([question(context, answer, start)], TOKENIZER, 64, doc_stride=16)
+    assert context[found.start:found.stop] == found.text
+    held = TOKENIZER.encode(answer).offsets  # what the tokenizer drops at either end belongs to no piece
+    assert answer[held[0, 0]:held[-1, 1]] in found.text
+
+
 def test_joined_features_count_rows_on():
     kind = finetune.load("sequence_labelling", tag_classes(["B-P", "O"]))
     parts = [kind.features([TagRow(list("abcd"), [0] * 4, 1), TagRow(["a"], [1], 2)], TOKENIZER, 4) for _ in range(2)]

@@ -52,6 +52,25 @@ def test_segments_mix_characters_and_words():
     assert metrics.segments("2018年，ω-Force 和 光荣。") == ["2018", "年", "ωforce", "和", "光", "荣"]
 
 
+@pytest.mark.parametrize(("text", "expected"), [
+    ("364.6公里", "364.6 公 里"),
+    ("约1,000米, 20%", "约 1,000 米 , 20 %"),
+    ("Henry A. Walsh.", "henry a. walsh ."),
+    ("U.S.A好", "u.s.a 好"),
+    ("I don't know, it's Ann's", "i do n't know , it 's ann 's"),
+    ("（28℃）...", "28℃ ..."),
+    ("(a)b", "( a ) b"),
+    ("，", ""),
+])
+def test_words_are_those_of_the_published_scorer(text, expected):
+    assert metrics.segments(text) == expected.split()
+
+
+def test_part_of_a_number_is_no_common_run():
+    # 3.5 and 3 are different words: 米 alone is common, 1 of 2 on both sides
+    assert metrics.overlap_f1(["3.5米"], "3米") == pytest.approx(0.5)
+
+
 def test_cmrc_scores_by_hand():
     assert metrics.exact_match(["光荣和ω-force", "x"], "光荣和 ω-Force。".replace(" ", "")) == 1
     assert metrics.exact_match(["光荣"], "光荣公司") == 0
