@@ -21,8 +21,9 @@ class Source:
     """The ``reader`` section of a recipe.
 
     Attributes:
-        layout: "table", "tagged" or "questions". folder: the distribution's own folder name, looked for below the
-            data directory. files: split -> file names to try, one after the other (default ``<split>.tsv`` or .json).
+        layout: "table", "tagged" or "questions". folder: the task's own folder name, looked for in the data directory
+            whatever its capitals, hyphens and underscores. files: split -> file names to try, one after the other
+            (default ``<split>.tsv`` or .json).
         columns: distributions of a table: mappings with the fields of ``Columns``. classes: names in the order of their
             indices; none for scores, and for tags that are taken from the data. aliases: other spellings of labels.
         skip_labels: rows to leave out. held_out: where a distribution lists the dev rows of its train file.
@@ -56,8 +57,7 @@ class Source:
             raise InputError("no such data directory", directory)
         names = self.files.get(split, [split + SUFFIX[self.layout]])
         names = [names] if isinstance(names, str) else names
-        if self.folder and (directory / self.folder).is_dir():
-            directory = directory / self.folder  # a folder of several tasks: look nowhere else
+        directory = self._inside(directory) or directory  # of a folder of several tasks look into no other
         for name in names:
             if (directory / name).is_file():
                 return directory / name
@@ -73,6 +73,13 @@ class Source:
             raise InputError(f"no {split} file: expected {' or '.join(names)}; found {present}", directory)
         return None
 
+    def _inside(self, directory: Path):
+        """The task's own folder in a folder of several tasks, however its name is written; None without one."""
+        if not self.folder:
+            return None
+        return next((path for path in sorted(directory.iterdir())
+                     if _plain(path.name) == _plain(self.folder) and path.is_dir()), None)
+
     def labels(self, directory=None):
         """``Classes`` or ``Score``; tags that are not named here come from label_map.json or the training file."""
         if self.classes or self.layout == "questions":
@@ -80,7 +87,7 @@ class Source:
         if self.layout == "table":
             return Score()
         train = self.find(directory, "train", required=False)
-        places = [Path(directory), Path(directory) / self.folder, *([train.parent] if train else [])]
+        places = [Path(directory), self._inside(Path(directory)) or Path(directory), *([train.parent] if train else [])]
         mapping = next((place / "label_map.json" for place in places if (place / "label_map.json").is_file()), None)
         return label_map(mapping) if mapping else observed_classes(train or self.find(directory, "train"))
 
@@ -116,6 +123,10 @@ class Source:
         dev = {tuple(line.split("\t")) for _, line in Lines(listing) if line.strip()}
         names = self.held_out["by"]
         return lambda row: (tuple(row[name] for name in names) in dev) == (split == "dev")
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def _columns(entry: dict) -> Columns:

@@ -100,6 +100,9 @@ class Tagged:
         if short and not bare:
             return self.account.reject("a unit without a label", short[0],
                                        f"expected `unit label`, found {short[1][0][:40]!r}")
+        if bare:
+            self.account.note("units but no labels, a unit a line (for a sentence a line, begin with a line `text_a`)",
+                              lines[0][0])
         units = [values[0] for _, values in lines]
         return units, None if bare else [values[-1] for _, values in lines], lines[0][0]
 

@@ -217,6 +217,9 @@ def test_a_folder_of_several_tasks(tmp_path):
     assert reader.find(tmp_path, "test", required=False) is None
     with pytest.raises(InputError, match="several files could be the train data"):
         load("lcqmc").reader.find(tmp_path, "train")
+    for task, folder in ("lcqmc", "LCQMC"), ("msra-ner", "msra_ner"), ("xnli", "xnli"), ("sts-b", "STS-B"):
+        (tmp_path / folder).mkdir()
+        assert load(task).reader.find(write(tmp_path / folder, "x").parent.parent, "train").parent.name == folder
 
 
 def test_unknown_task_and_missing_files(tmp_path):

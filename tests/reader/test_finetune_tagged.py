@@ -89,3 +89,9 @@ def test_the_label_map_beside_a_training_file_further_down(tmp_path):
     write(tmp_path / "msra", "王 B-PER\n", "train.tsv")
     (tmp_path / "msra" / "label_map.json").write_text('{"O": 0, "B-PER": 1, "I-PER": 2}')
     assert Source("tagged").labels(tmp_path).names == ("O", "B-PER", "I-PER")
+
+
+def test_units_without_labels_are_pointed_out(tmp_path):
+    source = Tagged(write(tmp_path, "王\n明\n\n来\n"), CLASSES, labelled=False)
+    assert [(row.units, row.labels) for row in source] == [(["王", "明"], None), (["来"], None)]
+    assert "2 with units but no labels, a unit a line" in str(source.account)
