@@ -99,11 +99,12 @@ class Lines:
     r"""The lines of a UTF-8 file, numbered from 1, in constant memory; .gz as well.
 
     Only ``\n`` (or ``\r\n``) ends a line: texts hold other characters that Unicode calls line breaks. A byte order mark
-    is dropped.
+    is dropped. reject: takes (reason, line, detail) of a line that is no text, as ``Account.reject`` does; without it
+    such a line is an error.
     """
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, reject=None):
+        self.path, self.reject = path, reject
 
     def __iter__(self):
         import gzip
@@ -111,16 +112,21 @@ class Lines:
         try:
             with gzip.open(self.path) if str(self.path).endswith(".gz") else open(self.path, "rb") as file:
                 for number, raw in enumerate(file, 1):
-                    yield number, self._decode(raw, number)
+                    text = self._decode(raw, number)
+                    if text is not None:
+                        yield number, text
         except OSError as error:
             raise InputError(f"cannot be read: {error.strerror or error}", self.path) from None
         except (EOFError, zlib.error) as error:
             raise InputError(f"cut short or damaged: {error}", self.path) from None
 
-    def _decode(self, raw: bytes, number: int) -> str:
+    def _decode(self, raw: bytes, number: int) -> str | None:
         try:
             text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             hint = " (the file looks like UTF-16)" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-            raise InputError(f"not UTF-8 at byte {error.start} of the line{hint}", self.path, number) from None
+            detail = f"not UTF-8 at byte {error.start} of the line{hint}"
+            if self.reject:
+                return self.reject("not UTF-8", number, detail)
+            raise InputError(detail, self.path, number) from None
         return text.rstrip("\n").rstrip("\r")

@@ -109,7 +109,7 @@ class Source:
         choices = [_columns(entry) for entry in self.columns]
         return Table(path, choices, classes, labelled=labelled, skip_labels=self.skip_labels,
                      strict=strict is not False, forgive_short=labelled and strict is None,
-                     keep=self._kept(path, split), remove_spaces=self.remove_spaces)
+                     forgive_blank=split != INPUT, keep=self._kept(path, split), remove_spaces=self.remove_spaces)
 
     def _kept(self, path, split: str):
         """Which rows of a file that holds both train and dev belong to the split: column values -> bool, or None."""

@@ -44,21 +44,22 @@ class Table:
         labelled: labels must be there and right; otherwise they are read where they are both.
         skip_labels: labels of rows to leave out ("-": the annotators did not agree).
         strict: a malformed row raises; otherwise it is counted in ``account`` and left out.
-        forgive_short: lines with too few columns are left out even so. keep: a mapping of column to value -> bool.
+        forgive_short: lines with too few columns are left out even so. forgive_blank: blank lines as well (at the end
+            of a file they mean nothing in any case). keep: a mapping of column to value -> bool.
         remove_spaces: from the texts.
     Raises:
         InputError: the columns are not there, and which ones are; while iterating: the first malformed row.
     """
 
     def __init__(self, path, choices, classes, *, labelled: bool = True, skip_labels=(), strict: bool = True,
-                 forgive_short: bool = False, keep=None, remove_spaces: bool = False):
+                 forgive_short: bool = False, forgive_blank: bool = True, keep=None, remove_spaces: bool = False):
         self.path, self.classes, self.labelled = path, classes, labelled
-        self.forgive_short, self.keep = forgive_short, keep
+        self.forgive_short, self.forgive_blank, self.keep = forgive_short, forgive_blank, keep
         self.skip_labels, self.remove_spaces = frozenset(skip_labels), remove_spaces
         self.account = Account(path, strict)
-        self.lines = Lines(path)
+        self.lines = Lines(path, self.account.reject)
         choices = [*choices, baidu_columns(choices[0])]
-        first = next((text for _, text in self.lines if text.strip()), None)
+        first = next((text for _, text in Lines(path) if text.strip()), None)
         if first is None:
             raise InputError("is empty", path)
         self.columns, self.names = self._recognise(first.split("\t"), choices)
@@ -92,14 +93,17 @@ class Table:
         identity = next((place[name] for name in ID_COLUMNS if name in place), None)
         only = [(place[name], value) for name, value in columns.only.items() if name in place]
         used = [*texts, label or 0, group or 0, identity or 0, *(at for at, _ in only)]
-        header, needed = not columns.headerless, max(used)
+        header, needed, blank = not columns.headerless, max(used), []
         for number, line in self.lines:
             if not line.strip():
-                self.account.skip("a blank line", number)
+                blank.append(number)
                 continue
             if header:  # the first line that is not blank
-                header = False
+                header, blank = False, []
                 continue
+            for passed in blank:
+                (self.account.skip if self.forgive_blank else self.account.reject)("a blank line", passed)
+            blank.clear()
             values = line.split("\t")
             if len(values) <= needed:
                 if self.forgive_short:

@@ -115,6 +115,24 @@ def test_what_is_left_out_or_odd_is_counted(tmp_path):
         "(first at line 6)")
 
 
+def test_a_blank_line_among_rows_that_are_answered_in_order(tmp_path):
+    path = write(tmp_path, "", "text_a\ttext_b", "a\tb", "", "c\td", "", "")
+    reader = load("rte").reader
+    with pytest.raises(InputError, match="train.tsv line 4: a blank line"):
+        list(reader.open(path, INPUT, YES_NO, strict=True))
+    table = reader.open(path, INPUT, YES_NO, strict=False)
+    assert [row.line for row in table] == [3, 5]
+    assert str(table.account).endswith("2 rows; 1 left out: a blank line (first at line 4)")
+
+
+def test_lines_that_are_no_text_are_left_out_by_choice(tmp_path):
+    path = tmp_path / "in.tsv"
+    path.write_bytes(b"sentence1\tsentence2\na\tb\n\xff\tb\nc\td\n")
+    table = Table(path, [PAIR], YES_NO, labelled=False, strict=False)
+    assert [row.line for row in table] == [2, 4]
+    assert "1 left out: not UTF-8 (first at line 3)" in str(table.account)
+
+
 def test_a_digit_that_is_no_number_is_no_label(tmp_path):
     with pytest.raises(InputError, match="line 2: label '²' is not one of 0, 1"):
         rows(write(tmp_path, "text_a\ttext_b\tlabel", "a\tb\t²"))
