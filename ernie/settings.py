@@ -42,7 +42,7 @@ def override(mapping: dict, assignments: typing.Iterable[str]) -> dict:
             child = node.get(parent)
             node[parent] = dict(child) if isinstance(child, dict) else {}
             node = node[parent]
-        node[last] = _scalar(text)
+        node[last] = _scalar(text, assignment)
     return result
 
 
@@ -71,9 +71,12 @@ def build(cls, mapping: dict, where: str):
         raise InputError(error.reason, error.path or where, error.line) from None
 
 
-def _scalar(text: str):
-    """yaml's reading of a value, plus floats like 1e-4, which yaml 1.1 takes for text."""
-    value = yaml.safe_load(text)
+def _scalar(text: str, assignment: str):
+    """yaml's reading of the value in an assignment, plus floats like 1e-4, which yaml 1.1 takes for text."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {assignment!r}: the value is not valid yaml ({getattr(error, 'problem', error)})") from None
     if isinstance(value, str):
         try:
             return float(value)

@@ -119,6 +119,8 @@ def test_overrides_are_dotted_and_read_as_yaml():
     assert changed == {"a": {"b": 1e-4}, "c": None, "d": {"e": ["x", "y"]}}
     with pytest.raises(InputError, match="expected key=value"):
         override({}, ["nothing"])
+    with pytest.raises(InputError, match=r"--set 'a=\[': the value is not valid yaml"):
+        override({}, ["a=["])
 
 
 def test_slices_fill_the_batch_for_any_number_of_cards():
