@@ -77,7 +77,7 @@ def theirs(args, recipe) -> list:
         plain = [p for n, p in model.named_parameters() if n.endswith("bias") or "LayerNorm" in n]
         optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": recipe.weight_decay},
                                        {"params": plain, "weight_decay": 0.0}],
-                                      lr=recipe.learning_rate, eps=recipe.epsilon)
+                                      lr=recipe.learning_rate, eps=recipe.epsilon, fused=True)
         steps = -(-len(rows) // recipe.batch_size) * recipe.epochs
         schedule = get_linear_schedule_with_warmup(optimizer, int(steps * recipe.warmup_proportion), steps)
         labels, best, seconds = torch.tensor([row.label for row in rows]), -1.0, 0.0

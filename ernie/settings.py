@@ -76,7 +76,8 @@ def _scalar(text: str, assignment: str):
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"--set {assignment!r}: the value is not valid yaml ({getattr(error, 'problem', error)})") from None
+        reason = getattr(error, "problem", error)
+        raise InputError(f"--set {assignment!r}: the value is not valid yaml ({reason})") from None
     if isinstance(value, str):
         try:
             return float(value)
