@@ -1,6 +1,7 @@
 """The answer to a question as a span of a passage."""
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import NamedTuple
 
@@ -12,6 +13,8 @@ from reader.finetune.rows import QuestionRow
 from tasks.finetune import metrics
 from tasks.finetune.features import Features
 from tasks.finetune.kind import Kind
+
+SEPARATORS = re.compile(r"[\t\n\r]")  # what a cell of a table cannot hold
 
 
 class Answer(NamedTuple):
@@ -132,8 +135,8 @@ class ReadingComprehension(Kind):
         return ["id", "answer", "start", "stop", "probability"]
 
     def cells(self, row, prediction):
-        text = prediction.text.replace("\t", " ").replace("\n", " ").replace("\r", " ")
-        return [row.id, text, str(prediction.start), str(prediction.stop), f"{prediction.probability:.6f}"]
+        name, text = (SEPARATORS.sub(" ", value) for value in (row.id, prediction.text))
+        return [name, text, str(prediction.start), str(prediction.stop), f"{prediction.probability:.6f}"]
 
 
 def answer_tokens(offsets: np.ndarray, row: QuestionRow) -> tuple[int, int] | None:

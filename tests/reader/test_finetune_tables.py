@@ -206,10 +206,33 @@ def test_every_recipe_loads_in_both_sizes_and_the_paper_has_its_figures():
             recipe = load(task, size)
             assert recipe.metrics
             assert task in paper()["results"]
-    assert load("mrpc").learning_rate == 3e-5
-    assert load("rte", "large").batch_size == 16
-    assert load("lcqmc").weight_decay == 0.0
-    assert load("wnli").max_length == 512
+
+
+# Tables 4 and 5: learning rate, batch, epochs of the base and of the large model; then length and weight decay
+SETTINGS = {
+    "cola": ((3e-5, 64, 3), (3e-5, 32, 5), 128, 0), "sst-2": ((2e-5, 256, 4), (2e-5, 64, 4), 128, 0),
+    "mrpc": ((3e-5, 32, 4), (3e-5, 16, 4), 128, 0), "sts-b": ((5e-5, 128, 3), (5e-5, 128, 3), 128, 0),
+    "qqp": ((3e-5, 256, 3), (5e-5, 256, 3), 128, 0), "mnli": ((3e-5, 512, 3), (3e-5, 256, 3), 128, 0),
+    "qnli": ((2e-5, 256, 4), (2e-5, 256, 4), 128, 0), "rte": ((2e-5, 4, 4), (3e-5, 16, 5), 128, 0),
+    "wnli": ((2e-5, 8, 4), (2e-5, 8, 4), 512, 0),
+    "cmrc2018": ((3e-5, 64, 2), (3e-5, 64, 2), 512, 0.01), "drcd": ((5e-5, 64, 2), (3e-5, 64, 2), 512, 0.01),
+    "dureader": ((5e-5, 64, 2), (2e-5, 64, 2), 512, 0.01), "msra-ner": ((5e-5, 16, 6), (1e-5, 16, 6), 256, 0.01),
+    "xnli": ((1e-4, 65536, 3), (4e-5, 65536, 3), 512, 0.01),
+    "chnsenticorp": ((5e-5, 24, 10), (1e-5, 24, 10), 256, 0.01), "lcqmc": ((2e-5, 32, 3), (5e-6, 32, 3), 128, 0),
+    "bq": ((3e-5, 64, 3), (1.5e-5, 64, 3), 128, 0.01), "nlpcc-dbqa": ((2e-5, 64, 3), (1e-5, 64, 3), 512, 0.01)}
+
+
+@pytest.mark.parametrize("task", SETTINGS)
+def test_recipes_are_the_papers(task):
+    *sizes, length, decay = SETTINGS[task]
+    for size, expected in zip(("base", "large"), sizes):
+        recipe = load(task, size)
+        assert (recipe.learning_rate, recipe.batch_size, recipe.epochs) == expected
+        assert (recipe.max_length, recipe.weight_decay) == (length, decay)
+        english = recipe.suite == "glue"
+        assert (recipe.schedule, recipe.warmup_proportion) == (("linear", 0.1) if english else ("constant", 0))
+        assert recipe.over_runs == ("median" if english else "mean")
+        assert recipe.batch_unit == ("tokens" if task == "xnli" else "examples")
 
 
 def test_held_out_rows_need_their_list(tmp_path):

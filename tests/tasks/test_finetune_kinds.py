@@ -179,6 +179,13 @@ def test_spans_map_back_in_any_unicode(context, data):
     assert context[offsets[found[0], 0]:offsets[found[1], 1]] == context[start:stop]
 
 
+def test_a_cell_holds_no_tab():
+    kind = finetune.load("reading_comprehension", None)
+    answer = kind.decode([question("a", "a", 0)], kind.features([question("a", "a", 0)], TOKENIZER, 9),
+                         [np.eye(5)[:, :2]])[0]._replace(text="a\tb\nc")
+    assert kind.cells(question("a", "a", 0)._replace(id="x\ty"), answer)[:2] == ["x y", "a b c"]
+
+
 def test_an_answer_keeps_the_marks_on_its_last_character():
     context = "a be\u0301 c"  # the tokenizer drops the accent
     (row,) = rows = [question(context, "be\u0301", 2)]
