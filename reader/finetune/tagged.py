@@ -124,13 +124,17 @@ def label_map(path, tags: bool = True) -> Classes:
         raise InputError(f"not a map of labels to numbers ({error})", path) from None
     if not names or not whole:
         raise InputError("the numbers of the labels do not run from 0 without gaps", path)
-    return tag_classes(names) if tags else Classes(names)
+    return _tag_classes(names, path) if tags else Classes(names)
 
 
 def observed_classes(path) -> Classes:
     """Every label of a tagged file, sorted, O last."""
     names = {name for _, labels, _ in Tagged(path, None).named() for name in labels}
+    return _tag_classes(sorted(names - {"O"}) + ["O"], path)
+
+
+def _tag_classes(names: list, path) -> Classes:
     try:
-        return tag_classes(sorted(names - {"O"}) + ["O"])
+        return tag_classes(names)
     except InputError as error:
         raise InputError(error.reason, path) from None

@@ -95,3 +95,9 @@ def test_units_without_labels_are_pointed_out(tmp_path):
     source = Tagged(write(tmp_path, "王\n明\n\n来\n"), CLASSES, labelled=False)
     assert [(row.units, row.labels) for row in source] == [(["王", "明"], None), (["来"], None)]
     assert "2 with units but no labels, a unit a line" in str(source.account)
+
+
+def test_a_label_map_with_a_label_that_is_no_chunk(tmp_path):
+    path = write(tmp_path, '{"PER": 0}', "label_map.json")
+    with pytest.raises(InputError, match="label_map.json: label 'PER' is neither O nor of the form"):
+        label_map(path)
