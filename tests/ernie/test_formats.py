@@ -1,5 +1,4 @@
 """Every family in and out, without its peer: round trips, configurations, damage, and what is no checkpoint."""
-import contextlib
 import dataclasses
 import gzip
 import importlib.util
@@ -11,16 +10,15 @@ import random
 import resource
 import tarfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from ernie.config import ErnieConfig
 from ernie.formats import FAMILIES, read, write
-from ernie.formats.families import TASK, WORDS
-from ernie.formats.pickles import read_paddle, read_torch
-from ernie.formats.tensor_files import read_lod, read_safetensors, write_lod
+from ernie.formats.families import WORDS
+from ernie.formats.pickles import read_paddle
+from ernie.formats.tensor_files import read_safetensors, write_lod
 from reader.errors import InputError
 from tests.ernie.released import checkpoint, config, without
 
@@ -70,7 +68,7 @@ def test_archives(tmp_path, family, ending):
     np.testing.assert_array_equal(back.arrays[WORDS], found.arrays[WORDS])
 
 
-@pytest.mark.parametrize("name, kind, target", [("../evil", tarfile.REGTYPE, ""), ("/tmp/evil", tarfile.REGTYPE, ""),
+@pytest.mark.parametrize("name, kind, target", [("../evil", tarfile.REGTYPE, ""), ("/evil", tarfile.REGTYPE, ""),
                                                 ("a/../../evil", tarfile.REGTYPE, ""), ("l", tarfile.SYMTYPE, "/etc"),
                                                 ("l", tarfile.LNKTYPE, "../x"), ("f", tarfile.FIFOTYPE, "")])
 def test_archives_that_reach_out_are_refused(tmp_path, name, kind, target):
@@ -275,102 +273,6 @@ def test_a_directory_in_use_is_not_written_over(tmp_path):
         write(checkpoint(tmp_path), tmp_path / "out", "own")
 
 
-# ---- pickles
-
-class Evil:
-    def __init__(self, *call):
-        self.call = call
-
-    def __reduce__(self):
-        return self.call
-
-
-@pytest.mark.parametrize("call, named", [
-    ((os.system, ("touch pwned",)), "system"), ((eval, ("open('pwned', 'w')",)), "eval of 'open"),
-    ((eval, ("data", {"data": 1, "__builtins__": {}})), "eval of 'data'"),
-    ((exec, ("open('pwned', 'w')",)), "builtins.exec"), ((getattr, ("", "join")), "builtins.getattr"),
-    ((np.load, ("x.npy",)), "numpy"), ((pickle.loads, (b"",)), "loads"), ((open, ("pwned", "w")), "io.open")])
-@pytest.mark.parametrize("protocol", [2, 4])
-@pytest.mark.parametrize("reader", [read_paddle, read_torch])
-def test_pickles_that_would_run_code_are_refused_by_name(tmp_path, monkeypatch, call, named, protocol, reader):
-    monkeypatch.chdir(tmp_path)
-    Path("a.pdparams").write_bytes(pickle.dumps({"word_emb.weight": Evil(*call)}, protocol))
-    with pytest.raises(InputError, match="asks to load .*" + named.split()[0]) as caught:
-        reader("a.pdparams")
-    assert named in str(caught.value) and "\n" not in str(caught.value)
-    assert not Path("pwned").exists()
-
-
-@pytest.mark.parametrize("program, message", [
-    (b"\x80\x02r\xff\xff\xff\xff.", "not a whole"), (b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.", "not a whole"),
-    (b"\x80\x05\x96" + b"\0\0\0\0\x40\0\0\0.", "not a whole|holds a"), (b"\x80\x02(" * 100000, "not a whole"),
-    (b"\x80\x02]" + b"]" * 5000 + b"a" * 5000 + b".", "holds a list"),
-    (pickle.dumps({"a": {"b": np.zeros(2)}}), "entry 'a' is a dict"), (pickle.dumps([1]), "holds a list"),
-    (pickle.dumps({"a": np.array([None])}), "an array of O8"),
-    # attributes of what the reader itself is made of stay as they are
-    (b"\x80\x02cnumpy\nndarray\nN}(X\x05\x00\x00\x00valueK\x01u\x86b.", "unexpected state")])
-def test_hostile_pickles(tmp_path, program, message):
-    (tmp_path / "a.pdparams").write_bytes(program)
-    with pytest.raises(InputError, match=message):
-        read_paddle(tmp_path / "a.pdparams")
-
-
-@pytest.mark.parametrize("protocol", [2, 3, 4])
-def test_files_of_paddle_save(tmp_path, protocol):
-    paddle = pytest.importorskip("paddle")
-    layer = paddle.nn.Linear(3, 5)
-    paddle.save(layer.state_dict(), str(tmp_path / "a.pdparams"), protocol=protocol)
-    same({k: v.numpy() for k, v in layer.state_dict().items()}, read_paddle(tmp_path / "a.pdparams"))
-    paddle.save({"w": layer.weight, "deep": paddle.ones([2, 2])}, str(tmp_path / "b.pdparams"), protocol=protocol)
-    np.testing.assert_array_equal(read_paddle(tmp_path / "b.pdparams")["w"], layer.weight.numpy())
-    half = paddle.to_tensor([1.5, -2.0]).astype("bfloat16")
-    paddle.save({"h": half}, str(tmp_path / "c.pdparams"), protocol=protocol)
-    np.testing.assert_array_equal(read_paddle(tmp_path / "c.pdparams")["h"], np.array([1.5, -2.0], np.float32))
-
-
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_pickles_of_numpy(tmp_path, protocol):
-    arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "f": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
-              "i": np.array([1, 2]), "big": np.array([1.5], ">f4")}
-    (tmp_path / "a.pdparams").write_bytes(pickle.dumps({**arrays, "StructuredToParameterName@@": {"a": "b"}}, protocol))
-    for name, array in read_paddle(tmp_path / "a.pdparams").items():
-        np.testing.assert_array_equal(array, arrays[name])
-
-
-def test_arrays_that_old_protocols_cut(tmp_path):
-    whole = np.arange(12, dtype=np.float32).reshape(3, 4)
-    cut = {"w@@.0": whole.reshape(-1)[:7], "w@@.1": whole.reshape(-1)[7:],
-           "UnpackBigParamInfor@@": {"w": {"OriginShape": (3, 4), "slices": ["w@@.0", "w@@.1"]}}}
-    (tmp_path / "a.pdparams").write_bytes(pickle.dumps(cut, 2))
-    np.testing.assert_array_equal(read_paddle(tmp_path / "a.pdparams")["w"], whole)
-
-
-# ---- LoDTensor files as Paddle's static graph writes them
-
-def test_files_of_paddle_static(tmp_path):
-    paddle = pytest.importorskip("paddle")
-    values = {"word_embedding": np.random.rand(4, 3).astype("float32"), "steps": np.array([7], "int64"),
-              "half": np.arange(6, dtype="float16").reshape(1, 2, 3)}
-    old_graph = getattr(getattr(paddle, "pir_utils", None), "OldIrGuard", contextlib.nullcontext)
-    scope = paddle.base.core.Scope()
-    paddle.enable_static()
-    try:
-        with old_graph(), paddle.static.scope_guard(scope):
-            main = paddle.static.Program()
-            block = main.global_block()
-            for name, value in values.items():
-                block.create_var(name=name, shape=value.shape, dtype=str(value.dtype), persistable=True)
-                scope.var(name).get_tensor().set(value, paddle.CPUPlace())
-                block.append_op(type="save", inputs={"X": [name]}, attrs={"file_path": str(tmp_path / name)})
-            paddle.static.Executor(paddle.CPUPlace()).run(main)
-    finally:
-        paddle.disable_static()
-    for name, value in values.items():
-        np.testing.assert_array_equal(read_lod(tmp_path / name), value)
-        write_lod(tmp_path / "again", value)
-        assert (tmp_path / "again").read_bytes() == (tmp_path / name).read_bytes()
-
-
 # ---- damage
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -412,80 +314,3 @@ def test_damaged_archives(tmp_path):
         except InputError as error:
             refused += "\n" not in str(error)
     assert refused > 250 // STEP
-
-
-# ---- into a model
-
-TASKS = {"masking": SimpleNamespace(level="token", head="vocabulary", classes=()),
-         "order": SimpleNamespace(level="sequence", head="classes", classes=("a", "b", "c"))}
-
-
-def model_of(**changes):
-    pytest.importorskip("paddle")
-    from ernie.model import PretrainingModel
-    return PretrainingModel(config(**changes), TASKS)
-
-
-def test_loading_reports_what_went_where(tmp_path):
-    from ernie.loading import load_pretrained
-    found = without(checkpoint(tmp_path), "task_type", "cls.predictions.transform")
-    write(found, tmp_path / "out", "static")
-    model = model_of(max_position_embeddings=20)
-    report = load_pretrained(model, tmp_path / "out")
-    assert report.missing == ["cls.predictions.transform.weight", "cls.predictions.transform.bias"]
-    assert report.padded == [("ernie.embeddings.position_embeddings.weight", 16, 20)]
-    assert str(report).count("the checkpoint has no task embedding: zeros") == 1
-    state = model.state_dict()
-    assert not state[TASK].numpy().any()
-    np.testing.assert_array_equal(state["heads.order.weight"].numpy(), found.arrays["heads.order.weight"])
-    positions = state["ernie.embeddings.position_embeddings.weight"].numpy()
-    np.testing.assert_array_equal(positions[:16], found.arrays["ernie.embeddings.position_embeddings.weight"])
-    assert positions[16:].any()
-
-
-def test_shapes_that_cannot_fit_are_both_named(tmp_path):
-    from ernie.loading import load_pretrained
-    found = checkpoint(tmp_path)
-    with pytest.raises(InputError, match=r"is \[40, 8\] in the checkpoint and \[40, 12\] in the model"):
-        load_pretrained(model_of(hidden_size=12), found)
-    with pytest.raises(InputError, match=r"is \[40, 8\] in the checkpoint and \[30, 8\] in the model"):
-        load_pretrained(model_of(vocab_size=30), found)
-
-
-def test_rows_that_no_token_uses_may_be_cut(tmp_path):
-    from ernie.loading import load_pretrained
-    found = checkpoint(tmp_path)  # 36 tokens, 40 rows
-    report = load_pretrained(model_of(vocab_size=36), found)
-    assert {name for name, *_ in report.padded} == {WORDS, "cls.predictions.decoder_bias"}
-    assert load_pretrained(model_of(vocab_size=48), found).padded[0][1:] == (40, 48)
-
-
-def test_another_vocabulary_is_noticed(tmp_path):
-    from ernie.loading import load_pretrained
-    found = checkpoint(tmp_path)
-    other = tmp_path / "other.txt"
-    other.write_text(found.vocab.read_text("utf-8").replace("the\n", "teh\n"), "utf-8")
-    with pytest.raises(InputError, match="another vocabulary: token 32 is 'the' there, 'teh' here"):
-        load_pretrained(model_of(), found, vocab=other)
-    load_pretrained(model_of(), found, vocab=found.vocab)
-
-
-def test_a_head_with_other_classes_starts_anew(tmp_path):
-    from ernie.loading import load_pretrained
-    found = checkpoint(tmp_path)
-    found.arrays["heads.order.weight"] = np.zeros((8, 5), np.float32)
-    report = load_pretrained(model_of(), found)
-    assert "heads.order.weight is [8, 5] in the checkpoint and [8, 3] in the model: as initialised" in report.notes
-
-
-def test_a_recurrent_encoder_travels_in_our_own_family(tmp_path):
-    from ernie.formats import Pretrained
-    from ernie.loading import load_pretrained
-    model = model_of(encoder="lstm")
-    arrays = {name: value.numpy() for name, value in model.state_dict().items()}
-    found = Pretrained("own", tmp_path, config(encoder="lstm"), arrays)
-    assert write(found, tmp_path / "out", "own") == ["no vocabulary was found beside the weights: none was written"]
-    report = load_pretrained(model_of(encoder="lstm"), tmp_path / "out")
-    assert report.missing == [] and report.unexpected == []
-    with pytest.raises(InputError, match="no room for a lstm encoder"):
-        write(found, tmp_path / "other", "static")
