@@ -21,7 +21,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.9",
     packages=find_packages(include=["ernie*", "reader*", "tasks*"]),
-    package_data={"reader": ["data/*.txt"], "tasks": ["data/*.txt"], "ernie": ["report/*.html"]},
+    package_data={"reader": ["text/data/*.txt"], "ernie": ["report/*.html"]},
     install_requires=[
         "numpy>=1.23", "jieba>=0.42.1", "tokenizers>=0.15", "safetensors>=0.4.2", "PyYAML>=6", "gensim>=4.3.3",
         "rich>=13", "jinja2>=3.1", "matplotlib>=3.7", "scikit-learn>=1.3", "scipy>=1.10", "seqeval>=1.2.2",

@@ -21,11 +21,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from reader.build import build_corpus  # noqa: E402
-from reader.demo import SOURCES  # noqa: E402
-from reader.documents import Rejected, Span, find_inputs, read_documents  # noqa: E402
-from reader.tokenizer import Tokenizer  # noqa: E402
-from reader.vocab import build_vocab  # noqa: E402
+from reader.store.build import build_corpus  # noqa: E402
+from reader.store.demo import SOURCES  # noqa: E402
+from reader.text.documents import Rejected, Span, find_inputs, read_documents  # noqa: E402
+from reader.text.tokenizer import Tokenizer  # noqa: E402
+from reader.text.vocabulary import build_vocab  # noqa: E402
 
 
 def measure_build(args) -> float:

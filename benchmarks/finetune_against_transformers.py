@@ -40,9 +40,9 @@ def theirs(args, recipe) -> list:
     import torch
     from transformers import BertForSequenceClassification, BertTokenizerFast, get_linear_schedule_with_warmup
 
-    from ernie.finetuning_data import Data
+    from ernie.finetuning.data import FinetuningData
     from tasks.finetune.batches import by_length
-    data = Data(recipe, args.data)
+    data = FinetuningData(recipe, args.data)
     tokenizer = BertTokenizerFast.from_pretrained(args.init)
     encoded = {}
     for split in "train", "dev":
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--output", default="output/against_transformers")
     parser.add_argument("--set", action="append", default=[], dest="assignments", help="over the recipe, both sides")
     args = parser.parse_args()
-    from ernie.finetuning_recipe import load
+    from ernie.finetuning.recipe import load
     recipe = load(args.task, "base", args.assignments)
     sides = {"transformers": theirs(args, recipe), "ours": ours(args, recipe)}
     print(f"\n{args.task}: mean of {', '.join(recipe.metrics)} on dev data, {args.seeds} seeds, {args.assignments}")

@@ -52,11 +52,11 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], dest="assignments", help="over the recipe, both sides")
     args = parser.parse_args()
 
-    from ernie.bootstrap import import_paddle
+    from ernie.utils.paddle_setup import import_paddle
     import_paddle()
-    from ernie.finetuned import find_model
-    from ernie.finetuning_recipe import load
-    from ernie.loading import read_pretrained
+    from ernie.checkpoints.warm_start import read_pretrained
+    from ernie.finetuning.predictor import find_model
+    from ernie.finetuning.recipe import load
     recipe = load(args.task, "base", args.assignments)
     data = split_dev(Path(args.data), Path(args.output) / args.task / "data") if args.split_dev else Path(args.data)
     pretrained = read_pretrained(find_model(args.init) or args.init)

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 import tasks
-from reader.batches import Batches
-from reader.corpus import Corpus
-from reader.store import VERSION, Store
+from reader.batches.batches import Batches
+from reader.batches.corpus import Corpus
+from reader.store.store import VERSION, Store
 
 TOKEN_TASKS = ("knowledge_masking", "capitalization", "token_document")
 STAGE = (*TOKEN_TASKS, "sentence_reordering", "discourse_relation")

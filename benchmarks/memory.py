@@ -3,7 +3,7 @@
     python benchmarks/memory.py --sizes 256x4 512x6
 
 "paddle" is the model with Paddle's own layers, which keep on a CPU what they keep on a GPU; "ours" has the layers of
-ernie.cpu. Above the state: activations, scores and what passes through the backward pass.
+ernie.model.cpu_kernels. Above the state: activations, scores and what passes through the backward pass.
 """
 import argparse
 import subprocess
@@ -14,22 +14,24 @@ SHAPES = {"256x4": (256, 4, 4, 8000, 16, 128), "512x6": (512, 6, 8, 30000, 4, 25
 
 def measured(size: str, layers: str, recompute: bool) -> None:
     """Prints counted and measured bytes, in all and above the state; in a process of its own."""
-    from ernie import cpu, measuring
-    from ernie.config import ErnieConfig
-    from ernie.curriculum import Curriculum, Stage
-    from ernie.memory import CPU, FLOAT32, Head, memory
-    from ernie.planning import Plan
+    from ernie.model import cpu_kernels
+    from ernie.model.config import ErnieConfig
+    from ernie.planning import benchmark
+    from ernie.planning.memory import CPU, FLOAT32, Head, memory
+    from ernie.planning.plan import Plan
+    from ernie.pretraining.curriculum import Curriculum
+    from ernie.pretraining.stages import Stage
 
     hidden, depth, heads, vocabulary, rows, width = SHAPES[size]
     if layers == "paddle":
-        cpu.eager_on_cpu = lambda: False
-        measuring.paddle.set_flags({"FLAGS_use_stride_kernel": True})
+        cpu_kernels.eager_on_cpu = lambda: False
+        benchmark.paddle.set_flags({"FLAGS_use_stride_kernel": True})
     config = ErnieConfig(vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=depth, num_attention_heads=heads)
     declared = [Head("token", vocabulary=True), Head("token", 2), Head("token", 2), Head("sequence", 33)]
     curriculum = Curriculum(["masking"], {}, "", max_length=width, batch_tokens=rows * width,
                             micro_batch_tokens=rows * width, recompute=recompute)
     plan = Plan(curriculum, 1, config, [Stage(1, {"masking": 10}, ["masking"])], declared)
-    peak = measuring.measure(plan, steps=1).peak
+    peak = benchmark.measure(plan, steps=1).peak
     counted = memory(config, declared, rows, width, FLOAT32 if layers == "paddle" else CPU, recompute)
     print("RESULT", counted.peak, peak, counted.peak - counted.state, peak - counted.state)
 

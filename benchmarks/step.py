@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import paddle
 
-from ernie import cpu
-from ernie.config import ErnieConfig
-from ernie.model import PretrainingModel, to_tensors
-from reader.examples import Batch, Targets
+from ernie.model import cpu_kernels
+from ernie.model.config import ErnieConfig
+from ernie.model.pretraining_model import PretrainingModel, to_tensors
+from reader.batches.examples import Batch, Targets
 
 TASKS = {"masking": SimpleNamespace(level="token", head="vocabulary", classes=()),
          "capital": SimpleNamespace(level="token", head="classes", classes=("no", "yes")),
@@ -51,11 +51,11 @@ def main() -> None:
     model = PretrainingModel(config, TASKS)
     clip = paddle.nn.ClipGradByGlobalNorm(1.0)
     optimizer = paddle.optimizer.AdamW(1e-4, parameters=model.parameters(), grad_clip=clip)
-    inputs, eager = to_tensors(batch(config, args.rows, args.width)), cpu.eager_on_cpu
+    inputs, eager = to_tensors(batch(config, args.rows, args.width)), cpu_kernels.eager_on_cpu
     seconds = {"ours": [], "paddle": []}
     for number in range(2 * (args.steps + 1)):  # side by side, so that a busy machine is busy for both
         name = ("ours", "paddle")[number % 2]
-        cpu.eager_on_cpu = eager if name == "ours" else lambda: False
+        cpu_kernels.eager_on_cpu = eager if name == "ours" else lambda: False
         paddle.set_flags({"FLAGS_use_stride_kernel": name == "paddle"})
         taken = step(model, optimizer, inputs)
         seconds[name] += [taken] if number > 1 else []

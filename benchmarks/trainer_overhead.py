@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ernie.bootstrap import import_paddle
 from ernie.commands import common
-from ernie.curriculum import stages_of
-from ernie.stage_batches import StageBatches
-from reader.loader import prefetch
+from ernie.pretraining.stage_sampler import StageBatches
+from ernie.pretraining.stages import stages_of
+from ernie.utils.paddle_setup import import_paddle
+from reader.batches.loader import prefetch
 
 # Paddle is imported inside the functions: batch workers import this file, too.
 
@@ -33,7 +33,7 @@ class BareLoop:
         self.optimizer = paddle.optimizer.AdamW(1e-4, parameters=model.parameters(), grad_clip=clip)
 
     def step(self, micro_batches) -> None:
-        from ernie.model import to_tensors
+        from ernie.model.pretraining_model import to_tensors
 
         total = 0
         for batch in micro_batches:
@@ -52,12 +52,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     args = parser.parse_args()
     import_paddle()
-    from ernie.declared_model import model_config
-    from ernie.model import PretrainingModel
-    from ernie.pretraining_data import Data
+    from ernie.model.pretraining_model import PretrainingModel
+    from ernie.pretraining.data import PretrainingData
+    from ernie.pretraining.model_config import model_config
 
     curriculum = common.read_curriculum(args)
-    data = Data(curriculum)
+    data = PretrainingData(curriculum)
     config = model_config(curriculum, data.tokenizer.size)
     stage = max(stages_of(curriculum), key=lambda one: len(one.budgets))
     names = list(stage.budgets)
@@ -73,8 +73,8 @@ def main() -> None:
                 bare.step(micro_batches)
             else:
                 result = trainer.train_step(micro_batches, trainer.agree(micro_batches), 0.0)
-                for watcher in trainer.watchers:
-                    watcher.after_step(trainer, result)
+                for callback in trainer.callbacks:
+                    callback.after_step(trainer, result)
             seconds[name].append(time.perf_counter() - begun)
     ratio = np.median(np.array(seconds["bare"][2:]) / np.array(seconds["trainer"][2:]))
     tokens = np.mean([sum(batch.tokens for batch in step) for step in steps])
@@ -86,24 +86,24 @@ def main() -> None:
 
 
 def _trainer(curriculum, config, data, names, steps, directory):
-    """The trainer with the watchers of a real run but for checkpoints."""
-    from ernie.distributed import World
-    from ernie.model import PretrainingModel
-    from ernie.optimization import Updater
-    from ernie.precision import Precision
-    from ernie.schedule import Schedule
-    from ernie.trainer import Trainer, TrainState
-    from ernie.watchers import Divergence, Log, SameOnAllRanks
+    """The trainer with the callbacks of a real run but for checkpoints."""
+    from ernie.model.pretraining_model import PretrainingModel
+    from ernie.training.amp import Precision
+    from ernie.training.callbacks import Divergence, Log, SameOnAllRanks
+    from ernie.training.distributed import World
+    from ernie.training.optimizer import Updater
+    from ernie.training.schedule import Schedule
+    from ernie.training.trainer import Trainer, TrainState
 
     settings, world = curriculum.optimizer, World()
     model = PretrainingModel(config, {name: data.tasks[name] for name in names})
     updater = Updater(model, settings, Schedule("noam", 1e-4, 10, len(steps)),
                       Precision("fp32", "O1", curriculum.loss_scaling), world)
     trainer = Trainer(updater, None, {name: data.weights[name] for name in names}, 10 ** 9, state=TrainState(),
-                      world=world, seed=1, watchers=[Divergence(10, "stage"), SameOnAllRanks(100),
+                      world=world, seed=1, callbacks=[Divergence(10, "stage"), SameOnAllRanks(100),
                                                      Log(curriculum.log_every, Path(directory) / "log.jsonl")])
-    for watcher in trainer.watchers:
-        watcher.start(trainer)
+    for callback in trainer.callbacks:
+        callback.start(trainer)
     return trainer
 
 

@@ -6,7 +6,9 @@ import importlib.util
 import os
 import sys
 
-from reader.errors import InputError
+from ernie.utils.arguments import Parser
+from reader.utils.errors import InputError
+from reader.utils.text import did_you_mean
 
 COMMANDS = {
     "build-vocab": "raw text to a WordPiece vocabulary",
@@ -27,13 +29,6 @@ COMMANDS = {
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """Bad usage is one line, like any other mistake; the usage is what --help is for."""
-
-    def error(self, message: str):
-        self.exit(2, f"ernie: {message} (see {self.prog} --help)\n")
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand. Returns 0 done, 2 bad usage or bad input (one line, no traceback); other errors raise."""
     argv = sys.argv[1:] if argv is None else argv
@@ -43,9 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS or not _exists(name):
-        import difflib
-        near = difflib.get_close_matches(name, [command for command in COMMANDS if _exists(command)], 1)
-        print(f"ernie: unknown command {name!r}" + (f": did you mean {near[0]!r}?" if near else ""), file=sys.stderr)
+        print(f"ernie: unknown command {name!r}" + did_you_mean(name, filter(_exists, COMMANDS)), file=sys.stderr)
         return 2
     module = importlib.import_module(_module(name))
     parser = Parser(prog=f"ernie {name}", description=module.__doc__,

@@ -43,7 +43,7 @@ def command(args: argparse.Namespace, gpus: bool) -> tuple[list, dict]:
 def main() -> int:
     """Start the script; returns its exit code."""
     args = parse(sys.argv[1:])
-    from ernie.bootstrap import import_paddle
+    from ernie.utils.paddle_setup import import_paddle
     gpus = import_paddle().device.get_device().startswith("gpu")
     if not gpus:
         print(f"no GPU here: one process on the CPU takes the batch of {args.nproc_per_node} cards")

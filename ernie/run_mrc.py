@@ -1,4 +1,4 @@
-"""The reading comprehension script of Baidu's 2019 release, with its flags; see ernie/release2019.py."""
+"""The reading comprehension script of Baidu's 2019 release, see ernie/release2019."""
 import sys
 from pathlib import Path
 
@@ -7,6 +7,6 @@ HERE = Path(__file__).resolve().parent
 sys.path[:] = [str(HERE.parent)] + [place for place in sys.path if Path(place or ".").resolve() != HERE]
 
 if __name__ == "__main__":
-    from ernie.release2019 import main
+    from ernie.release2019.finetune import main
 
     sys.exit(main("mrc"))

@@ -73,7 +73,7 @@ ernie_launch() { # LOG_DIR ARGUMENTS...: one process group; the exit code of wha
 ernie_explain() { # LOG_DIR CODE: which rank failed first, and its last words; returns its exit code
     local logs=$1 code=$2 rank found
     echo "ernie: logs are in $logs" >&2
-    "$PYTHON" -m ernie.supervision "$output/alive" "$ernie_since" >&2
+    "$PYTHON" -m ernie.training.watchdog "$output/alive" "$ernie_since" >&2
     found=$?
     if [ "$found" -eq 0 ]; then # it left no mark: what Paddle's launcher knows
         rank=$(sed -n 's/^Container rank \([0-9]*\) status failed.*/\1/p' "$logs/launcher.log" | head -n 1)

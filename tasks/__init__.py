@@ -1,15 +1,14 @@
 """The pre-training tasks. ``load`` finds one by the name that curricula use."""
 from __future__ import annotations
 
-import difflib
-import hashlib
 import importlib
-import importlib.util
 import inspect
-import sys
 from pathlib import Path
 
-from reader.errors import InputError
+from reader.utils.errors import InputError
+from reader.utils.text import did_you_mean
+from tasks.base import Task
+from tasks.files import load_file
 
 TASKS = {
     "knowledge_masking": "tasks.knowledge_masking:KnowledgeMasking",
@@ -47,40 +46,10 @@ def load(name: str, options: dict | None = None, tasks_from=()):
     return _make(getattr(importlib.import_module(module), cls), options or {})
 
 
-def load_file(path):
-    """Import a Python file by its path, once. Raises InputError when it is missing or does not import."""
-    path = Path(path).resolve()
-    module_name = "tasks_from_" + hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    if not path.is_file():
-        raise InputError("no such file of tasks", path)
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None:
-        raise InputError("a file of tasks must be Python (.py)", path)
-    module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        line = error.lineno if isinstance(error, SyntaxError) else None
-        raise InputError(f"cannot be imported: {type(error).__name__}: {error}", path, line) from error
-    return module
-
-
 def tasks_in(module) -> list:
     """The task classes that a module defines itself and gives a name."""
-    from tasks.base import Task
     classes = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, Task)]
     return [cls for cls in classes if cls.__module__ == module.__name__ and cls.name]
-
-
-def rebuild(file, module: str, cls: str, state: dict):
-    """A task as it was in another process, which may have loaded its class from a file."""
-    home = load_file(file) if module.startswith("tasks_from_") else importlib.import_module(module)
-    task = object.__new__(getattr(home, cls))
-    task.__dict__.update(state)
-    return task
 
 
 def _make(cls, options: dict):
@@ -95,5 +64,4 @@ def _make(cls, options: dict):
 
 
 def _nearest(name: str, known: list) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    return f": did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
+    return did_you_mean(name, known) or f"; known: {', '.join(known) or 'none'}"

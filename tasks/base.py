@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 
-from reader.corpus import Corpus
-from reader.errors import InputError
-from reader.examples import Anchor, Example, Tokens
-from tasks import rebuild
+from reader.batches.corpus import Corpus
+from reader.batches.examples import Anchor, Example, Tokens
+from reader.utils.errors import InputError
+from tasks.files import rebuild
 
 BUILT = {"documents": "running text (`ernie build-corpus`)", "pairs": "pairs (`ernie build-pairs`)"}
 
@@ -20,8 +20,9 @@ class Task:
         name: as curricula spell it. level: "token" or "sequence". classes: names of the labels, label k is classes[k].
         weight: of its loss in the sum (a curriculum may set another).
         metrics: what is reported on dev data.
-        sentence_ids: most segments of an example; the model needs as many sentence types.
+        max_segments: most segments of an example; the model needs as many token types.
         sources: the kinds of stores its examples can be drawn from, "documents" and "pairs".
+        corrupts: whether it changes what the model reads. groups: names of the groups that are measured apart.
     """
 
     name = ""
@@ -30,8 +31,10 @@ class Task:
     classes: tuple = ()
     weight = 1.0
     metrics = ("accuracy",)
-    sentence_ids = 2
+    max_segments = 2
     sources: tuple = ("documents", "pairs")
+    corrupts = False
+    groups: tuple = ()
 
     def __reduce__(self):  # a class that was loaded from the user's file has no importable module in a worker
         cls, home = type(self), sys.modules[type(self).__module__]
@@ -85,9 +88,13 @@ class CorruptingTask(TokenTask):
     At most one task of a stage may do this.
     """
 
+    corrupts = True
     head = "vocabulary"  # predicted by the masked-LM head that is tied to the word embedding
-    groups: tuple = ()   # names of the groups that are measured apart
 
     def corrupt(self, tokens: Tokens, vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """([n] ids as the model reads them, [n] labels with IGNORE where nothing is predicted, [n] uint8 groups)."""
         raise TypeError(f"{type(self).__name__} corrupts nothing: define corrupt()")
+
+    def unit_heads(self, tokens: Tokens) -> np.ndarray:
+        """[n] index of the first token of the unit of each token; every token is its own unit by default."""
+        return np.arange(len(tokens.ids))

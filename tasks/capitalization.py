@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from reader.examples import Tokens
-from reader.store import CAPITAL
+from reader.batches.examples import Tokens
+from reader.text.flags import CAPITAL
 from tasks.base import TokenTask
 
 

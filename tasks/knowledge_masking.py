@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reader.errors import InputError
-from reader.examples import IGNORE, Tokens
-from reader.sampling import hash_keys, uniform
-from reader.store import ENTITY, KIND, KIND_NAMES, KIND_SHIFT, PHRASE, UNIT_START, WORD
+from reader.batches.examples import Tokens
+from reader.batches.sampling import hash_keys, uniform
+from reader.text.flags import ENTITY, KIND, KIND_NAMES, KIND_SHIFT, PHRASE, UNIT_START, WORD
+from reader.utils.errors import InputError
+from reader.utils.labels import IGNORE
 from tasks.base import CorruptingTask
 
 REPLACED, RANDOM = 0.8, 0.1  # of the chosen tokens: [MASK], any other token; the rest stays as it is
@@ -45,15 +46,15 @@ class KnowledgeMasking(CorruptingTask):
                 raise InputError(f"knowledge_masking: {option} {value!r} is no probability")
 
     def corrupt(self, tokens: Tokens, vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """See ``CorruptingTask.corrupt``; groups are the kinds of ``reader.store``."""
+        """See ``CorruptingTask.corrupt``; groups are the kinds of ``reader.store.store``."""
         kinds = (tokens.flags & KIND) >> KIND_SHIFT
-        heads = self.heads(tokens)
+        heads = self.unit_heads(tokens)
         chance = np.array([0.0] * 4)
         chance[[WORD, PHRASE, ENTITY]] = self.basic, self.phrase, self.entity
         chosen = uniform(hash_keys(tokens.key[heads], "unit")) < chance[kinds[heads]]
         return corrupted(tokens.ids, tokens.key, chosen, vocabulary), np.where(chosen, tokens.ids, IGNORE), kinds
 
-    def heads(self, tokens: Tokens) -> np.ndarray:
+    def unit_heads(self, tokens: Tokens) -> np.ndarray:
         """[n] index of the first token of the unit that each token is chosen with.
 
         A unit never reaches beyond its segment. In an example that is masked piece by piece every token is a unit.

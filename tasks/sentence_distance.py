@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from reader.corpus import Corpus
-from reader.errors import InputError
-from reader.examples import Anchor, Example
+from reader.batches.corpus import Corpus
+from reader.batches.examples import Anchor, Example
+from reader.utils.errors import InputError
 from tasks.base import SequenceTask
 
 ADJACENT, SAME_DOCUMENT, OTHER_DOCUMENT = range(3)

@@ -6,9 +6,9 @@ from itertools import permutations
 
 import numpy as np
 
-from reader.corpus import Corpus
-from reader.errors import InputError
-from reader.examples import Anchor, Example
+from reader.batches.corpus import Corpus
+from reader.batches.examples import Anchor, Example
+from reader.utils.errors import InputError
 from tasks.base import SequenceTask
 
 REACH = 64   # sentences, or paragraphs, that are looked at from an anchor; a document may be a whole book
@@ -41,7 +41,7 @@ class SentenceReordering(SequenceTask):
     def __post_init__(self):
         if self.m not in range(2, 7):
             raise InputError(f"sentence_reordering: m {self.m!r} is not between 2 and 6")
-        self.sentence_ids = self.m
+        self.max_segments = self.m
         self.orders = [order for n in range(1, self.m + 1) for order in permutations(range(n))]
         self.classes = tuple(" ".join(map(str, order)) for order in self.orders)
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from reader.corpus import Corpus
-from reader.examples import IGNORE, Anchor, Example, Tokens
+from reader.batches.corpus import Corpus
+from reader.batches.examples import Anchor, Example, Tokens
+from reader.utils.labels import IGNORE
 from tasks.base import TokenTask
 
 

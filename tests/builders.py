@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from reader.examples import IGNORE
-from reader.store import CAPITAL, ENTITY, KIND_SHIFT, PHRASE, UNIT_START, WORD, WORD_START, Store, StoreWriter
+from reader.store.store import Store, StoreWriter
+from reader.text.flags import CAPITAL, ENTITY, KIND_SHIFT, PHRASE, UNIT_START, WORD, WORD_START
+from reader.utils.labels import IGNORE
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 UNITS = {"<": (PHRASE, ">"), "{": (ENTITY, "}")}

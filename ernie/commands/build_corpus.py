@@ -17,7 +17,7 @@ import argparse
 import os
 import sys
 
-from reader.errors import InputError
+from reader.utils.errors import InputError
 
 
 def add_arguments(parser) -> None:
@@ -41,7 +41,7 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
     """Carry the command out; returns its exit code, None for 0."""
-    from reader.build import build_corpus, print_report
+    from reader.store.build import build_corpus, print_report
     for pair in args.option:
         if "=" not in pair:
             raise InputError(f"--option {pair!r} is not KEY=VALUE")

@@ -19,7 +19,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from reader.errors import InputError
+from reader.utils.errors import InputError
 
 
 def add_arguments(parser) -> None:
@@ -46,7 +46,7 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Carry the command out; returns its exit code, None for 0."""
-    from reader import pairs
+    from reader.store.store import pairs
     if args.task == "baidu":
         build_baidu(args)
         return
@@ -70,7 +70,7 @@ def run(args) -> None:
 
 def build_baidu(args) -> None:
     """One store of what Baidu's file lists name."""
-    from reader.baidu import build_from_baidu
+    from reader.store.baidu import build_from_baidu
     manifest, rejected = build_from_baidu(args.input, needed(args, "vocab"), args.output, args.language or "zh")
     print(f"{args.output}: {manifest['documents']:,} instances, {manifest['tokens']:,} tokens, "
           f"{len(manifest['classes'])} classes")
@@ -101,7 +101,7 @@ class corpora:
         args = self.args
         if all((Path(name) / "manifest.json").exists() for name in args.input):
             return args.input
-        from reader.build import build_corpus
+        from reader.store.build import build_corpus
         self.made = Path(f"{args.output}.corpus")
         build_corpus(args.input, needed(args, "language"), needed(args, "vocab"), self.made, layout=args.layout,
                      workers=args.workers, like=args.like, progress=sys.stderr)

@@ -21,7 +21,7 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Carry the command out; returns its exit code, None for 0."""
-    from reader.vocab import build_vocab
+    from reader.text.vocabulary import build_vocab
     vocab, rejected = build_vocab(args.input, args.language, args.size, args.output, layout=args.layout,
                                   sample=int(args.sample * 1e6), lower_case=not args.cased)
     short = f" (fewer than {args.size}: the text holds no more)" if len(vocab) < args.size else ""

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ernie.curriculum import Curriculum, Source, load
+from ernie.pretraining.curriculum import CorpusSource, Curriculum, load
 
 
 def add_run_arguments(parser, output: bool = True) -> None:
@@ -26,7 +26,7 @@ def read_curriculum(args) -> Curriculum:
         path = Path(args.corpus)
         whole = not (path / "train").is_dir()
         dev = path / "dev"
-        curriculum.corpora = {"corpus": Source(str(path if whole else path / "train"),
+        curriculum.corpora = {"corpus": CorpusSource(str(path if whole else path / "train"),
                                                str(dev) if dev.is_dir() else None)}
         curriculum.demo = None
         for task in curriculum.tasks:
@@ -40,5 +40,5 @@ def read_curriculum(args) -> Curriculum:
 def prepare_demo(curriculum: Curriculum, output: Path) -> None:
     """Make the corpus of an embedded demo in <output>/corpus, unless it is there."""
     if curriculum.demo:
-        from reader.demo import prepare_demo as prepare
+        from reader.store.demo import prepare_demo as prepare
         prepare(curriculum.demo, Path(output) / "corpus")

@@ -19,8 +19,8 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Carry the command out; returns its exit code, None for 0."""
-    from ernie.formats import write
-    from ernie.loading import read_pretrained
+    from ernie.checkpoints.formats import write
+    from ernie.checkpoints.warm_start import read_pretrained
     found = read_pretrained(args.source)
     notes = write(found, args.target, args.to)
     print(f"{args.source} ({found.family}): {len(found.arrays)} arrays -> {args.target} ({args.to})")

@@ -20,9 +20,9 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Carry the command out; returns its exit code, None for 0."""
-    from reader.build import describe
-    from reader.demo import prepare_demo
-    from reader.store import read_manifest
+    from reader.store.build import describe
+    from reader.store.demo import prepare_demo
+    from reader.store.store import read_manifest
     output = prepare_demo(args.language, args.output, args.vocab_size, args.workers, progress=sys.stderr)
     for name in ("train", "dev"):
         print(f"{output / name}: {describe(read_manifest(output / name))}")

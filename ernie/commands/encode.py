@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from reader.errors import InputError
+from reader.utils.errors import InputError
 
 
 def add_arguments(parser) -> None:
@@ -29,9 +29,9 @@ def run(args) -> None:
     """Carry the command out; returns its exit code, None for 0."""
     import time
 
-    from ernie.bootstrap import import_paddle
+    from ernie.utils.paddle_setup import import_paddle
     import_paddle()
-    from ernie.vectors import Vectors, encode_file
+    from ernie.serving.vectors import Vectors, encode_file
     if args.batch_tokens < 1:
         raise InputError(f"--batch-tokens {args.batch_tokens} holds no token")
     if not os.path.exists(args.input) or os.path.isdir(args.input):  # known before the model is loaded; pipes will do

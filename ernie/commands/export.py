@@ -20,8 +20,8 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Carry the command out; returns its exit code, None for 0."""
-    from ernie.bootstrap import import_paddle
+    from ernie.utils.paddle_setup import import_paddle
     import_paddle()
-    from ernie.exporting import export
+    from ernie.serving.export import export
     print(f"{args.source} -> {args.output} ({args.to}, {args.precision})")
     export(args.source, args.output, args.to, args.precision)

@@ -27,11 +27,11 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
     """Carry the command out; returns its exit code, None for 0."""
-    from ernie import finetuning_recipe
-    from reader.errors import InputError
+    from ernie.finetuning import recipe as recipes
+    from reader.utils.errors import InputError
 
     if args.summary:
-        from ernie.finetuning_report import summarise
+        from ernie.finetuning.summary import summarise
         summarise(args.summary)
         return 0
     for name in ("task", "data", "output"):
@@ -39,13 +39,13 @@ def run(args) -> int:
             raise InputError(f"--{name} is missing (see --help)")
     if args.runs < 1:
         raise InputError(f"--runs {args.runs}: expected at least 1")
-    recipe = finetuning_recipe.load(args.task, args.size, args.assignments)
+    recipe = recipes.load(args.task, args.size, args.assignments)
     if recipe.predicted_with and not args.init:
         raise InputError(f"{recipe.task} has no training data: give --init the output of a {recipe.predicted_with} run")
 
-    from ernie.bootstrap import import_paddle
+    from ernie.utils.paddle_setup import import_paddle
     import_paddle()
-    from ernie import finetuning
+    from ernie.finetuning import run as finetuning
 
     if recipe.predicted_with:
         recipe.reader.find(args.data, "test")

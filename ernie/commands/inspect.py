@@ -31,7 +31,7 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Carry the command out; returns its exit code, None for 0."""
-    from reader.errors import InputError
+    from reader.utils.errors import InputError
     if bool(args.corpus) + bool(args.pairs) + bool(args.run) != 1:
         raise InputError("give one of --corpus, --pairs and --run")
     if args.n < 1:
@@ -45,9 +45,9 @@ def show_store(args) -> None:
     """Examples of one task, drawn from stores."""
     import numpy as np
 
-    from ernie.inspection import draw, pages
-    from reader.corpus import Corpus
-    from reader.errors import InputError
+    from ernie.pretraining.inspection import draw, pages
+    from reader.batches.corpus import Corpus
+    from reader.utils.errors import InputError
     from tasks import load
     if not args.task:
         raise InputError("--task is missing")
@@ -59,8 +59,8 @@ def show_store(args) -> None:
 
 def show_step(args) -> None:
     """Examples that a step of a run trains on."""
-    from ernie.inspection import pages, step_of_run
-    from reader.errors import InputError
+    from ernie.pretraining.inspection import pages, step_of_run
+    from reader.utils.errors import InputError
     batches, number, tasks = step_of_run(args.run, args.stage, args.step)
     shown = {batches.task.name: batches.task, **{task.name: task for task in tasks if task.level == "token"}}
     name = args.task or batches.task.name
@@ -76,7 +76,7 @@ def parse_options(pairs: list[str]) -> dict:
     """["m=3"] as {"m": 3}; values as yaml reads them."""
     import yaml
 
-    from reader.errors import InputError
+    from reader.utils.errors import InputError
     for pair in pairs:
         if "=" not in pair:
             raise InputError(f"--option {pair!r} is not KEY=VALUE")

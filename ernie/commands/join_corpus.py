@@ -13,6 +13,6 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Carry the command out; returns its exit code, None for 0."""
-    from reader.build import join_stores, print_report
+    from reader.store.build import join_stores, print_report
 
     print_report(join_stores(args.stores, args.output), args.output)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 
 from ernie.commands import common
-from ernie.planning import GIB, SPARE, Plan
+from ernie.planning.plan import GIB, SPARE, Plan
 
 
 def add_arguments(parser) -> None:
@@ -32,7 +32,7 @@ def run(args) -> None:
     print("\n\n".join(sections), flush=True)
     speed, source = args.tokens_per_second_per_card, "as given"
     if args.measure:
-        from ernie.measuring import measure
+        from ernie.planning.benchmark import measure
 
         measured = measure(plan)
         print(f"\n{measured.describe()}", flush=True)

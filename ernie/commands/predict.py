@@ -29,15 +29,15 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
     """Carry the command out; returns its exit code, None for 0."""
-    from ernie.bootstrap import import_paddle
+    from ernie.utils.paddle_setup import import_paddle
     import_paddle()
-    from ernie.finetuned import Finetuned
-    from ernie.finetuning_data import chunks
-    from reader.errors import InputError
+    from ernie.finetuning.data import chunks
+    from ernie.finetuning.predictor import Predictor
+    from reader.utils.errors import InputError
 
     if not Path(args.input).is_file():
         raise InputError("no such file", args.input)
-    model = Finetuned(args.model, args.assignments)
+    model = Predictor(args.model, args.assignments)
     skipping = args.bad_rows == "skip"
     source = model.recipe.reader.open(args.input, "input", model.classes, strict=not skipping)
     begun, done, partial = time.monotonic(), 0, Path(f"{args.output}.partial")

@@ -19,11 +19,11 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
     """Carry the command out; returns its exit code, None for 0."""
-    from ernie.bootstrap import import_paddle
+    from ernie.utils.paddle_setup import import_paddle
 
     import_paddle()
-    from ernie.pretraining import train_stage
-    from ernie.supervision import LossyStream
+    from ernie.pretraining.stage import train_stage
+    from ernie.training.watchdog import LossyStream
 
     sys.stdout, sys.stderr = LossyStream(sys.stdout), LossyStream(sys.stderr)
     return train_stage(common.read_curriculum(args), args.stage, args.output, args.step_timeout)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reader.errors import InputError
+from reader.utils.errors import InputError
 
 
 def add_arguments(parser) -> None:

@@ -21,20 +21,22 @@ def add_arguments(parser) -> None:
 
 def run(args) -> int:
     """Carry the command out; returns its exit code, None for 0."""
-    from ernie.bootstrap import import_paddle
+    from ernie.utils.paddle_setup import import_paddle
 
     import_paddle()
-    from ernie.declared_model import model_config
-    from ernie.forgetting import stage_metrics, table
-    from ernie.pretraining_data import Data
-    from ernie.rundir import RunDirectory
+    from ernie.pretraining.data import PretrainingData
+    from ernie.pretraining.forgetting import stage_metrics, table
+    from ernie.pretraining.model_config import model_config
+    from ernie.pretraining.run_directory import RunDirectory
+    from ernie.utils.files import lock
 
     curriculum = common.read_curriculum(args)
     run = RunDirectory(args.output)
     stages = run.stages(curriculum)
     if args.table:
         measured = stage_metrics(run, stages)
-        print(f"\n{table(measured, Data(curriculum).tokenizer.size)}\n" if measured else "no stage has been measured")
+        size = PretrainingData(curriculum).tokenizer.size
+        print(f"\n{table(measured, size)}\n" if measured else "no stage has been measured")
         last = max((s.number for s in stages if run.done(s.number)), default=0)
         if last:
             checkpoint = run.stage_path(last) / run.done(last)["checkpoint"]
@@ -45,9 +47,9 @@ def run(args) -> int:
         print("\n".join(str(stage.number) for stage in stages))
         return 0
     if not args.dry_run:
-        with run.lock(say=lambda text: print(f"ernie: {text}", file=sys.stderr)):  # nobody else is at work here
+        with lock(run.path, say=lambda text: print(f"ernie: {text}", file=sys.stderr)):  # nobody else is at work here
             common.prepare_demo(curriculum, run.path)
-    data = Data(curriculum)
+    data = PretrainingData(curriculum)
     facts = data.facts(model_config(curriculum, data.tokenizer.size))
     if run.recorded():
         run.record(curriculum, stages, facts)

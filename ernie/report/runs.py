@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from reader.errors import InputError
+from reader.utils.errors import InputError
 
 
 @dataclass

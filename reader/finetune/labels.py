@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import math
 
-from reader.errors import InputError
+from reader.utils.errors import InputError
 
 
 class Classes:

@@ -1,14 +1,14 @@
 """SQuAD-style json: CMRC 2018, DRCD, DuReader and SQuAD itself, read one article at a time."""
 from __future__ import annotations
 
-import gzip
 import json
 import re
 import zlib
 from functools import lru_cache
 
-from reader.errors import InputError
 from reader.finetune.rows import Account, QuestionRow
+from reader.utils.errors import InputError
+from reader.utils.files import open_maybe_gzip
 
 BLOCK = 1 << 20  # characters read at a time
 HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: json can hold one, no file of text can
@@ -142,9 +142,8 @@ def simplified(text: str) -> str:
 def _articles(path):
     """The members of the list ``data``, decoded one after the other: memory holds one article, not the file."""
     decoder, buffer, position, finished = json.JSONDecoder(), "", 0, False
-    opened = gzip.open if str(path).endswith(".gz") else open
     try:
-        with opened(path, "rt", encoding="utf-8-sig") as file:
+        with open_maybe_gzip(path, "rt", encoding="utf-8-sig") as file:
             while '"data"' not in buffer or "[" not in buffer[buffer.index('"data"'):]:
                 block = file.read(BLOCK)
                 if not block:

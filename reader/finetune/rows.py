@@ -4,7 +4,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional, Union
 
-from reader.errors import InputError
+from reader.utils.errors import InputError
+from reader.utils.files import open_maybe_gzip
 
 
 class TextRow(NamedTuple):
@@ -107,10 +108,9 @@ class Lines:
         self.path, self.reject = path, reject
 
     def __iter__(self):
-        import gzip
         import zlib
         try:
-            with gzip.open(self.path) if str(self.path).endswith(".gz") else open(self.path, "rb") as file:
+            with open_maybe_gzip(self.path) as file:
                 for number, raw in enumerate(file, 1):
                     text = self._decode(raw, number)
                     if text is not None:

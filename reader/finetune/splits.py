@@ -4,12 +4,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reader.errors import InputError
 from reader.finetune.labels import Classes, Score
 from reader.finetune.questions import Questions
 from reader.finetune.rows import Lines
 from reader.finetune.tables import Columns, Table
 from reader.finetune.tagged import Tagged, label_map, observed_classes
+from reader.utils.errors import InputError
 
 LAYOUTS = ("table", "tagged", "questions")
 INPUT = "input"  # a file that is given to be answered: every row of it, in constant memory
@@ -17,7 +17,7 @@ SUFFIX = {"table": ".tsv", "tagged": ".tsv", "questions": ".json"}
 
 
 @dataclass
-class Source:
+class SplitReader:
     """The ``reader`` section of a recipe.
 
     Attributes:

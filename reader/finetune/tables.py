@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from reader.errors import InputError
 from reader.finetune.rows import Account, Lines, TextRow
+from reader.utils.errors import InputError
 
 ID_COLUMNS = ("index", "id")  # a test file's own numbers
 

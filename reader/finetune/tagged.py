@@ -9,9 +9,9 @@ import json
 from itertools import chain
 from pathlib import Path
 
-from reader.errors import InputError
 from reader.finetune.labels import Classes, tag_classes
 from reader.finetune.rows import Account, Lines, TagRow
+from reader.utils.errors import InputError
 
 SEPARATOR = "\x02"
 

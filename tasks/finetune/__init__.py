@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from reader.errors import InputError
+from reader.utils.errors import InputError
 
 KINDS = {
     "classification": "tasks.finetune.classification:Classification",

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reader.examples import Batch, Targets
+from reader.batches.examples import Batch, Targets
 from tasks.finetune.features import Features
 from tasks.finetune.kind import Kind
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from reader.examples import Batch
+from reader.batches.examples import Batch
 
 
 @dataclass
@@ -75,8 +75,8 @@ class Features:
         token_ids = np.full(shape, pad_id, np.int64)
         token_ids[inside, column] = self.ids[place]
         columns = np.arange(shape[1])
-        sentence_ids = (columns >= self.first[chosen][:, None]) & (columns < lengths[:, None])
-        return Batch(task, task_id, token_ids, sentence_ids.astype(np.int64),
+        token_type_ids = (columns >= self.first[chosen][:, None]) & (columns < lengths[:, None])
+        return Batch(task, task_id, token_ids, token_type_ids.astype(np.int64),
                      np.broadcast_to(columns, shape).astype(np.int64), lengths.astype(np.int64))
 
 

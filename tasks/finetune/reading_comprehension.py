@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reader.errors import InputError
-from reader.examples import IGNORE
 from reader.finetune.rows import QuestionRow
+from reader.utils.errors import InputError
+from reader.utils.labels import IGNORE
 from tasks.finetune import metrics
 from tasks.finetune.features import Features
 from tasks.finetune.kind import Kind

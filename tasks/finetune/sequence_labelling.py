@@ -3,8 +3,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from reader.examples import IGNORE, Targets
+from reader.batches.examples import Targets
 from reader.finetune.rows import TagRow
+from reader.utils.labels import IGNORE
 from tasks.finetune import metrics
 from tasks.finetune.features import Features
 from tasks.finetune.kind import Kind

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ernie.config import ErnieConfig
-from ernie.formats import Pretrained
-from ernie.formats.families import shapes
+from ernie.checkpoints.formats import Pretrained
+from ernie.checkpoints.formats.families import shapes
+from ernie.model.config import ErnieConfig
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz", "##s", "the", "ernie",
           "中", "文"]
@@ -42,7 +42,7 @@ def without(found: Pretrained, *parts: str) -> Pretrained:
 def model_of(**changes):
     """A pre-training model of the small size, with a head for each of TASKS."""
     pytest.importorskip("paddle")
-    from ernie.model import PretrainingModel
+    from ernie.model.pretraining_model import PretrainingModel
     return PretrainingModel(config(**changes), TASKS)
 
 

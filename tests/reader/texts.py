@@ -3,11 +3,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from reader.annotators import Annotation, Annotator, find_annotator
-from reader.chunks import Block
-from reader.lexicon import Lexicon
-from reader.store import KIND, KIND_NAMES, KIND_SHIFT, UNIT_START, WORD_START
-from reader.tokenizer import SPECIAL_TOKENS, Tokenizer
+from reader.text.annotators import Annotation, Annotator, find_annotator
+from reader.text.chunk_cache import ChunkCache
+from reader.text.chunks import Block
+from reader.text.flags import KIND, KIND_NAMES, KIND_SHIFT, UNIT_START, WORD_START
+from reader.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'\"-():;&–…“”‘’«»¡。，！？“”（）：；"
 WORDS = ("the", "cat", "sat", "un", "##want", "##ed", "run", "##n", "##ing", "new", "york", "city", "mr", "smith")
@@ -24,10 +24,10 @@ class Plain(Annotator):
         return Annotation(none, none, none, none)
 
 
-def block_of(documents: list[list[str]], annotator: Annotator | None = None) -> tuple[Block, Lexicon]:
-    """A block and its lexicon."""
-    lexicon = Lexicon(TOKENIZER, annotator and annotator.describe)
-    return Block(documents, lexicon), lexicon
+def block_of(documents: list[list[str]], annotator: Annotator | None = None) -> tuple[Block, ChunkCache]:
+    """A block and its chunk_cache."""
+    chunk_cache = ChunkCache(TOKENIZER, annotator and annotator.describe)
+    return Block(documents, chunk_cache), chunk_cache
 
 
 def opened(name: str, folder, phrases=(), names=(), **options) -> Annotator:

@@ -2,17 +2,17 @@
 import numpy as np
 import pytest
 
-from reader.assembly import Layout, Window, read_tokens
-from reader.corpus import Corpus
-from reader.sampling import hash_int
+from reader.batches.collator import Collator, Window, read_tokens
+from reader.batches.corpus import Corpus
+from reader.batches.sampling import hash_int
 
 
 @pytest.fixture(scope="session")
 def real_store(data, tmp_path_factory):
     """Three cased books, built with the default English annotators: (store, their raw texts)."""
-    from reader.build import build_corpus
-    from reader.store import Store
-    from reader.vocab import build_vocab
+    from reader.store.build import build_corpus
+    from reader.store.store import Store
+    from reader.text.vocabulary import build_vocab
     files = [data(f"corpora/en/gutenberg/{name}.txt")
              for name in ("carroll-alice", "chesterton-brown", "shakespeare-caesar")]
     folder = tmp_path_factory.mktemp("real")
@@ -25,4 +25,4 @@ def flat(corpus: Corpus, examples, seed: int = 0):
     """The flat tokens of some examples, as a task labels them."""
     window = Window.of(examples, hash_int(seed))
     rows = np.arange(len(examples))
-    return read_tokens(corpus, window, rows, Layout(window, rows))
+    return read_tokens(corpus, window, rows, Collator(window, rows))

@@ -5,18 +5,19 @@ import numpy as np
 import pytest
 
 import tasks
-from reader.corpus import Corpus
-from reader.examples import IGNORE, Anchor
-from reader.sampling import generator
-from reader.store import ENTITY, KIND, KIND_SHIFT, PHRASE, UNIT_START, WORD
+from reader.batches.corpus import Corpus
+from reader.batches.examples import Anchor
+from reader.batches.sampling import generator
+from reader.text.flags import ENTITY, KIND, KIND_SHIFT, PHRASE, UNIT_START, WORD
+from reader.utils.labels import IGNORE
 from tests.tasks.conftest import flat
 
 
 @pytest.fixture(scope="module")
 def corpus(data, tmp_path_factory):
     """Documents of CLUECorpusSmall, a sentence a line, built with the default Chinese annotators."""
-    from reader.build import build_corpus
-    from reader.vocab import build_vocab
+    from reader.store.build import build_corpus
+    from reader.text.vocabulary import build_vocab
     file, folder = data("corpora/zh/uer_clue/CLUECorpusSmall_5000_lines_bert.txt"), tmp_path_factory.mktemp("zh")
     build_vocab([file], "zh", 5000, folder / "vocab.txt", layout="lines")
     build_corpus([file], "zh", folder / "vocab.txt", folder / "store", layout="lines")
@@ -28,7 +29,7 @@ def test_basic_units_are_characters_and_others_are_masked_whole(corpus):
     task = tasks.load("knowledge_masking", {"basic": 0.15, "phrase": 0.3, "entity": 0.5})
     tokens = flat(corpus, examples)
     _, labels, kinds = task.corrupt(tokens, corpus.specials)
-    chosen, heads = labels != IGNORE, task.heads(tokens)
+    chosen, heads = labels != IGNORE, task.unit_heads(tokens)
     places = np.arange(len(heads))
     assert (heads[kinds == WORD] == places[kinds == WORD]).all()
     assert (chosen == chosen[heads]).all()

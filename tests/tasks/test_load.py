@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import tasks
-from reader.errors import InputError
+from reader.utils.errors import InputError
 
 OWN = '''
 import numpy as np

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tasks
-from reader.corpus import Corpus
-from reader.errors import InputError
-from reader.examples import IGNORE, Anchor
-from reader.sampling import generator
+from reader.batches.corpus import Corpus
+from reader.batches.examples import Anchor
+from reader.batches.sampling import generator
+from reader.utils.errors import InputError
+from reader.utils.labels import IGNORE
 from tests.builders import build_store, doc, pair_store
 
 
@@ -223,7 +224,7 @@ def test_orders_are_lexicographic():
 
 def test_relevance_of_real_judgements(real_store, data, tmp_path):
     """Cranfield as a log: strongly relevant titles were clicked, weakly relevant ones shown; looked up again."""
-    from reader.pairs import build_relevance
+    from reader.store.pairs import build_relevance
     judgements = data("relevance/query_title_relevance.tsv").read_text("utf-8")
     rows = [line.split("\t") for line in judgements.splitlines()[1:]]
     (tmp_path / "log.tsv").write_text("".join(f"{query}\t{title}\t{int(code in ('1', '2', '-1'))}\n"

@@ -5,11 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tasks
-from reader.corpus import Corpus
-from reader.errors import InputError
-from reader.examples import IGNORE, Anchor, Example
-from reader.sampling import generator
-from reader.store import KIND, KIND_SHIFT, UNIT_START
+from reader.batches.corpus import Corpus
+from reader.batches.examples import Anchor, Example
+from reader.batches.sampling import generator
+from reader.text.flags import KIND, KIND_SHIFT, UNIT_START
+from reader.utils.errors import InputError
+from reader.utils.labels import IGNORE
 from tests.builders import build_store, doc, pair_store
 from tests.tasks.conftest import flat
 
@@ -32,7 +33,7 @@ def test_capitalization_of_a_sentence(tmp_path):
 
 def test_capitalization_agrees_with_the_raw_text(real_store, data):
     """Every token of a real book, against the cased text at its offset."""
-    from reader.tokenizer import Tokenizer
+    from reader.text.tokenizer import Tokenizer
     corpus = Corpus([real_store])
     raw = data("corpora/en/gutenberg/carroll-alice.txt").read_text("utf-8")
     encoding = Tokenizer.load(real_store.vocab_file).encode(raw)
@@ -109,19 +110,19 @@ def test_units_of_a_sentence(tmp_path):
     store = build_store(tmp_path / "s", [doc("she walk ##ed <a long way> to {New York ##er} .")])
     corpus = Corpus([store])
     tokens = flat(corpus, [Example(0, ((0, 11),))])
-    assert tasks.load("knowledge_masking").heads(tokens).tolist() == [0, 1, 2, 3, 3, 3, 6, 7, 7, 7, 10]
+    assert tasks.load("knowledge_masking").unit_heads(tokens).tolist() == [0, 1, 2, 3, 3, 3, 6, 7, 7, 7, 10]
     whole = tasks.load("knowledge_masking", {"whole_words": True})
-    assert whole.heads(tokens).tolist() == [0, 1, 1, 3, 3, 3, 6, 7, 7, 7, 10]
+    assert whole.unit_heads(tokens).tolist() == [0, 1, 1, 3, 3, 3, 6, 7, 7, 7, 10]
     cut = flat(corpus, [Example(0, ((4, 9),)), Example(0, ((9, 11),))])  # a unit ends where its segment ends
-    assert whole.heads(cut).tolist() == [0, 0, 2, 3, 3, 5, 6]
+    assert whole.unit_heads(cut).tolist() == [0, 0, 2, 3, 3, 5, 6]
 
 
 def test_without_units_every_piece_is_chosen_for_itself(tmp_path):
     """As BERT masks: no granularity but the piece."""
     store = build_store(tmp_path / "s", [doc("The ca ##t saw {New York} .")])
     tokens = flat(Corpus([store]), [Example(0, ((0, 7),))])
-    assert tasks.load("knowledge_masking").heads(tokens).tolist() == [0, 1, 2, 3, 4, 4, 6]
-    assert tasks.load("knowledge_masking", {"units": False}).heads(tokens).tolist() == list(range(7))
+    assert tasks.load("knowledge_masking").unit_heads(tokens).tolist() == [0, 1, 2, 3, 4, 4, 6]
+    assert tasks.load("knowledge_masking", {"units": False}).unit_heads(tokens).tolist() == list(range(7))
 
 
 def test_each_granularity_has_its_own_probability(tmp_path):
@@ -161,7 +162,7 @@ def test_rates_match_their_settings_on_real_text(real_store):
     rates = {"basic": 0.15, "phrase": 0.3, "entity": 0.5}
     tokens, read, labels, groups = corrupt(corpus, examples, **rates)
     chosen, kinds = labels != IGNORE, (tokens.flags & KIND) >> KIND_SHIFT
-    heads = tasks.load("knowledge_masking").heads(tokens)
+    heads = tasks.load("knowledge_masking").unit_heads(tokens)
     first = heads == np.arange(len(heads))
     for kind, rate in enumerate(rates.values()):
         units = first & (kinds == kind)

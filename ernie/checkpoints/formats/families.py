@@ -1,0 +1,249 @@
+"""Reading a checkpoint of any family into our names, and writing one."""
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from ernie.checkpoints.formats import archives, dygraph, huggingface, own, paddlenlp, pickles, static, tensor_files
+from ernie.checkpoints.formats.arrays import as_float32, plain
+from ernie.checkpoints.formats.names import COPIES, Name, head, normal_spelling, stored_head, table
+from ernie.model.config import FILE_NAMES, ErnieConfig, find_config, read_json
+from reader.text.tokenizer import read_vocab
+from reader.utils.errors import InputError
+
+FAMILIES = {"own": own, "static": static, "dygraph": dygraph, "paddlenlp": paddlenlp, "huggingface": huggingface}
+TASK = "ernie.embeddings.task_type_embeddings.weight"
+WORDS = "ernie.embeddings.word_embeddings.weight"
+
+
+@dataclass
+class Pretrained:
+    """A checkpoint in our terms.
+
+    arrays: our parameter name -> float32 array, dense weights [in, out]. vocab: its vocabulary file, if there is one.
+    unexpected: stored names that have no place in our model. notes: what else a person should know, one line each.
+    """
+
+    family: str
+    path: Path
+    config: ErnieConfig
+    arrays: dict
+    vocab: Path | None = None
+    lower_case: bool = True
+    unexpected: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+
+
+def read(path, config_file=None) -> Pretrained:
+    """A checkpoint directory, its weights (file or ``params`` directory), or an archive of either.
+
+    Args:
+        config_file: the configuration, where it does not lie beside the weights.
+    Raises:
+        InputError: nothing known is there, or it is damaged, or arrays and configuration disagree.
+    """
+    source = Path(path)
+    directory, weights = _locate(archives.unpacked(source) if archives.is_archive(source) else source, source)
+    stored = _container(weights)(weights)
+    family = next((name for name, module in FAMILIES.items() if module.recognises(stored, directory)), None)
+    if family is None:
+        some = plain(", ".join(sorted(stored)[:3]))
+        raise InputError(f"not an ERNIE or BERT checkpoint of a known family: it holds {some or 'nothing'}", weights)
+    values = _config_values(config_file or directory)
+    config = ErnieConfig.from_dict({**FAMILIES[family].DEFAULTS, **values}, directory)
+    if family == "own":
+        arrays, unexpected = {name: as_float32(array) for name, array in stored.items()}, []
+    else:
+        arrays, unexpected = _renamed(family, stored, config.num_hidden_layers)
+    found = Pretrained(family, source, config, arrays, unexpected=unexpected)
+    _agree(found)
+    _find_vocabulary(found, directory)
+    return found
+
+
+def write(checkpoint: Pretrained, directory, family: str) -> list[str]:
+    """Write as a family's directory, which must not exist or be empty. Returns notes on what could not travel.
+
+    Raises:
+        InputError: the directory is in use, or the family cannot hold this model.
+    """
+    directory, config, notes = Path(directory), checkpoint.config, []
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise InputError("exists already and is not an empty directory", directory)
+    if family != "own" and config.encoder != "transformer":
+        raise InputError(f"the {family} family has no room for a {config.encoder} encoder", checkpoint.path)
+    arrays = _stored(checkpoint, family, notes) if family != "own" else checkpoint.arrays
+    vocabulary = read_vocab(checkpoint.vocab) if checkpoint.vocab else None
+    partial = directory.with_name(directory.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        texts = FAMILIES[family].write_files(partial, arrays, config, vocabulary, checkpoint.lower_case)
+        for name, content in texts.items():
+            (partial / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        if vocabulary:
+            (partial / "vocab.txt").write_bytes("".join(token + "\n" for token in vocabulary).encode())
+        else:
+            notes.append("no vocabulary was found beside the weights: none was written")
+        if directory.exists():
+            directory.rmdir()
+        partial.rename(directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return notes
+
+
+def _locate(path: Path, source: Path) -> tuple[Path, Path]:
+    """(directory with the configuration, weights file or params directory)."""
+    if not path.exists():
+        raise InputError("no such checkpoint", source)
+    if path.is_file():
+        return path.parent, path
+    if (path / "word_embedding").is_file():
+        return path.parent if not _has_config(path) else path, path
+    for directory in [path, *sorted(p for p in path.rglob("*") if p.is_dir() and len(p.relative_to(path).parts) < 4)]:
+        if (directory / "params" / "word_embedding").is_file():
+            return directory, directory / "params"
+        for name in ("model.safetensors", "model_state.pdparams", "saved_weights.pdparams", "pytorch_model.bin"):
+            if (directory / name).is_file():
+                return directory, directory / name
+        others = sorted(directory.glob("*.pdparams"))
+        if len(others) == 1:
+            return directory, others[0]
+    raise InputError("no weights here (looked for params/, model.safetensors, *.pdparams, pytorch_model.bin)", source)
+
+
+def _has_config(directory: Path) -> bool:
+    return any((directory / name).is_file() for name in FILE_NAMES)
+
+
+def _container(weights: Path):
+    if weights.is_dir():
+        return tensor_files.read_lod_directory
+    readers = {".safetensors": tensor_files.read_safetensors, ".pdparams": pickles.read_paddle,
+               ".bin": pickles.read_torch, ".pt": pickles.read_torch}
+    if weights.suffix not in readers:
+        raise InputError("not a weights file of a known kind (.safetensors, .pdparams, .bin)", weights)
+    return readers[weights.suffix]
+
+
+def _config_values(place) -> dict:
+    """The configuration, a file or in a directory, as a flat mapping; PaddleNLP once nested it under init_args."""
+    path = find_config(place)
+    values = read_json(path)
+    for _ in range(4):
+        nested = values.get("init_args") if isinstance(values, dict) else None
+        if not (isinstance(nested, (list, tuple)) and nested and isinstance(nested[0], dict)):
+            break
+        values = {**nested[0], **{key: value for key, value in values.items() if key != "init_args"}}
+    if isinstance(values, dict):
+        if values.get("model_type", "ernie") not in ("ernie", "bert"):
+            raise InputError(f"model_type {plain(values['model_type'])!r} is not ernie or bert", path)
+        positions = values.get("position_embedding_type", "absolute")
+        if positions not in ("absolute", None):
+            raise InputError(f"position_embedding_type {plain(positions)!r} is not absolute", path)
+    return values
+
+
+def _renamed(family: str, stored: dict, layers: int) -> tuple[dict, list]:
+    """(our name -> array as float32, names without a place)."""
+    names, arrays, unexpected = table(family, layers), {}, []
+    for name, array in stored.items():
+        spelling = normal_spelling(name) if family in ("paddlenlp", "huggingface") else name
+        ours = names.get(spelling) or head(family, spelling)
+        if ours:
+            arrays[ours.ours] = as_float32(array.T if ours.transposed and array.ndim == 2 else array)
+        elif spelling not in COPIES and not spelling.endswith("position_ids"):
+            unexpected.append(plain(name))
+    for name, array in stored.items():  # an untied decoder cannot be ours
+        original = arrays.get(COPIES.get(normal_spelling(name), ""))
+        if original is None and normal_spelling(name) == "cls.predictions.decoder.bias":
+            arrays["cls.predictions.decoder_bias"] = as_float32(array)
+        elif original is not None and not (original.shape == array.shape and np.array_equal(original, array)):
+            unexpected.append(f"{plain(name)} (differs from the array it should be tied to)")
+    return arrays, sorted(unexpected)
+
+
+def _agree(found: Pretrained) -> None:
+    """Arrays against the configuration: shapes, the task embedding, nothing of the encoder missing."""
+    config, arrays = found.config, found.arrays
+    rows = arrays[TASK].shape[0] if TASK in arrays and arrays[TASK].ndim == 2 else 0
+    if rows and not config.use_task_id:
+        config.use_task_id, config.task_type_vocab_size = True, rows
+    expected = shapes(config)
+    for name, shape in expected.items():
+        if name in arrays and arrays[name].shape != shape:
+            raise InputError(f"{name} is {list(arrays[name].shape)}, its configuration says {list(shape)}", found.path)
+    absent = [name for name in expected if name.startswith("ernie.e") and name not in arrays and name != TASK]
+    if absent:
+        raise InputError(f"the checkpoint lacks {len(absent)} arrays of the encoder, {absent[0]} first", found.path)
+
+
+def shapes(config: ErnieConfig) -> dict[str, tuple]:
+    """Our parameter name -> shape, of everything but the heads of tasks and a recurrent encoder."""
+    size, wide, vocabulary = config.hidden_size, config.intermediate_size, config.vocab_size
+    rows = {"word": vocabulary, "position": config.max_position_embeddings, "token_type": config.type_vocab_size}
+    if config.use_task_id:
+        rows["task_type"] = config.task_type_vocab_size
+    found = {f"ernie.embeddings.{name}_embeddings.weight": (count, size) for name, count in rows.items()}
+    layers = config.num_hidden_layers if config.encoder == "transformer" else 0
+    for name in {ours.ours for ours in table("own", layers).values()} - set(found):
+        if name == TASK or name.startswith("cls.seq"):
+            continue
+        wide_in, wide_out = "linear2.weight" in name, "linear1." in name
+        ends = vocabulary if name.endswith("decoder_bias") else wide if wide_out else size
+        vector = name.endswith("bias") or "norm" in name
+        found[name] = (ends,) if vector else (wide if wide_in else size, ends)
+    return found
+
+
+def _find_vocabulary(found: Pretrained, directory: Path) -> None:
+    settings = directory / "tokenizer_config.json"
+    if settings.is_file():
+        values = read_json(settings)
+        found.lower_case = bool(values.get("do_lower_case", True)) if isinstance(values, dict) else True
+    if (directory / "vocab.txt").is_file():
+        found.vocab = directory / "vocab.txt"
+    elif (directory / "tokenizer.json").is_file():  # all that transformers writes since version 5
+        found.vocab = _unpacked_vocabulary(directory / "tokenizer.json")
+    if found.vocab:
+        tokens, rows = len(read_vocab(found.vocab)), found.config.vocab_size
+        if tokens > rows:
+            raise InputError(f"{tokens} tokens, but the word embedding has {rows} rows", found.vocab)
+
+
+@functools.cache
+def _scratch() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="ernie-")
+
+
+def _unpacked_vocabulary(path: Path) -> Path:
+    """A vocabulary file with the tokens of a ``tokenizer.json``; it lasts as long as the process."""
+    tokens = huggingface.vocabulary(path)
+    file = Path(_scratch().name) / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.txt"
+    file.write_bytes("".join(token + "\n" for token in tokens).encode())
+    return file
+
+
+def _stored(checkpoint: Pretrained, family: str, notes: list) -> dict:
+    """Arrays under the family's names, in its orientation."""
+    config = checkpoint.config
+    names = {ours.ours: Name(theirs, ours.transposed)
+             for theirs, ours in table(family, config.num_hidden_layers).items()}
+    arrays = {}
+    for name, array in checkpoint.arrays.items():
+        place = names.get(name)
+        if place is None and name.startswith("heads."):
+            place = Name(stored_head(family, name), family == "huggingface" and name.endswith(".weight"))
+        if place is None:
+            notes.append(f"{name} has no place in the {family} family: not written")
+        else:
+            arrays[place.ours] = np.ascontiguousarray(array.T if place.transposed else array)
+    return arrays

@@ -1,0 +1,298 @@
+"""Pickled checkpoints without running them: Paddle 1.x to 3.x files, torch zip files and older torch files.
+
+A pickle is a program. This reader knows a handful of stand-ins that build arrays and plain containers; every other name
+a pickle asks for is refused by name. Nothing is imported, and memory is taken for bytes that are in the file only.
+"""
+from __future__ import annotations
+
+import io
+import math
+import mmap
+import pickle
+import struct
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+
+from ernie.checkpoints.formats.arrays import from_bytes, plain
+from reader.utils.errors import InputError
+
+SMALL = 1 << 26   # bytes of a torch pickle apart from its tensors
+TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+TORCH_TYPES = {"Float": "<f4", "Half": "<f2", "BFloat16": "bfloat16", "Double": "<f8", "Long": "<i8", "Int": "<i4",
+               "Short": "<i2", "Char": "<i1", "Byte": "<u1", "Bool": "|b1"}
+DAMAGE = (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError,
+          OverflowError, RecursionError, AssertionError, NotImplementedError, struct.error, zipfile.BadZipFile, OSError)
+
+
+def read_paddle(path) -> dict:
+    """Name -> array of a ``.pdparams`` file of any Paddle version.
+
+    Raises:
+        InputError: damaged, or it holds something other than arrays and plain containers.
+    """
+    path = Path(path)
+    with _mapped(path) as file, _damage_told(path):
+        content = _Unpickler(file).load()
+        if not isinstance(content, dict):
+            raise InputError(f"holds a {type(content).__name__}, not named arrays", path)
+        slices = content.pop("UnpackBigParamInfor@@", {})  # protocols before 4 cut arrays of more than 4 GB
+        content.pop("StructuredToParameterName@@", None)
+        for name, info in slices.items():
+            parts = [content.pop(part) for part in info["slices"]]
+            content[name] = np.concatenate([_array(part, name, path) for part in parts]).reshape(info["OriginShape"])
+        return {str(name): _array(value, name, path) for name, value in content.items()}
+
+
+def read_torch(path) -> dict:
+    """Name -> array of a ``pytorch_model.bin``: the zip form of torch 1.6 and later, or the form before it."""
+    path = Path(path)
+    with _mapped(path) as file, _damage_told(path):
+        content = _read_torch_zip(path, file) if file[:4] == b"PK\x03\x04" else _read_torch_stream(file)
+        content = content.get("state_dict", content) if isinstance(content, dict) else content
+        if not isinstance(content, dict):
+            raise InputError(f"holds a {type(content).__name__}, not named tensors", path)
+        return {str(name): _array(_resolved(value), name, path) for name, value in content.items()}
+
+
+def write_pickle(path, arrays: dict) -> None:
+    """A ``.pdparams`` file that every Paddle version loads."""
+    with open(path, "wb") as file:
+        pickle.dump({name: np.array(array) for name, array in arrays.items()}, file, protocol=4)
+
+
+def _read_torch_zip(path, file):
+    with zipfile.ZipFile(path) as archive:
+        members = {info.filename.partition("/")[2]: info for info in archive.infolist()}
+        if sum(info.file_size for info in members.values()) > len(file) + 4096:
+            raise InputError("is a compressed torch archive, which torch never writes", path)
+        if members["data.pkl"].file_size > SMALL:
+            raise InputError("its index is too large", path)
+
+        def storage(kind, key, count):
+            return lambda: from_bytes(archive.read(members[f"data/{key}"]), kind, (count,))
+
+        content = _Unpickler(io.BytesIO(archive.read(members["data.pkl"])), storage).load()
+        if isinstance(content, dict):
+            return {name: _resolved(value) for name, value in content.get("state_dict", content).items()}
+        return content
+
+
+def _read_torch_stream(file):
+    stored = {}
+
+    def storage(kind, key, count):
+        return lambda: from_bytes(*stored[key], (count,))
+
+    if _Unpickler(file).load() != TORCH_MAGIC:
+        raise pickle.UnpicklingError("not a torch file")
+    _Unpickler(file).load(), _Unpickler(file).load()  # protocol version, byte order and sizes of the machine
+    kinds = {}
+
+    def remember(kind, key, count):
+        kinds[key] = kind
+        return storage(kind, key, count)
+
+    content = _Unpickler(file, remember).load()
+    for key in _Unpickler(file).load():
+        kind, count = kinds[key], int.from_bytes(file.read(8), "little")
+        stored[key] = file.read(count * _item_size(kind)), kind
+    return content
+
+
+def _item_size(kind: str) -> int:
+    return 2 if kind == "bfloat16" else np.dtype(kind).itemsize
+
+
+class _Unpickler(pickle._Unpickler):  # the one in Python: the one in C takes memory by numbers that a file states
+    """Builds arrays and plain containers, refuses every other name."""
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def __init__(self, file, storage=None):
+        super().__init__(file, encoding="latin1")
+        self.storage = storage
+
+    def find_class(self, module: str, name: str):
+        module = {"__builtin__": "builtins"}.get(module, module)  # as Python 2 called it
+        found = ALLOWED.get(f"{module}.{name}")
+        if found is None and module in ("torch", "torch.storage") and name.endswith("Storage"):
+            kind = TORCH_TYPES.get(name[:-len("Storage")])
+            found = kind and _StorageType(kind)
+        if found is None:
+            raise _Refused(f"{module}.{name}")
+        return found
+
+    def persistent_load(self, key):
+        if self.storage is None or not isinstance(key, tuple) or len(key) < 5 or key[0] != "storage":
+            raise pickle.UnpicklingError("unknown kind of external object")
+        return self.storage(key[1].kind, str(key[2]), int(key[4]))
+
+    def load_bytearray8(self):
+        """As the original, without taking the stated size before the bytes are there."""
+        self.append(bytearray(self.read(int.from_bytes(self.read(8), "little"))))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+    def load_build(self):
+        """As the original, for the objects that carry a state; the original would set attributes of anything."""
+        state, instance = self.stack.pop(), self.stack[-1]
+        if isinstance(instance, (_Array, _DType)):
+            instance.__setstate__(state)
+        elif not isinstance(instance, OrderedDict):  # torch hangs version numbers on it, which nobody needs
+            raise pickle.UnpicklingError(f"unexpected state of a {type(instance).__name__}")
+
+    dispatch[pickle.BUILD[0]] = load_build
+
+
+class _Refused(Exception):
+    """A pickle asked for a name that no checkpoint needs."""
+
+
+class _StorageType:
+    def __init__(self, kind: str):
+        self.kind = kind
+
+
+class _DType:
+    """Stands for numpy.dtype while a pickle is read."""
+
+    def __init__(self, code, align=False, copy=False):
+        self.code, self.order = str(code), "<"
+
+    def __setstate__(self, state):
+        self.order = {"|": "<", "=": "<"}.get(str(state[1]), str(state[1]))
+
+    def numpy(self) -> np.dtype:
+        dtype = np.dtype(self.order + self.code)
+        if dtype.kind not in "fiub" or dtype.itemsize > 8:
+            raise _Refused(f"an array of {self.code}")
+        return dtype
+
+
+class _Array:
+    """Stands for numpy.ndarray: becomes an array when the pickle states its shape, type and bytes."""
+
+    value = None
+
+    def __init__(self, *_):
+        pass
+
+    def __setstate__(self, state):
+        _, shape, dtype, fortran, raw = state
+        raw = raw.encode("latin1") if isinstance(raw, str) else raw
+        self.value = _shaped(raw, dtype, shape, "F" if fortran else "C")
+
+
+def _frombuffer(raw, dtype, shape, order):
+    """numpy._core.numeric._frombuffer, what pickle protocol 5 uses for arrays."""
+    return _shaped(raw, dtype, shape, order)
+
+
+def _shaped(raw, dtype, shape, order):
+    dtype, shape = dtype.numpy(), tuple(shape)
+    array = from_bytes(bytes(raw), dtype, shape[::-1] if order == "F" else shape)
+    return array.T if order == "F" else array
+
+
+def _encode(text, encoding):
+    """_codecs.encode, by which protocol 2 carries bytes."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError("unexpected encoded bytes")
+    return text.encode("latin1")
+
+
+def _evaluate(code, scope=None, *_):
+    """Paddle writes a bare tensor as ``eval('data', {'data': array})``: this looks the name up, no more."""
+    if code != "data" or not isinstance(scope, dict) or set(scope) != {"data"}:
+        raise _Refused(f"eval of '{code}'")
+    return scope["data"]
+
+
+def _tensor(storage, offset, shape, stride, *_):
+    """torch._utils._rebuild_tensor_v2: a view of a storage, made when its bytes have been read."""
+    def view():
+        data, size = storage(), tuple(int(n) for n in shape)
+        steps = tuple(int(n) for n in stride)
+        last = int(offset) + sum((n - 1) * step for n, step in zip(size, steps))
+        if min((*size, *steps, int(offset))) < 0 or len(size) != len(steps) or math.prod(size) > len(data) or (
+                all(size) and last >= len(data)):
+            raise ValueError("tensor lies outside its storage")
+        if 0 in size:
+            return np.zeros(size, data.dtype)
+        return np.lib.stride_tricks.as_strided(
+            data[int(offset):], size, [step * data.itemsize for step in steps], writeable=False)
+    return view
+
+
+def _parameter(value, *_):
+    return value
+
+
+def _container(kind):
+    def make(*arguments):
+        return kind(*arguments[:1])
+    return make
+
+
+ALLOWED = {"_codecs.encode": _encode, "torch._utils._rebuild_tensor_v2": _tensor,
+           "torch._utils._rebuild_parameter": _parameter, "collections.OrderedDict": OrderedDict,
+           "numpy.ndarray": _Array, "numpy.dtype": _DType}
+ALLOWED.update({f"{core}.multiarray._reconstruct": _Array for core in ("numpy.core", "numpy._core")})
+ALLOWED.update({f"{core}.numeric._frombuffer": _frombuffer for core in ("numpy.core", "numpy._core")})
+ALLOWED.update({f"builtins.{kind.__name__}": _container(kind) for kind in (tuple, list, dict, set)})
+ALLOWED["builtins.eval"] = _evaluate
+
+
+def _resolved(value):
+    return value() if callable(value) else value
+
+
+def _array(value, name, path) -> np.ndarray:
+    """The array behind one entry: an array, or Paddle's (tensor name, array)."""
+    if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
+        value = value[1]
+    value = getattr(value, "value", value)
+    if isinstance(value, np.ndarray) and value.dtype == np.uint16:  # how Paddle hands bfloat16 to numpy
+        return from_bytes(value.tobytes(), "bfloat16", value.shape)
+    if not isinstance(value, np.ndarray):
+        raise InputError(f"entry '{plain(name)}' is a {type(value).__name__}, not an array", path)
+    return value
+
+
+class _damage_told:
+    """Turns whatever a damaged file makes the reader raise into one line."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if isinstance(error, _Refused):
+            raise InputError(f"asks to load {plain(error)}: a checkpoint may hold arrays and plain containers only, "
+                             "nothing was run", self.path) from None
+        if isinstance(error, DAMAGE) and not isinstance(error, InputError):
+            raise InputError(f"not a whole checkpoint ({plain(str(error) or type(error).__name__)})",
+                             self.path) from None
+
+
+class _mapped:
+    """A file mapped into memory: reading past its end gives what is there."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self):
+        try:
+            with open(self.path, "rb") as file:
+                self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot be read ({error})", self.path) from None
+        return self.map
+
+    def __exit__(self, *_):
+        self.map.close()

@@ -1,0 +1,148 @@
+"""What a fine-tuning run reads: vocabulary, label set, and the rows and features of every split. No paddle."""
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ernie.finetuning.recipe import Recipe, make_kind, paper
+from ernie.model.config import ErnieConfig
+from ernie.utils.resources import CONFIGS
+from reader.text.tokenizer import Tokenizer
+from reader.utils.errors import InputError
+from tasks.finetune.features import Features
+
+CHUNK = 2048  # rows that are tokenized together
+MODELS = CONFIGS / "model"
+
+
+@dataclass
+class Start:
+    """Where training starts from. pretrained: ``ernie.checkpoints.formats.Pretrained``, or None: random weights."""
+
+    config: ErnieConfig
+    tokenizer: Tokenizer
+    vocab_text: str
+    pretrained: object = None
+
+
+@dataclass
+class Split:
+    """One file as the model reads it. rows: None for training data, whose text is not kept."""
+
+    name: str
+    path: Path
+    count: int
+    features: Features
+    rows: list | None = None
+
+
+class FinetuningData:
+    """Label set, kind of task, and the splits of a data directory.
+
+    Args:
+        say: takes the lines about what was read.
+    """
+
+    def __init__(self, recipe: Recipe, directory, say=print):
+        self.recipe, self.directory, self.say = recipe, Path(directory), say
+        self.classes = recipe.reader.labels(directory)
+        self.kind = make_kind(recipe, self.classes)
+        self.published = paper()["rows"].get(recipe.task, {})
+
+    def split(self, name: str, tokenizer: Tokenizer, required: bool = False, keep_rows: bool = True) -> Split | None:
+        """Read, check and tokenize a split; None where the directory has none and none is required."""
+        begun = time.perf_counter()
+        path = self.recipe.reader.find(self.directory, name, required)
+        if path is None:
+            return None
+        source = self.recipe.reader.open(path, name, self.classes)
+        stream = islice(source, self.recipe.train_rows or None) if name == "train" else iter(source)
+        parts, rows, count = [], [], 0
+        for chunk in chunks(stream, CHUNK):
+            parts.append(self.kind.features(chunk, tokenizer, self.recipe.max_length))
+            count += len(chunk)
+            rows += chunk if keep_rows else []
+        features = Features.join(parts)
+        known = self.published.get(name)
+        beside = "" if known is None else " as published" if known == source.account.rows else f", {known:,} published"
+        windows = f"; {len(features):,} windows" if len(features) != count else ""
+        self.say(f"{name}: {source.account}{beside}{windows}; {len(features.ids):,} tokens "
+                 f"({time.perf_counter() - begun:.1f} s)")
+        return Split(name, path, count, features, rows if keep_rows else None)
+
+    def texts(self):
+        """The texts of the training file, for learning a vocabulary."""
+        path = self.recipe.reader.find(self.directory, "train")
+        for row in self.recipe.reader.open(path, "train", self.classes):
+            if hasattr(row, "texts"):
+                yield from row.texts
+            elif hasattr(row, "units"):
+                yield "".join(row.units)
+            else:
+                yield row.question
+                yield row.context
+
+
+def chunks(stream, size: int):
+    """Lists of up to ``size`` items."""
+    stream = iter(stream)
+    while found := list(islice(stream, size)):
+        yield found
+
+
+def fingerprint(features: Features) -> str:
+    """Of everything that is trained on."""
+    digest = hashlib.sha256()
+    for array in (features.ids, features.offsets, features.first, features.labels, *features.tokens.values()):
+        if array is not None:
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def find_start(recipe: Recipe, data: FinetuningData, init, size: str, output, *, model=None, vocab=None) -> Start:
+    """The checkpoint ``init`` of any family; without one, a random model over ``vocab`` or a vocabulary learnt here.
+
+    Args:
+        size: "base" or "large", for the configuration of a random model. model: a configuration file instead, also of
+            a checkpoint that has none beside it.
+    Raises:
+        InputError: the checkpoint has no vocabulary, or cannot read inputs as long as the recipe's.
+    """
+    if init:
+        from ernie.checkpoints.warm_start import read_pretrained
+        from ernie.finetuning.predictor import find_model
+        pretrained = read_pretrained(find_model(init) or init, model)
+        file = vocab or pretrained.vocab
+        if file is None:
+            raise InputError("has no vocab.txt; name one with --vocab", init)
+        tokenizer = Tokenizer.load(file, recipe.lower_case and pretrained.lower_case)
+        config = pretrained.config
+    else:
+        language = "en" if recipe.suite == "glue" else "zh"
+        config = ErnieConfig.load(model or MODELS / f"{size}_{language}.json")
+        file = vocab or _learnt_vocabulary(data, language, config.vocab_size, Path(output) / "vocab.txt", recipe)
+        tokenizer, pretrained = Tokenizer.load(file, recipe.lower_case), None
+        config.vocab_size = tokenizer.size
+    recipe.lower_case = tokenizer.lower_case  # saved with the model, for those who read with it later
+    if recipe.max_length > config.max_position_embeddings:
+        raise InputError(f"max_length {recipe.max_length} is more than the model's {config.max_position_embeddings} "
+                         "positions (--set max_length=...)", init or model)
+    if config.use_task_id and not 0 <= recipe.task_id < config.task_type_vocab_size:
+        raise InputError(f"task_id {recipe.task_id} is not below the model's {config.task_type_vocab_size} task "
+                         "embeddings", init or model)
+    if recipe.task_id and not config.use_task_id:
+        data.say(f"task_id {recipe.task_id} does nothing: the model has no task embedding")
+    text = "".join(token + "\n" for token in tokenizer.vocab)
+    return Start(config, tokenizer, text, pretrained)
+
+
+def _learnt_vocabulary(data: FinetuningData, language: str, size: int, file: Path, recipe: Recipe) -> Path:
+    """A WordPiece vocabulary of the training texts; learnt once for a run."""
+    if not file.exists():
+        from reader.text.vocabulary import train_vocab, write_vocab
+        write_vocab(train_vocab(data.texts(), language, size, recipe.lower_case), file)
+        data.say(f"no --vocab: learnt one from the training texts: {file}")
+    return file

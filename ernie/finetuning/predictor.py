@@ -1,0 +1,121 @@
+"""A fine-tuned model as it lies on disk, and what it says about rows."""
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ernie.finetuning.recipe import Recipe, from_dict, make_classes, make_kind
+from ernie.model.config import ErnieConfig
+from ernie.model.exported import ExportedScores, is_exported
+from ernie.utils.config_io import override
+from reader.utils.errors import InputError
+from tasks.finetune.batches import by_length, make_batch
+from tasks.finetune.features import Features
+
+FILE = "finetuned.json"
+
+
+def find_model(path) -> Path | None:
+    """The model in a fine-tuning output: of a run of several seeds the best on dev data. None: it is something else."""
+    path = Path(path)
+    if (path / FILE).is_file():
+        return path
+    if (path / "best" / FILE).is_file():
+        return path / "best"
+    result = path / "result.json"
+    if result.is_file():
+        best = json.loads(result.read_text("utf-8")).get("best_seed")
+        return find_model(path / f"seed-{best}")
+    return None
+
+
+def describe(recipe: Recipe, classes) -> str:
+    """The content of ``finetuned.json``: all that is needed beside weights, configuration and vocabulary."""
+    return json.dumps({"recipe": recipe.to_dict(), "classes": list(classes.names)}, indent=1, ensure_ascii=False) + "\n"
+
+
+class Predictor:
+    """A fine-tuned model ready to answer.
+
+    Args:
+        path: an output of fine-tuning, or a model in it. assignments: ``key=value``, over the recipe it was trained by.
+    Attributes:
+        recipe, classes, kind, tokenizer, model (``ernie.model.finetuning_model.FinetuningModel``), path.
+    Raises:
+        InputError: ``path`` holds no fine-tuned model.
+    """
+
+    def __init__(self, path, assignments=()):
+        from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
+        from ernie.model.finetuning_model import FinetuningModel
+        from reader.text.tokenizer import Tokenizer
+        self.path = find_model(path)
+        if self.path is None:
+            raise InputError(f"no fine-tuned model here (no {FILE}): expected an output of `ernie finetune`", path)
+        try:
+            described = json.loads((self.path / FILE).read_text("utf-8"))
+            self.recipe = from_dict(override(described["recipe"], assignments), str(self.path / FILE))
+            self.classes = make_classes(self.recipe, described["classes"])
+        except (ValueError, KeyError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"cannot be read ({error})", self.path / FILE) from None
+        self.kind = make_kind(self.recipe, self.classes)
+        self.tokenizer = Tokenizer.load(self.path / "vocab.txt", self.recipe.lower_case)
+        if is_exported(self.path):
+            self.config, self.model = ErnieConfig.load(self.path), ExportedScores(self.path, self.kind)
+            return
+        pretrained = read_pretrained(self.path)
+        self.config = pretrained.config
+        self.model = FinetuningModel(self.config, self.kind)
+        report = load_pretrained(self.model, pretrained)
+        if any(name.startswith("heads.") for name in report.missing):
+            raise InputError(f"the weights have no head for {self.kind.name}", self.path)
+        self.model.eval()
+
+    def predict(self, rows: list) -> list:
+        """One prediction for each row, see ``tasks.finetune``."""
+        features = self.kind.features(rows, self.tokenizer, self.recipe.max_length)
+        outputs, _ = run_model(self.model, self.kind, features, self.recipe, self.tokenizer.pad_id)
+        return self.kind.decode(rows, features, outputs)
+
+
+def run_model(layer, kind, features: Features, recipe: Recipe, pad_id: int, *, rank: int = 0, size: int = 1,
+              gather=lambda value: [value], autocast=contextlib.nullcontext, heartbeat=lambda: None):
+    """The model's scores of every window, and the mean loss over those with a label.
+
+    Args:
+        layer: a ``FinetuningModel``. rank, size, gather: the batches are shared out over the ranks.
+    Returns:
+        (list of float32 arrays, [outputs] or [tokens, outputs], in the order of the windows; loss).
+    """
+    import paddle
+
+    from ernie.model.pretraining_model import to_tensors
+    batches = by_length(features.lengths, recipe.predict_batch_tokens)
+    found, loss, count, training = {}, 0.0, 0, layer.training
+    layer.eval()
+    with paddle.no_grad(), autocast():
+        for chosen in batches[rank::size]:
+            heartbeat()
+            batch = make_batch(features, kind, chosen, recipe.task_id, pad_id)
+            tensors = to_tensors(batch)
+            targets = tensors.pop("targets")[kind.name]
+            scores = layer.outputs(**tensors)
+            values = [float(value.item()) for value in layer.loss(scores, tensors["lengths"], *targets)]
+            loss, count = loss + values[0], count + values[2]
+            scores = scores.numpy()
+            for at, window in enumerate(chosen.tolist()):
+                found[window] = scores[at] if kind.level == "sequence" else scores[at, :batch.lengths[at]].copy()
+    if training:
+        layer.train()
+    outputs = [None] * len(features)
+    total = np.zeros(2)
+    for part, sums in gather((found, (loss, count))):
+        total += sums
+        for window, values in part.items():
+            outputs[window] = values
+    return outputs, float(total[0] / max(1.0, total[1]))

@@ -1,0 +1,131 @@
+"""Figures of fine-tuning: over seeds, over tasks, and beside the paper's. No paddle."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import mean, median, stdev
+
+from ernie.finetuning.recipe import GLUE_SCORE, Recipe, paper
+from reader.utils.errors import InputError
+from tasks.finetune import submission
+
+# as the scripts of 2019 name them, so that what is grepped out of their logs is found in ours
+NAMES_2019 = {"accuracy": "acc", "matthews": "matthews_corrcoef", "entity_f1": "f1", "entity_precision": "precision",
+              "entity_recall": "recall"}
+
+
+def evaluation_line(split: str, loss: float, scores: dict, metrics, count: int, seconds: float) -> str:
+    """One measurement, as the 2019 release prints it: ``[dev evaluation] ave loss: 0.4, acc:0.8, data_num: 9, ...``."""
+    shown = ", ".join(f"{NAMES_2019.get(name, name)}:{scores[name]:.6f}" for name in metrics)
+    return f"[{split} evaluation] ave loss: {loss:.6f}, {shown}, data_num: {count}, elapsed time: {seconds:.2f} s"
+
+
+def summed_up(recipe: Recipe, results: list, size: str) -> dict:
+    """Median or mean of every split's metrics over the seeds, with the spread, and the best seed on dev data."""
+    figures = {}
+    for split in [name for name in [*recipe.splits("dev"), *recipe.splits("test")] if all(name in r for r in results)]:
+        figures[split] = {}
+        for metric in results[0][split]:
+            values = [result[split][metric] for result in results]
+            figures[split][metric] = {"value": (median if recipe.over_runs == "median" else mean)(values),
+                                      "spread": stdev(values) if len(values) > 1 else None, "values": values}
+    best = max(results, key=lambda result: mean(result["dev"][m] for m in recipe.metrics) if "dev" in result else 0)
+    summary = {"task": recipe.task, "size": size, "metrics": list(recipe.metrics), "over_runs": recipe.over_runs,
+               "runs": len(results), "best_seed": best["seed"], "figures": figures}
+    return {**summary, "text": table([summary])}
+
+
+def table(summaries: list, names=None) -> str:
+    """Task, split, metric: ours with the spread over seeds, and the paper's. Percent. names: to show, one for each."""
+    published = paper()["results"]
+    rows = [("task", "split", "metric", "ours", "paper")]
+    for summary, name in zip(summaries, names or [summary["task"] for summary in summaries]):
+        runs = f" ({summary['over_runs']} of {summary['runs']})" if summary["runs"] > 1 else ""
+        for split, figures in summary["figures"].items():
+            for metric in summary["metrics"]:
+                found = figures[metric]
+                spread = f" ± {100 * found['spread']:.1f}" if found["spread"] is not None else ""
+                known = published.get(summary["task"], {}).get(summary["size"], {}).get(split, {}).get(metric)
+                rows.append((name, split, metric, f"{100 * found['value']:.1f}{spread}{runs}",
+                             "-" if known is None else f"{known} ({summary['size']})"))
+    if len(rows) == 1:
+        return "no labelled dev or test data: nothing was measured"
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+
+
+def dev_mean(summary: dict) -> float | None:
+    """Mean of all dev metrics that the recipe names, as a fraction of 1; None without labelled dev data."""
+    splits = [figures for split, figures in summary["figures"].items() if split.startswith("dev")]
+    return mean(found[metric]["value"] for found in splits for metric in summary["metrics"]) if splits else None
+
+
+def glue_score(summaries: list) -> tuple[float | None, list[str]]:
+    """(mean over the nine tasks of the mean of their dev metrics in percent, tasks that are missing).
+
+    Args:
+        summaries: at most one of each task.
+    """
+    values = {summary["task"]: dev_mean(summary) for summary in summaries if summary["task"] in GLUE_SCORE}
+    values = {task: value for task, value in values.items() if value is not None}
+    missing = [task for task in GLUE_SCORE if task not in values]
+    return (100 * mean(values.values()) if values else None), missing
+
+
+def outputs_below(directory: Path) -> tuple[dict, list]:
+    """(path -> summary of every finished fine-tuning output below a directory, paths of the unfinished ones)."""
+    found = {}
+    for file in sorted(directory.rglob("result.json")):
+        try:
+            summary = json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"cannot be read ({error})", file) from None
+        if isinstance(summary, dict) and {"task", "size", "figures", "best_seed"} <= summary.keys():
+            found[file.parent] = summary
+    begun = {file.parent for file in directory.rglob("finetune.json")}
+    return found, sorted(begun - found.keys())
+
+
+def counted(found: dict) -> dict:
+    """Task -> path of the output that stands for it: the best on dev data; of equals, or without any, the newest."""
+    def merit(path: Path):
+        value = dev_mean(found[path])
+        return (-2.0 if value is None else value, (path / "result.json").stat().st_mtime)
+    return {task: max((path for path in found if found[path]["task"] == task), key=merit)
+            for task in dict.fromkeys(summary["task"] for summary in found.values())}
+
+
+def summarise(directory, say=print) -> None:
+    """The table of all fine-tuning outputs below ``directory``, the GLUE score, and the submission in one zip."""
+    directory = Path(directory)
+    found, unfinished = outputs_below(directory)
+    for path in unfinished:
+        say(f"not finished, left out: {path}")
+    if not found:
+        raise InputError("no finished fine-tuning run is below this directory", directory)
+    chosen = counted(found)
+    several = {task: [path for path in found if found[path]["task"] == task] for task in chosen}
+    names = {path: f"{task} [{path.relative_to(directory)}]" if len(paths) > 1 else task
+             for task, paths in several.items() for path in paths}
+    say(table(list(found.values()), [names[path] for path in found]))
+    for task, path in chosen.items():
+        if len(several[task]) > 1 and task in {name for name, _ in submission.FILES}:
+            best = "the newest" if dev_mean(found[path]) is None else "the best on dev data"
+            say(f"{len(several[task])} outputs of {task}: {path.relative_to(directory)}, {best}, counts below")
+    summaries = [found[path] for path in chosen.values()]
+    score, missing = glue_score(summaries)
+    if score is not None:
+        sizes = sorted({summary["size"] for summary in summaries if summary["task"] in GLUE_SCORE})
+        known = paper()["glue_score"]
+        name = "GLUE score" if not missing else f"mean of {len(GLUE_SCORE) - len(missing)} of the 9 GLUE tasks"
+        say(f"\n{name} on dev data: {score:.1f}" + (f"; missing: {', '.join(missing)}" if missing else "")
+            + "; the paper's GLUE score on test data: " + ", ".join(f"{known[size]} ({size})" for size in sizes))
+    files = [file for path in chosen.values()
+             for file in sorted((path / f"seed-{found[path]['best_seed']}" / "submission").glob("*.tsv"))]
+    if files:
+        archive = directory / "glue_submission.zip"
+        try:
+            lacking = submission.pack(files, archive)
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror or error}", archive) from None
+        say(f"GLUE submission: {archive}" + (f", which lacks {', '.join(lacking)}" if lacking else ", complete"))

@@ -1,0 +1,160 @@
+"""The shared text encoder: embeddings, a Transformer or a recurrent network, and the pooler.
+
+Parameter names are PaddleNLP's, so that weights travel without renaming.
+
+Shapes: r rows, L width of the padded batch, H hidden size.
+"""
+from __future__ import annotations
+
+import paddle
+from paddle import nn
+from paddle.nn import functional as F
+
+from ernie.model.config import ErnieConfig
+from ernie.model.cpu_kernels import Dropout, Linear, expanded
+
+MASK_BIAS = -1e4  # added to the scores of padding: its exponential is zero in float32, and float16 can hold it
+
+ACTIVATIONS = {"gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate=True), "relu": F.relu, "tanh": paddle.tanh}
+
+
+def normal(config: ErnieConfig):
+    """Initialiser of every weight matrix: truncated normal."""
+    return paddle.ParamAttr(initializer=nn.initializer.TruncatedNormal(std=config.initializer_range))
+
+
+def dense(config: ErnieConfig, inputs: int, outputs: int) -> Linear:
+    """A linear layer initialised as the paper does; bias zero."""
+    return Linear(inputs, outputs, weight_attr=normal(config))
+
+
+def layer_norm(config: ErnieConfig) -> nn.LayerNorm:
+    """LayerNorm over the hidden size, with the configuration's epsilon."""
+    return nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
+
+
+class Embeddings(nn.Layer):
+    """Token + sentence + position + task, normalised."""
+
+    def __init__(self, config: ErnieConfig):
+        super().__init__()
+
+        def table(rows: int) -> nn.Embedding:
+            return nn.Embedding(rows, config.hidden_size, weight_attr=normal(config))
+
+        self.word_embeddings = table(config.vocab_size)
+        self.position_embeddings = table(config.max_position_embeddings)
+        self.token_type_embeddings = table(config.type_vocab_size)
+        self.task_type_embeddings = table(config.task_type_vocab_size) if config.use_task_id else None
+        self.layer_norm = layer_norm(config)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, token_ids, token_type_ids, position_ids, task_ids):
+        summed = self.word_embeddings(token_ids) + self.token_type_embeddings(token_type_ids) \
+            + self.position_embeddings(position_ids)
+        if self.task_type_embeddings is not None:
+            summed = summed + self.task_type_embeddings(task_ids)
+        return self.dropout(self.layer_norm(summed))
+
+
+class SelfAttention(nn.Layer):
+    """Multi-head scaled dot-product attention over the tokens of a row."""
+
+    def __init__(self, config: ErnieConfig):
+        super().__init__()
+        self.heads = config.num_attention_heads
+        self.size = config.hidden_size // config.num_attention_heads
+        self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
+            dense(config, config.hidden_size, config.hidden_size) for _ in range(4))
+        self.dropout = Dropout(config.attention_probs_dropout_prob)
+
+    def forward(self, hidden, mask):
+        query, key, value = (proj(hidden).reshape([0, 0, self.heads, self.size]).transpose([0, 2, 1, 3])
+                             for proj in (self.q_proj, self.k_proj, self.v_proj))
+        # The query is scaled, not the product: the same number, and float16 does not overflow.
+        scores = paddle.matmul(query * self.size ** -0.5, key, transpose_y=True)
+        weights = self.dropout(F.softmax(scores + expanded(mask, scores).astype(scores.dtype)))
+        context = paddle.matmul(weights, value).transpose([0, 2, 1, 3])
+        return self.out_proj(context.reshape([0, 0, self.heads * self.size]))
+
+
+class TransformerLayer(nn.Layer):
+    """Self-attention and feed-forward, each with dropout, a residual connection and LayerNorm after it (post-LN)."""
+
+    def __init__(self, config: ErnieConfig):
+        super().__init__()
+        self.self_attn = SelfAttention(config)
+        self.linear1 = dense(config, config.hidden_size, config.intermediate_size)
+        self.linear2 = dense(config, config.intermediate_size, config.hidden_size)
+        self.norm1, self.norm2 = layer_norm(config), layer_norm(config)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.activation = ACTIVATIONS[config.hidden_act]
+
+    def forward(self, hidden, mask):
+        hidden = self.norm1(hidden + self.dropout(self.self_attn(hidden, mask)))
+        return self.norm2(hidden + self.dropout(self.linear2(self.activation(self.linear1(hidden)))))
+
+
+class Transformer(nn.Layer):
+    """The stack of layers. ``recompute`` trades a second forward pass for the memory of its activations."""
+
+    def __init__(self, config: ErnieConfig):
+        super().__init__()
+        self.layers = nn.LayerList([TransformerLayer(config) for _ in range(config.num_hidden_layers)])
+        self.recompute = False
+
+    def forward(self, hidden, lengths):
+        column = paddle.cumsum(paddle.ones_like(hidden[:, :, 0]), axis=1)  # 1 .. L, whatever the width of the batch
+        padding = (column > lengths.unsqueeze(1).astype(column.dtype)).astype(column.dtype)
+        mask = (padding * MASK_BIAS).unsqueeze([1, 2])
+        for layer in self.layers:
+            if self.recompute and self.training:
+                from paddle.distributed.fleet.utils import recompute
+                hidden = recompute(layer, hidden, mask)
+            else:
+                hidden = layer(hidden, mask)
+        return hidden
+
+
+class Recurrent(nn.Layer):
+    """A bidirectional LSTM or GRU in the place of the Transformer (section 3.1: the encoder is replaceable)."""
+
+    def __init__(self, config: ErnieConfig):
+        super().__init__()
+        kind = {"lstm": nn.LSTM, "gru": nn.GRU}[config.encoder]
+        self.rnn = kind(config.hidden_size, config.hidden_size // 2, config.num_hidden_layers, direction="bidirect",
+                        dropout=config.hidden_dropout_prob)
+
+    def forward(self, hidden, lengths):
+        return self.rnn(hidden, sequence_length=lengths)[0]
+
+
+class Pooler(nn.Layer):
+    """tanh of a dense layer over the first token, [CLS]."""
+
+    def __init__(self, config: ErnieConfig):
+        super().__init__()
+        self.dense = dense(config, config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden):
+        return paddle.tanh(self.dense(hidden[:, 0]))
+
+
+class Encoder(nn.Layer):
+    """What all tasks share.
+
+    ``forward`` takes token_ids, token_type_ids, position_ids: [r, L] int64; lengths: [r] int64, tokens that are not
+    padding; task_ids: [r, 1] or [r, L] int64, not looked at without a task embedding.
+    It returns hidden [r, L, H] and pooled [r, H].
+    """
+
+    def __init__(self, config: ErnieConfig):
+        super().__init__()
+        self.config = config
+        self.embeddings = Embeddings(config)
+        self.encoder = (Transformer if config.encoder == "transformer" else Recurrent)(config)
+        self.pooler = Pooler(config)
+
+    def forward(self, token_ids, token_type_ids, position_ids, lengths, task_ids):
+        hidden = self.encoder(self.embeddings(token_ids, token_type_ids, position_ids, task_ids), lengths)
+        return hidden, self.pooler(hidden)

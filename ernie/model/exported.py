@@ -1,0 +1,95 @@
+"""Running an exported model: Paddle's inference engine or ONNX Runtime, behind one call. Needs no model code.
+
+    <directory>/export.json, ernie_config.json, vocab.txt, and inference.{json,pdmodel,pdiparams} or model.onnx
+"""
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ernie.model.config import read_json
+from reader.utils.errors import InputError
+
+FILE = "export.json"
+INPUTS = ("token_ids", "token_type_ids", "position_ids", "lengths", "task_ids")
+
+
+def is_exported(path) -> bool:
+    """Whether a directory was written by ``ernie export``."""
+    return (Path(path) / FILE).is_file()
+
+
+class Exported:
+    """A model that ``ernie export`` wrote.
+
+    Args:
+        precision: "fp32" or "bf16"; None: as it was exported.
+    """
+
+    def __init__(self, path, precision: str | None = None):
+        self.path, self.facts = Path(path), read_json(Path(path) / FILE)
+        self.precision = precision or self.facts["precision"]
+        make = {"inference": _paddle, "onnx": _onnx}.get(self.facts.get("to"))
+        if make is None:
+            raise InputError(f"unknown kind of export {self.facts.get('to')!r}", self.path / FILE)
+        self._run = make(self.path, self.precision)
+
+    def __call__(self, **inputs) -> list[np.ndarray]:
+        """Outputs of the arrays ``INPUTS`` names, in the order of ``facts["outputs"]``."""
+        return self._run({name: np.ascontiguousarray(inputs[name], np.int64) for name in self.facts["inputs"]})
+
+
+class ExportedScores:
+    """An exported fine-tuned model in the place of a ``FinetuningModel`` that only answers."""
+
+    training = False
+
+    def __init__(self, path, kind):
+        from ernie.model.finetuning_model import LOSSES
+        self.run, self.loss = Exported(path), LOSSES[kind.loss]
+
+    def eval(self) -> None:
+        """Nothing to switch: there is no dropout in the graph."""
+
+    def outputs(self, **inputs):
+        """As ``FinetuningModel.outputs``."""
+        import paddle
+        return paddle.to_tensor(self.run(**{name: value.numpy() for name, value in inputs.items()})[0])
+
+
+def _paddle(path: Path, precision: str):
+    from ernie.utils.paddle_setup import import_paddle
+    import_paddle()
+    from paddle import inference
+    program = next((path / name for name in ("inference.json", "inference.pdmodel") if (path / name).is_file()), None)
+    if program is None:
+        raise InputError("has neither inference.json nor inference.pdmodel", path)
+    config = inference.Config(str(program), str(path / "inference.pdiparams"))
+    config.disable_gpu()
+    config.disable_glog_info()
+    config.set_cpu_math_library_num_threads(_threads())
+    config.enable_mkldnn()  # oneDNN
+    if precision == "bf16":
+        config.enable_mkldnn_bfloat16()
+    predictor = inference.create_predictor(config)
+
+    def run(arrays: dict) -> list[np.ndarray]:
+        for name, array in arrays.items():
+            predictor.get_input_handle(name).copy_from_cpu(array)
+        predictor.run()
+        return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
+    return run
+
+
+def _onnx(path: Path, precision: str):
+    import onnxruntime
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = _threads()
+    session = onnxruntime.InferenceSession(str(path / "model.onnx"), options, providers=["CPUExecutionProvider"])
+    return lambda arrays: session.run(None, arrays)
+
+
+def _threads() -> int:
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)

@@ -1,0 +1,44 @@
+"""What predicts: the masked-LM head, tied to the word embedding, and the dense classifier of every other task."""
+from __future__ import annotations
+
+import paddle
+from paddle import nn
+
+from ernie.model.config import ErnieConfig
+from ernie.model.cpu_kernels import Dropout, Linear, add_bias
+from ernie.model.encoder import ACTIVATIONS, dense, layer_norm, normal
+
+
+class MaskedLMHead(nn.Layer):
+    """Hidden states of chosen positions to scores over the vocabulary: dense, activation, LayerNorm, tied product."""
+
+    def __init__(self, config: ErnieConfig):
+        super().__init__()
+        self.transform = dense(config, config.hidden_size, config.hidden_size)
+        self.layer_norm = layer_norm(config)
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.decoder_bias = self.create_parameter([config.vocab_size], is_bias=True)
+
+    def forward(self, hidden, word_embedding):
+        """[k, H] hidden states and the [V, H] word embedding to [k, V] scores."""
+        hidden = self.layer_norm(self.activation(self.transform(hidden)))
+        return add_bias(paddle.matmul(hidden, word_embedding, transpose_y=True), self.decoder_bias)
+
+
+class PredictionHeads(nn.Layer):
+    """Holds the masked-LM head under the name that released checkpoints give it, ``cls.predictions``."""
+
+    def __init__(self, config: ErnieConfig):
+        super().__init__()
+        self.predictions = MaskedLMHead(config)
+
+
+class DenseHead(Linear):
+    """Dropout and one dense layer over tokens or over the pooled output: [..., H] to [..., C]."""
+
+    def __init__(self, config: ErnieConfig, classes: int, dropout: float | None = None):
+        super().__init__(config.hidden_size, classes, weight_attr=normal(config))
+        self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+
+    def forward(self, hidden):
+        return Linear.forward(self, self.dropout(hidden))  # no super(): Paddle 2.6 cannot trace it

@@ -1,0 +1,91 @@
+"""The pre-training model: one encoder pass, as many losses as the batch has targets. It knows no concrete task."""
+from __future__ import annotations
+
+import numpy as np
+import paddle
+from paddle import nn
+from paddle.nn import functional as F
+
+from ernie.model.config import ErnieConfig
+from ernie.model.encoder import Encoder
+from ernie.model.heads import DenseHead, PredictionHeads
+from reader.batches.examples import Batch
+from reader.utils.labels import IGNORE
+
+
+class PretrainingModel(nn.Layer):
+    """The shared encoder with a head for each task.
+
+    Args:
+        config: sizes.
+        tasks: name -> an object with ``level`` ("token" or "sequence"), ``head`` ("vocabulary" or "classes") and
+            ``classes`` (their names; unused by a vocabulary head).
+    """
+
+    def __init__(self, config: ErnieConfig, tasks: dict):
+        super().__init__()
+        self.levels = {name: task.level for name, task in tasks.items()}
+        self.vocabulary_tasks = {name for name, task in tasks.items() if task.head == "vocabulary"}
+        self.ernie = Encoder(config)
+        if self.vocabulary_tasks:
+            self.cls = PredictionHeads(config)
+        self.heads = nn.LayerDict({name: DenseHead(config, len(task.classes)) for name, task in tasks.items()
+                                   if name not in self.vocabulary_tasks})
+
+    def logits(self, token_ids, token_type_ids, position_ids, lengths, task_ids, targets) -> dict:
+        """Scores [k, classes] of every task in ``targets``, in the order of its positions."""
+        hidden, pooled = self.ernie(token_ids, token_type_ids, position_ids, lengths, task_ids)
+        flat = hidden.reshape([-1, hidden.shape[-1]])
+        scores = {}
+        for name, (positions, _) in targets.items():
+            gathered = paddle.gather(pooled if self.levels[name] == "sequence" else flat, positions)
+            if name in self.vocabulary_tasks:
+                scores[name] = self.cls.predictions(gathered, self.ernie.embeddings.word_embeddings.weight)
+            else:
+                scores[name] = self.heads[name](gathered)
+        return scores
+
+    def forward(self, token_ids, token_type_ids, position_ids, lengths, task_ids, targets) -> dict:
+        """Name -> (sum of losses, correct predictions, targets), three scalars: sums, so that the trainer can
+        normalise by counts over all micro-batches and ranks. Takes what ``to_tensors`` gives.
+        """
+        scores = self.logits(token_ids, token_type_ids, position_ids, lengths, task_ids, targets)
+        result = {}
+        for name, logits in scores.items():
+            labels = targets[name][1]
+            logits = logits.astype("float32")
+            loss = F.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORE)
+            result[name] = loss, (logits.argmax(-1) == labels).sum(), (labels != IGNORE).sum()
+        return result
+
+    def score(self, token_ids, token_type_ids, position_ids, lengths, task_ids, targets) -> dict:
+        """Name -> (loss [k] float32, right [k] bool) as numpy, target by target: for metrics by group. No gradient."""
+        with paddle.no_grad():
+            scores = self.logits(token_ids, token_type_ids, position_ids, lengths, task_ids, targets)
+            result = {}
+            for name, logits in scores.items():
+                labels, logits = targets[name][1], logits.astype("float32")
+                losses = F.cross_entropy(logits, labels, reduction="none", ignore_index=IGNORE)
+                kept = (labels != IGNORE).numpy()
+                result[name] = losses.numpy().reshape(-1)[kept], (logits.argmax(-1) == labels).numpy()[kept]
+        return result
+
+
+def to_tensors(batch: Batch) -> dict:
+    """The arguments of a model's ``forward`` from a batch.
+
+    A task without a target gets one that is ignored: its loss is 0, and its head still takes part in the graph.
+    """
+    targets = {}
+    for name, target in batch.targets.items():
+        empty = len(target.positions) == 0
+        labels = np.full((1, *target.labels.shape[1:]), IGNORE, target.labels.dtype) if empty else target.labels
+        targets[name] = _tensor(np.zeros(1) if empty else target.positions), _tensor(
+            labels, np.float32 if labels.dtype.kind == "f" else np.int64)
+    return {"token_ids": _tensor(batch.token_ids), "token_type_ids": _tensor(batch.token_type_ids),
+            "position_ids": _tensor(batch.position_ids), "lengths": _tensor(batch.lengths),
+            "task_ids": _tensor(np.full((len(batch.token_ids), 1), batch.task_id)), "targets": targets}
+
+
+def _tensor(array: np.ndarray, dtype=np.int64):
+    return paddle.to_tensor(np.ascontiguousarray(array, dtype))

@@ -1,0 +1,111 @@
+"""A few real steps of a planned model on this machine, with random text: how fast, and at which peak of memory."""
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+
+from ernie.planning.memory import CPU, MASKED_SHARE, Head, bytes_of, memory
+from ernie.planning.plan import Plan
+from ernie.utils.paddle_setup import import_paddle
+from reader.batches.examples import Batch, Targets
+
+paddle = import_paddle()
+
+from ernie.model.pretraining_model import PretrainingModel, to_tensors  # noqa: E402
+from ernie.training import distributed  # noqa: E402  (after paddle, which import_paddle keeps quiet)
+from ernie.training.amp import Precision  # noqa: E402
+from ernie.training.optimizer import Updater  # noqa: E402
+
+
+@dataclass
+class Measured:
+    """Seconds of a micro-batch and of an update, peak and counted bytes; ``rows`` x ``width`` tokens at once."""
+
+    device: str
+    rows: int
+    width: int
+    micro_batches: int
+    forward_backward: float
+    update: float
+    peak: int
+    counted: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of one card, whose step is some micro-batches and one update; without communication."""
+        return self.rows * self.width * self.micro_batches / (self.micro_batches * self.forward_backward + self.update)
+
+    def describe(self) -> str:
+        """The figures, for a person."""
+        return (f"Measured on {self.device}: {self.rows} rows of {self.width} in {self.forward_backward:.3f} s, an "
+                f"update in {self.update:.3f} s: {self.tokens_per_second:,.0f} tokens/s without communication\n"
+                f"peak of tensors {self.peak / 2 ** 20:,.0f} MB, counted for this device "
+                f"{self.counted / 2 ** 20:,.0f} MB ({100 * (self.counted / self.peak - 1):+.1f} %)")
+
+
+def measure(plan: Plan, steps: int = 3) -> Measured:
+    """Median of ``steps`` steps after a first; two micro-batches each, so that gradients are there already."""
+    curriculum, rows, width = plan.curriculum, plan.rows(plan.micro_tokens), plan.curriculum.max_length
+    model = PretrainingModel(plan.config, {str(k): declare(head) for k, head in enumerate(plan.heads)})
+    if hasattr(model.ernie.encoder, "recompute"):
+        model.ernie.encoder.recompute = curriculum.recompute
+    precision = Precision(curriculum.precision, curriculum.amp_level, curriculum.loss_scaling)
+    updater = Updater(model, curriculum.optimizer, plan.schedule(plan.stages[-1]), precision,
+                      distributed.World(0, 1))
+    batch = random_batch(plan.config, plan.heads, rows, width)
+    updater.model.train()
+    times = np.array([_step(updater, batch, update) for update in range(1, steps + 2)])[1:]
+    on_gpu = paddle.device.get_device().startswith("gpu")
+    kind = bytes_of(curriculum.precision, curriculum.amp_level) if on_gpu else CPU
+    counted = memory(plan.config, plan.heads, rows, width, kind, curriculum.recompute).peak
+    return Measured(paddle.device.get_device(), rows, width, plan.micro_batches, *np.median(times, axis=0),
+                    peak_bytes(), counted)
+
+
+def _step(updater: Updater, batch: Batch, update: int) -> tuple[float, float]:
+    """Seconds of a micro-batch and of an update."""
+    begun = time.perf_counter()
+    for _ in range(2):
+        with updater.precision.autocast():
+            losses = updater.model(**to_tensors(batch))
+        loss = paddle.add_n([values[0] / max(1, values[2].item()) for values in losses.values()])
+        updater.backward(loss)
+        del losses, loss
+    _finish()
+    middle = time.perf_counter()
+    updater.step(update)
+    _finish()
+    return (middle - begun) / 2, time.perf_counter() - middle
+
+
+def _finish() -> None:
+    if paddle.device.get_device().startswith("gpu"):
+        paddle.device.synchronize()
+
+
+def declare(head: Head) -> SimpleNamespace:
+    """What the model needs of a task."""
+    return SimpleNamespace(level=head.level, head="vocabulary" if head.vocabulary else "classes",
+                           classes=range(max(1, head.classes)))
+
+
+def random_batch(config, heads: list[Head], rows: int, width: int) -> Batch:
+    """Full rows of random tokens with a random label for every head, named by its place in ``heads``."""
+    rng, places, targets = np.random.default_rng(0), rows * width, {}
+    for number, head in enumerate(heads):
+        chosen = np.arange(rows) if head.level == "sequence" else \
+            rng.permutation(places)[:round(places * MASKED_SHARE)] if head.vocabulary else np.arange(places)
+        classes = config.vocab_size if head.vocabulary else max(1, head.classes)
+        targets[str(number)] = Targets(chosen, rng.integers(0, classes, len(chosen)))
+    return Batch("random", 0, rng.integers(0, config.vocab_size, (rows, width)), np.zeros((rows, width), np.int64),
+                 np.tile(np.arange(width), (rows, 1)), np.full(rows, width), targets)
+
+
+def peak_bytes() -> int:
+    """The most that tensors of this process have held at once."""
+    if paddle.device.get_device().startswith("gpu"):
+        return paddle.device.cuda.max_memory_allocated()
+    return paddle.base.core.host_memory_stat_peak_value("Allocated", 0)

@@ -1,0 +1,157 @@
+"""How much memory a training step takes on a card: counted from the sizes of the model, without running anything.
+
+Counted is what Paddle's autograd keeps between the forward and the backward pass, operator by operator, for the layers
+of ``ernie.model.encoder`` and ``ernie.model.heads``. ``docs/planning.md`` holds the count against measured peaks.
+
+Letters: n tokens of a micro-batch, padding included; L width; H hidden, I intermediate size; V vocabulary.
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ernie.model.config import ErnieConfig
+
+MASKED_SHARE = 0.15  # of the tokens that the masked LM predicts
+GATES = {"lstm": 4, "gru": 3}
+RESERVE = {"lstm": 7, "gru": 5}  # values that the recurrent kernel keeps for each token and hidden unit of a layer
+
+
+@dataclass(frozen=True)
+class Head:
+    """What memory needs to know of a task. ``classes`` is not used by a head over the vocabulary."""
+
+    level: str             # "token" or "sequence"
+    classes: int = 2
+    vocabulary: bool = False
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """Bytes of one value of each kind in a precision."""
+
+    weight: int
+    gradient: int
+    master: int
+    product: int           # what matrix products and activation functions keep
+    norm: int              # what LayerNorm keeps
+    softmax: int
+    moments: int = 8       # the two of Adam, always float32
+    mask: int = 1          # of a dropped value
+    dropped: int = 0       # a value that dropout itself keeps
+
+
+FLOAT32 = Bytes(weight=4, gradient=4, master=0, product=4, norm=4, softmax=4)
+HALF_O1 = Bytes(weight=6, gradient=4, master=0, product=2, norm=4, softmax=4)  # float32 weights and cached casts
+HALF_O2 = Bytes(weight=2, gradient=2, master=4, product=2, norm=2, softmax=2)
+# the layers of ernie.model.cpu_kernels
+CPU = Bytes(weight=4, gradient=4, master=0, product=4, norm=4, softmax=4, mask=4, dropped=4)
+
+
+def bytes_of(precision: str, level: str) -> Bytes:
+    """Of ``precision`` fp32, fp16 or bf16 and ``level`` O1 or O2, on a GPU."""
+    if precision == "fp32":
+        return FLOAT32
+    return HALF_O2 if level == "O2" else HALF_O1
+
+
+def parameters(config: ErnieConfig, heads: list[Head]) -> dict[str, int]:
+    """Trained values of each part of the model."""
+    h, i = config.hidden_size, config.intermediate_size
+    rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size \
+        + (config.task_type_vocab_size if config.use_task_id else 0)
+    if config.encoder == "transformer":
+        layer = 4 * (h * h + h) + 2 * h * i + i + h + 4 * h
+    else:
+        layer = 2 * GATES[config.encoder] * (h // 2) * (h + h // 2 + 2)
+    classes = [head.classes for head in heads if not head.vocabulary]
+    count = {"embeddings": rows * h + 2 * h, "encoder": config.num_hidden_layers * layer, "pooler": h * h + h,
+             "task heads": sum(k * (h + 1) for k in classes)}
+    if any(head.vocabulary for head in heads):
+        count["masked-LM head"] = h * h + h + 2 * h + config.vocab_size
+    return count
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on one card, by what they hold. ``peak`` is what is held at once at the worst moment of a step."""
+
+    weights: float
+    master: float
+    moments: float
+    gradients: float
+    buffers: float         # copies of the gradients on their way to the other cards
+    activations: float     # kept from the forward to the backward pass, all but the scores over the vocabulary
+    scores: float          # over the vocabulary, and their softmax
+    passing: float         # gradients inside the backward pass, and the layer that is recomputed
+
+    @property
+    def state(self) -> float:
+        """What is there whatever the micro-batch."""
+        return self.weights + self.master + self.moments + self.gradients + self.buffers
+
+    @property
+    def peak(self) -> float:
+        """The backward pass begins after the scores are gone, so only the larger of the two counts."""
+        return self.state + self.activations + max(self.scores, self.passing)
+
+
+def memory(config: ErnieConfig, heads: list[Head], rows: int, width: int, kind: Bytes = FLOAT32,
+           recompute: bool = False, cards: int = 1) -> Memory:
+    """What a step takes on a card that trains micro-batches of ``rows`` x ``width`` tokens.
+
+    Args:
+        heads: of all tasks that train together. recompute: of the Transformer's layers.
+        cards: with more than one, the gradients are copied into buffers to be summed.
+    """
+    count = sum(parameters(config, heads).values())
+    n, h, e = rows * width, config.hidden_size, kind.product
+    masked = math.ceil(n * MASKED_SHARE) if any(head.vocabulary for head in heads) else 0
+    layer = layer_bytes(config, rows, width, kind)
+    kept = n * h * e if recompute and config.encoder == "transformer" else layer
+    activations = (
+        config.num_hidden_layers * kept
+        + n * h * (kind.norm + kind.mask + kind.dropped)                  # embeddings: LayerNorm, dropout
+        + n * (4 * 8 + 4)                                                 # ids, and the mask of padding
+        + sum(_head_bytes(head, n if head.level == "token" else rows, h, kind) for head in heads)
+        + masked * (_activated(config, h * e) + h * (e + kind.norm)))     # masked-LM head: inputs of its operators
+    logits = masked * config.vocab_size * 4
+    scores = 2 * logits + (masked * config.vocab_size * e if e < 4 else 0)  # as computed, in float32, after softmax
+    passing = _passing(config, n, kind) + (config.vocab_size * h * kind.gradient if masked else 0)
+    if kept < layer:
+        passing += layer
+    elif config.encoder != "transformer":
+        passing += 2 * layer
+    return Memory(count * kind.weight, count * kind.master, count * kind.moments, count * kind.gradient,
+                  count * kind.gradient if cards > 1 else 0, activations, scores, passing)
+
+
+def layer_bytes(config: ErnieConfig, rows: int, width: int, kind: Bytes) -> float:
+    """What the backward pass of one layer of the encoder finds kept."""
+    n, h = rows * width, config.hidden_size
+    if config.encoder != "transformer":
+        return n * h * RESERVE[config.encoder] * 4
+    hidden = 6 * kind.product + 2 * kind.norm + 2 * (kind.mask + kind.dropped)
+    # inputs of q k v, of the scores (q, k), of the context (v), of the output and of the first dense layer; two
+    # LayerNorms; two dropouts
+    attention = config.num_attention_heads * n * width * (kind.softmax + kind.mask + kind.product)
+    return n * h * hidden + n * _activated(config, config.intermediate_size * kind.product) + attention
+
+
+def _activated(config: ErnieConfig, size: float) -> float:
+    """An activation function's input and its output, which the next product keeps; relu and tanh need no input."""
+    return size if config.hidden_act in ("relu", "tanh") else 2 * size
+
+
+def _head_bytes(head: Head, places: int, hidden: int, kind: Bytes) -> float:
+    """Dropout and one dense layer over ``places`` gathered hidden states, and the labels' softmax."""
+    if head.vocabulary:
+        return 0
+    return places * (hidden * (kind.mask + kind.dropped + kind.product) + 8 * head.classes + 16)
+
+
+def _passing(config: ErnieConfig, n: int, kind: Bytes) -> float:
+    """Gradients that are alive at once in the feed-forward part of a layer."""
+    if config.encoder != "transformer":
+        return 2 * n * config.hidden_size * kind.product
+    return n * (config.intermediate_size + 2 * config.hidden_size) * kind.product

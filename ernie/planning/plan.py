@@ -1,0 +1,112 @@
+"""What a curriculum will take, computed: steps, tokens, memory, communication, time. No paddle, no data."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import tasks as task_room
+from ernie.model.config import ErnieConfig
+from ernie.planning.memory import Head, Memory, bytes_of, memory, parameters
+from ernie.pretraining.curriculum import Curriculum
+from ernie.pretraining.model_config import model_config
+from ernie.pretraining.stages import Stage, stages_of
+from ernie.training.schedule import Schedule
+
+GIB = 2 ** 30
+SPARE = 1.0  # GiB of a card left to the driver, the libraries' work space and fragmentation: assumed, not measured
+
+
+@dataclass
+class Plan:
+    """A curriculum on a number of cards.
+
+    Attributes:
+        heads: of all tasks, as they stand in the last stage, which takes the most memory.
+    """
+
+    curriculum: Curriculum
+    cards: int
+    config: ErnieConfig
+    stages: list[Stage]
+    heads: list[Head]
+
+    @classmethod
+    def of(cls, curriculum: Curriculum, cards: int) -> Plan:
+        """Raises InputError where the curriculum, a task or the model file is wrong."""
+        declared = [task_room.load(entry.name, entry.options, curriculum.tasks_from) for entry in curriculum.tasks]
+        heads = [Head(task.level, len(task.classes), task.head == "vocabulary") for task in declared]
+        return cls(curriculum, cards, model_config(curriculum), stages_of(curriculum), heads)
+
+    @property
+    def steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    @property
+    def micro_batches(self) -> int:
+        """Micro-batches of a card in one step."""
+        return self.curriculum.slices(self.cards) // self.cards
+
+    @property
+    def micro_tokens(self) -> int:
+        """Tokens of a micro-batch."""
+        return self.curriculum.batch_tokens // self.curriculum.slices(self.cards)
+
+    def rows(self, tokens: int) -> int:
+        """Full rows in a micro-batch: the costliest shape, since attention grows with the width."""
+        return max(1, -(-tokens // self.curriculum.max_length))
+
+    def memory(self, tokens: int, recompute: bool) -> Memory:
+        """Of a card whose micro-batches have ``tokens`` tokens."""
+        kind = bytes_of(self.curriculum.precision, self.curriculum.amp_level)
+        return memory(self.config, self.heads, self.rows(tokens), self.curriculum.max_length, kind, recompute,
+                      self.cards)
+
+    def largest(self, gib: float, recompute: bool) -> int:
+        """Tokens of the largest micro-batch of full rows that fits a card, SPARE left free; 0 when none does."""
+        fits, width = 0, self.curriculum.max_length
+        step = 1 << 16
+        while step:
+            if self.memory((fits + step) * width, recompute).peak <= (gib - SPARE) * GIB:
+                fits += step
+            else:
+                step >>= 1
+        return fits * width
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        return parameters(self.config, self.heads)
+
+    @property
+    def reduced(self) -> int:
+        """Bytes of gradients that are summed over the cards once a step."""
+        kind = bytes_of(self.curriculum.precision, self.curriculum.amp_level)
+        return sum(self.parameters.values()) * kind.gradient if self.cards > 1 else 0
+
+    @property
+    def checkpoint(self) -> int:
+        """Bytes of a checkpoint: float32 weights, two moments, master weights where there are any."""
+        half = self.curriculum.precision != "fp32" and self.curriculum.amp_level == "O2"
+        return sum(self.parameters.values()) * (16 if half else 12)
+
+    def schedule(self, stage: Stage) -> Schedule:
+        """Learning rates of a stage; every stage starts its own."""
+        settings = self.curriculum.optimizer
+        return Schedule(settings.schedule, settings.learning_rate, settings.warmup_steps, stage.steps)
+
+    def seconds(self, stage: Stage, tokens_per_second_per_card: float) -> float:
+        """Of a stage at that speed."""
+        return stage.steps * self.curriculum.batch_tokens / (tokens_per_second_per_card * self.cards)
+
+    def warnings(self) -> list[str]:
+        """What would stop the run, or what is probably not meant."""
+        curriculum, found = self.curriculum, []
+        if self.micro_tokens < curriculum.max_length:
+            found.append(f"a micro-batch has {self.micro_tokens:,} tokens, fewer than one example of max_length "
+                         f"{curriculum.max_length}: training would refuse; use fewer cards or a larger batch_tokens")
+        if self.micro_tokens < 0.9 * min(curriculum.micro_batch_tokens, curriculum.batch_tokens):
+            found.append(f"batch_tokens {curriculum.batch_tokens:,} does not divide well: {self.cards} cards take "
+                         f"{self.micro_tokens:,} tokens at once, not {curriculum.micro_batch_tokens:,}")
+        for stage in self.stages:
+            if stage.steps < curriculum.optimizer.warmup_steps:
+                found.append(f"stage {stage.number} ends after {stage.steps:,} steps, inside its warm-up of "
+                             f"{curriculum.optimizer.warmup_steps:,}: the peak learning rate is never reached")
+        return found

@@ -1,0 +1,70 @@
+"""Everything a curriculum draws from: vocabulary, task declarations, corpora, pair stores. No paddle."""
+from __future__ import annotations
+
+import tasks as task_room
+from ernie.model.config import ErnieConfig
+from ernie.pretraining.curriculum import Curriculum
+from reader.batches.batches import Batches
+from reader.batches.corpus import Corpus
+from reader.store.store import Store
+from reader.text.tokenizer import Tokenizer
+from reader.utils.errors import InputError
+
+DEV_SEED = 0x0DE5  # dev batches are the same in every run
+
+
+class PretrainingData:
+    """Tasks, stores and batches of a curriculum, loaded once."""
+
+    def __init__(self, curriculum: Curriculum):
+        self.curriculum = curriculum
+        self.tasks = {entry.name: task_room.load(entry.name, entry.options, curriculum.tasks_from)
+                      for entry in curriculum.tasks}
+        self.weights = {entry.name: self.tasks[entry.name].weight if entry.weight is None else entry.weight
+                        for entry in curriculum.tasks}
+        self.ids = {entry.name: number for number, entry in enumerate(curriculum.tasks)}
+        sources = {**curriculum.corpora, **curriculum.pairs}
+        if not sources:
+            raise InputError("corpora: a curriculum needs at least one", curriculum.name)
+        self.stores = {name: Store(source.path) for name, source in sources.items()}
+        self.dev_stores = {name: Store(source.dev) for name, source in sources.items() if source.dev}
+        stores = [*self.stores.values(), *self.dev_stores.values()]
+        for store in stores[1:]:
+            if store.manifest["vocab_sha256"] != stores[0].manifest["vocab_sha256"]:
+                raise InputError(f"was built with another vocabulary than {stores[0].path}", store.path)
+        self.tokenizer = Tokenizer.load(stores[0].vocab_file)
+        self.vocab_file = stores[0].vocab_file
+        for name, task in self.tasks.items():  # classes that come with the data are known before heads are made
+            task.bind(self.corpus(name))
+
+    def facts(self, config: ErnieConfig) -> dict:
+        """What a run must find again when it is resumed."""
+        fingerprints = {name: store.fingerprint for name, store in self.stores.items()}
+        fingerprints.update({f"{name} (dev)": store.fingerprint for name, store in self.dev_stores.items()})
+        return {"model": config.to_dict(), "vocabulary": next(iter(self.stores.values())).manifest["vocab_sha256"],
+                "data": fingerprints, "classes": {name: list(task.classes) for name, task in self.tasks.items()}}
+
+    def batches(self, name: str, stage_tasks, cards: int, dev: bool = False) -> Batches:
+        """The batches of task ``name``, with the token-level labels of all ``stage_tasks``."""
+        curriculum = self.curriculum
+        token_tasks = [self.tasks[other] for other in stage_tasks if self.tasks[other].level == "token"]
+        return Batches(self.tasks[name], token_tasks, self.corpus(name, dev), seed=DEV_SEED if dev else curriculum.seed,
+                       task_id=self.ids[name], batch_tokens=curriculum.batch_tokens,
+                       slices=curriculum.slices(cards), window=1 if dev else curriculum.window,
+                       vocabulary=self.tokenizer)
+
+    def corpus(self, name: str, dev: bool = False) -> Corpus:
+        """What a task draws from."""
+        stores = self.dev_stores if dev else self.stores
+        chosen = [key for key in self._source_names(name) if key in stores]
+        sources = {**self.curriculum.corpora, **self.curriculum.pairs}
+        return Corpus([stores[key] for key in chosen], [sources[key].weight for key in chosen],
+                      max_length=self.curriculum.max_length)
+
+    def measurable(self, names) -> list[str]:
+        """The tasks that have dev data to be measured on."""
+        return [name for name in names if any(key in self.dev_stores for key in self._source_names(name))]
+
+    def _source_names(self, task: str) -> list[str]:
+        return [task] if task in self.curriculum.pairs else \
+            self.curriculum.task(task).corpora or list(self.curriculum.corpora)

@@ -1,0 +1,177 @@
+"""Examples of a task as a person can read them: the text as the model sees it, with the labels beside it."""
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from reader.batches.batches import Batches
+from reader.batches.collator import Collator, Window, read_tokens
+from reader.batches.corpus import Corpus, join_pieces
+from reader.batches.examples import Example
+from reader.batches.sampling import generator, hash_int
+from reader.text.flags import WORD_START
+from reader.utils.errors import InputError
+from reader.utils.labels import IGNORE
+
+BOLD, RED, GREEN, DIM, PLAIN = "\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m"
+
+
+def draw(task, corpus: Corpus, count: int, seed: int) -> Window:
+    """The first examples of the walk that ``seed`` names."""
+    task.bind(corpus)
+    rng = generator(seed, "inspect", task.name)
+    anchors = corpus.anchors(np.arange(count), hash_int(seed, "inspect"))
+    return Window.of([task.example(corpus, anchor, rng) for anchor in anchors], hash_int(seed, "mask", task.name))
+
+
+def pages(task, corpus: Corpus, window: Window, rows: np.ndarray, colour: bool = False):
+    """Yield the text of one example after the other, then a summary of the labels."""
+    writer = Writer(task, corpus, read_tokens(corpus, window, rows, Collator(window, rows)), colour)
+    examples = [window.example(index) for index in rows.tolist()]
+    for row, example in enumerate(examples):
+        yield "\n".join([*writer.head(row, example), *writer.body(row, example)]) + "\n"
+    yield writer.summary(examples)
+
+
+def step_of_run(directory, number: int, step: int) -> tuple[Batches, int, list]:
+    """What a run reads in a step: the ``Batches`` of the task drawn, the number of the batch, the tasks that label it.
+
+    Args:
+        directory: of the run. number: of the stage, step: inside it, both from 1 as the log counts them.
+    Raises:
+        InputError: no such run, stage or step; its corpora are no longer where they were.
+    """
+    from ernie.utils.paddle_setup import import_paddle
+    import_paddle()
+    from ernie.pretraining.curriculum import Curriculum
+    from ernie.pretraining.data import PretrainingData
+    from ernie.pretraining.run_directory import RunDirectory
+    from ernie.pretraining.stage_sampler import StageBatches
+    from ernie.pretraining.stages import Stage
+    from ernie.utils.config_io import build
+    run = RunDirectory(directory)
+    record = run.recorded()
+    if record is None:
+        raise InputError("not the directory of a run (no run.json)", directory)
+    curriculum = build(Curriculum, record["curriculum"], str(run.file))
+    stages = [Stage(entry["number"], entry["budgets"], entry["new"]) for entry in record["stages"]]
+    if not 1 <= number <= len(stages) or not 1 <= step <= stages[number - 1].steps:
+        known = ", ".join(f"{stage.number} ({stage.steps} steps)" for stage in stages)
+        raise InputError(f"no step {step} in stage {number}; the run has the stages {known}", directory)
+    data, stage = PretrainingData(curriculum), stages[number - 1]
+    consumed = {name: sum(earlier.budgets.get(name, 0) for earlier in stages[:number - 1]) for name in stage.budgets}
+    sources = {name: data.batches(name, list(stage.budgets), 1) for name in stage.budgets}
+    drawn = StageBatches(stage, curriculum.seed, sources, consumed)
+    name = drawn.names[drawn.draws[step - 1]]
+    return sources[name], int(drawn.numbers[step - 1]), [data.tasks[other] for other in stage.budgets]
+
+
+class Writer:
+    """Writes examples; what it writes about depends on the level of the task."""
+
+    def __init__(self, task, corpus: Corpus, tokens, colour: bool):
+        self.task, self.corpus, self.tokens, self.colour = task, corpus, tokens, colour
+        self.read, self.groups, self.heads = tokens.ids, None, None
+        self.labels = np.full(len(tokens.ids), IGNORE)
+        if task.corrupts:
+            self.read, self.labels, self.groups = task.corrupt(tokens, corpus.specials)
+            self.heads = task.unit_heads(tokens)
+        elif task.level == "token":
+            self.labels = task.labels(tokens)
+
+    def paint(self, text: str, colour: str) -> str:
+        return f"{colour}{text}{PLAIN}" if self.colour else text
+
+    def head(self, row: int, example: Example):
+        """Where the example comes from, and its label."""
+        start = example.segments[0][0]
+        sentence = self.corpus.stores[example.store].sentence_at(start)
+        paragraph = self.corpus.stores[example.store].paragraph_at(sentence)
+        document = self.corpus.stores[example.store].document_at(paragraph)
+        place = f"{self.corpus.stores[example.store].path} document {document}, {example.length} tokens"
+        yield f"{self.paint(f'example {row + 1}', BOLD)}  {self.paint(place, DIM)}"
+        if self.task.level == "sequence":
+            yield self.paint(f"label {example.label}: {self.task.explain(example.label)}", GREEN)
+
+    def body(self, row: int, example: Example):
+        """The segments, a line for each."""
+        mine = np.flatnonzero(self.tokens.row == row)
+        segments = self.tokens.segment[mine] - self.tokens.segment[mine[0]]
+        for number in range(len(example.segments)):
+            line = self.line(mine[segments == number])
+            yield f"[{number}] {line}" if len(example.segments) > 1 else line
+
+    def line(self, places: np.ndarray) -> str:
+        """One segment, word by word or unit by unit."""
+        pieces = self.masked_units(places) if self.groups is not None else self.labelled_words(places)
+        return ("" if self.corpus.language == "zh" else " ").join(pieces)
+
+    def masked_units(self, places: np.ndarray):
+        """Words; chosen units as {kind: original > what the model reads}."""
+        for chosen, run in runs(places, self.unit_numbers(places)):
+            text = self.text(self.tokens.ids[run])
+            if not chosen:
+                yield text
+                continue
+            kind = self.task.groups[self.groups[run[0]]]
+            yield self.paint("{" + f"{kind}: {text} > {self.pieces(self.read[run])}" + "}", RED)
+
+    def unit_numbers(self, places: np.ndarray) -> np.ndarray:
+        # A word that is left alone is written whole; a chosen unit stands apart from its neighbours.
+        chosen = self.labels[places] != IGNORE
+        units = self.heads[places]
+        word = np.cumsum(self.tokens.flags[places] & WORD_START > 0)
+        return np.where(chosen, units * 2 + 1, word * 2)
+
+    def labelled_words(self, places: np.ndarray):
+        """Words with their class behind them, where it is not the first; piece by piece where pieces differ."""
+        starts = (self.tokens.flags[places] & WORD_START > 0) | (self.tokens.offset[places] == 0)
+        for word in np.split(places, np.flatnonzero(starts)[1:]):
+            labels = self.labels[word]
+            if (labels == labels[0]).all():
+                yield self.marked(self.text(self.tokens.ids[word]), int(labels[0]))
+            else:
+                yield "|".join(self.marked(self.pieces(self.tokens.ids[place:place + 1]), int(label))
+                               for place, label in zip(word, labels))
+
+    def marked(self, text: str, label: int) -> str:
+        if label in (0, IGNORE):
+            return text
+        return self.paint(f"{text}/{label}", RED)
+
+    def text(self, ids: np.ndarray) -> str:
+        """Pieces joined to words."""
+        return join_pieces(self.vocabulary(ids), self.corpus.language)
+
+    def pieces(self, ids: np.ndarray) -> str:
+        return " ".join(self.vocabulary(ids))
+
+    def vocabulary(self, ids: np.ndarray) -> list[str]:
+        return [self.corpus.vocabulary[index] for index in ids.tolist()]
+
+    def summary(self, examples: list[Example]) -> str:
+        """How often each label was given."""
+        if self.groups is not None:
+            return "\n".join(self.masking_rates())
+        given = [example.label for example in examples] if self.task.level == "sequence" else self.labels.tolist()
+        counts = Counter(label for label in given if label != IGNORE)
+        total = max(1, sum(counts.values()))
+        return "labels: " + "; ".join(f"{label} {self.task.classes[label]}: {count} ({100 * count / total:.1f}%)"
+                                      for label, count in sorted(counts.items())) if counts else "labels: none"
+
+    def masking_rates(self):
+        chosen, kinds = self.labels != IGNORE, self.groups
+        for group, name in enumerate(self.task.groups):
+            tokens = int((kinds == group).sum())
+            if tokens:
+                hit = int((chosen & (kinds == group)).sum())
+                yield f"{name}: {hit} of {tokens} tokens chosen ({100 * hit / tokens:.1f}%)"
+
+
+def runs(places: np.ndarray, numbers: np.ndarray):
+    """(chosen?, places) of each run of one number; odd numbers are chosen units."""
+    edges = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]])
+    for run in np.split(places, edges[1:]):
+        yield bool(numbers[np.searchsorted(places, run[0])] & 1), run
+

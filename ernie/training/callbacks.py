@@ -1,0 +1,244 @@
+"""What looks at training after every step: the log, checkpoints, dev metrics, and guards."""
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ernie.checkpoints.checkpoint import CheckpointWriter
+from ernie.training import distributed
+from ernie.training.trainer import Callback, StepResult, Trainer
+from reader.utils.files import atomic_write
+
+
+class Log(Callback):
+    """A console line and a JSON line every so many steps, over all ranks: losses, metrics, speed, ETA.
+
+    Args:
+        file: the JSON lines; what a resumed run computes again is cut off first.
+        stage: begins every console line. later_steps: of the stages that follow, for the ETA of the run.
+        also: called with every line on the main rank, or None.
+    """
+
+    def __init__(self, every: int, file, stage: str = "", later_steps: int = 0, also=None):
+        self.every, self.file, self.stage, self.later_steps = every, Path(file), stage, later_steps
+        self.also = also
+
+    def start(self, trainer: Trainer) -> None:
+        self.launched = time.time()
+        self._reset()
+        if trainer.world.main:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self._cut(trainer.state.step)
+
+    def _cut(self, step: int) -> None:
+        if self.file.exists():
+            kept = [line for line in self.file.read_text("utf-8").splitlines() if _step_of(line) <= step]
+            with atomic_write(self.file) as file:
+                file.writelines(line + "\n" for line in kept)
+
+    def _reset(self) -> None:
+        self.sums, self.tokens, self.positions, self.wait, self.seconds, self.steps = {}, 0, 0, 0.0, 0.0, 0
+        self.drawn: dict = {}
+
+    def after_step(self, trainer: Trainer, result: StepResult) -> None:
+        for name, values in result.sums.items():
+            self.sums[name] = self.sums.get(name, 0) + np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        self.drawn[result.task] = self.drawn.get(result.task, 0) + 1
+        self.tokens += result.tokens
+        self.positions += result.positions
+        self.wait += result.data_wait
+        self.seconds += result.seconds
+        self.steps += 1
+        if result.step % self.every == 0 or result.step == trainer.total:
+            self._write(trainer, result)
+            self._reset()
+
+    def _write(self, trainer: Trainer, result: StepResult) -> None:
+        world, names = trainer.world, list(trainer.weights)
+        local = np.concatenate([np.array(self.sums.get(name, np.zeros(3)), np.float64) for name in names]
+                               + [np.array([self.tokens, self.positions, self.wait], np.float64)])
+        total = distributed.sum_over_ranks(world, local)
+        if not world.main:
+            return
+        tasks = {}
+        for k, name in enumerate(names):
+            loss, right, count = total[3 * k:3 * k + 3]
+            if count:
+                tasks[name] = {"loss": loss / count, "accuracy": right / count, "targets": int(count)}
+        tokens, positions, wait = total[-3:]
+        speed = tokens / self.seconds
+        pace = self.seconds / self.steps
+        left = (trainer.total - result.step) * pace
+        line = {"step": result.step, "of": trainer.total, "time": time.time(), "launched": self.launched,
+                "cards": world.size, "task": result.task, "tasks": tasks,
+                "drawn": self.drawn, "learning_rate": result.learning_rate,
+                "loss_scale": trainer.updater.precision.loss_scale, "gradient_norm": _number(result.outcome.norm),
+                "tokens_per_second": speed, "tokens_per_second_per_card": speed / world.size,
+                "padding": 1 - tokens / positions, "data_wait": wait / world.size / self.seconds,
+                "memory_mib": _memory(), "skipped": trainer.state.skipped, "tokens": trainer.state.tokens,
+                "eta_stage": left, "eta_run": left + self.later_steps * pace}
+        try:
+            with open(self.file, "a", encoding="utf-8") as opened:
+                opened.write(json.dumps(line) + "\n")
+            if self.also:
+                self.also(line)
+        except OSError as error:  # a full disk: a line is lost, the run goes on
+            print(f"{self.file} could not be written ({error})", flush=True)
+        print(self.render(line, world.size), flush=True)
+
+    def render(self, line: dict, cards: int) -> str:
+        """The console's form of a JSON line."""
+        tasks = "  ".join(f"{name} {values['loss']:.3f} ({100 * values['accuracy']:.1f}%)"
+                          for name, values in line["tasks"].items())
+        speed = f"{line['tokens_per_second']:,.0f} tokens/s"
+        if cards > 1:
+            speed += f" ({line['tokens_per_second_per_card']:,.0f} a card)"
+        scale = f"  scale {line['loss_scale']:.0f}" if line["loss_scale"] != 1 else ""
+        skipped = f"  skipped {line['skipped']}" if line["skipped"] else ""
+        eta = f"ETA {_clock(line['eta_stage'])}"
+        if self.later_steps:
+            eta += f", run {_clock(line['eta_run'])}"
+        return (f"{self.stage}step {line['step']}/{line['of']}  {tasks}  lr {line['learning_rate']:.2e}{scale}{skipped}"
+                f"  {speed}  padding {100 * line['padding']:.1f}%  data wait {100 * line['data_wait']:.1f}%"
+                f"  {line['memory_mib']:,} MiB  {eta}")
+
+
+class Checkpoints(Callback):
+    """A checkpoint every so many steps, and one whenever training ends, for whatever reason but divergence."""
+
+    def __init__(self, every: int, writer: CheckpointWriter):
+        self.every, self.writer, self.saved = every, writer, -1
+
+    def start(self, trainer: Trainer) -> None:
+        self.saved = trainer.state.step
+
+    def after_step(self, trainer: Trainer, result: StepResult) -> None:
+        if result.step % self.every == 0 and result.step < trainer.total:
+            self._save(trainer)
+
+    def finish(self, trainer: Trainer) -> None:
+        if trainer.stop != Divergence.REASON and trainer.state.step != self.saved:
+            self._save(trainer, wait=True)
+        self.writer.wait()
+        distributed.barrier(trainer.world)
+
+    def _save(self, trainer: Trainer, wait: bool = False) -> None:
+        self.saved = trainer.state.step
+        if trainer.world.main:
+            self.writer.save(trainer.state.step, *trainer.snapshot(), wait=wait)
+
+
+class Divergence(Callback):
+    """Skipped steps are shown with the address of their batch; too many in a row end training.
+
+    With float16, a finite loss whose scaled gradient overflows is the loss scale finding its size: it does not count.
+    """
+
+    REASON = "diverged"
+
+    def __init__(self, limit: int, where: str, look: str = ""):
+        self.limit, self.where, self.look = limit, where, look
+
+    def after_step(self, trainer: Trainer, result: StepResult) -> None:
+        state = trainer.state
+        if result.outcome.stepped:
+            state.bad_in_a_row = 0
+            return
+        bad = distributed.sum_over_ranks(trainer.world, np.array([not result.finite], np.float64))[0]
+        scaled = trainer.updater.precision.loss_scale > 1
+        if bad or not scaled:
+            state.bad_in_a_row += 1
+        if not result.finite or (trainer.world.main and not bad and not scaled):
+            what = "gradient" if result.finite else "loss"
+            documents = sorted({address[:2] for batch in result.batches for address in batch.addresses})
+            shown = ", ".join(f"{store}:{document}" for store, document in documents[:8])
+            print(f"rank {trainer.world.rank}: {self.where} step {result.step} ({result.task}): the {what} is not "
+                  f"finite; step skipped ({state.bad_in_a_row} in a row). Documents (store:document) {shown}"
+                  f"{' ...' if len(documents) > 8 else ''}"
+                  + (f"; look with: {self.look} --step {result.step}" if self.look else ""), flush=True)
+        if state.bad_in_a_row >= self.limit:
+            trainer.stop = self.REASON
+
+
+class SameOnAllRanks(Callback):
+    """Every so many steps, compares a hash of all weights over the ranks and ends the job when they differ."""
+
+    def __init__(self, every: int):
+        self.every = every
+
+    def after_step(self, trainer: Trainer, result: StepResult) -> None:
+        if trainer.world.size == 1 or not self.every or (result.step % self.every and result.step != trainer.total):
+            return
+        digest = 0
+        for parameter in trainer.updater.layer.parameters():
+            digest = zlib.crc32(np.ascontiguousarray(parameter.astype("float32").numpy()), digest)
+        digests = distributed.gather(trainer.world, digest)
+        if len(set(digests)) > 1:
+            common = max(set(digests), key=digests.count)
+            odd = [str(rank) for rank, value in enumerate(digests) if value != common]
+            raise RuntimeError(f"step {result.step}: the weights of rank {', '.join(odd)} differ from the other ranks'")
+
+
+class Evaluation(Callback):
+    """Dev metrics every so many steps; ends the stage when no task's dev loss improves any more.
+
+    Args:
+        measure: () -> {task: {"loss": ..., ...}}, the same on all ranks.
+        convergence: an ``ernie.pretraining.curriculum.Convergence``.
+    """
+
+    CONVERGED = "converged"
+
+    def __init__(self, measure, convergence):
+        self.measure, self.convergence = measure, convergence
+
+    def start(self, trainer: Trainer) -> None:
+        self._judge(trainer)  # a run that was killed between its last step and its end has converged all the same
+
+    def after_step(self, trainer: Trainer, result: StepResult) -> None:
+        if result.step % self.convergence.evaluate_every or result.step == trainer.total:
+            return
+        memory = trainer.state.callbacks.setdefault("evaluation", {"best": {}, "without_gain": 0})
+        gained = False
+        for name, metrics in self.measure().items():
+            best = memory["best"].get(name, float("inf"))
+            if metrics["loss"] < best - self.convergence.min_delta:
+                memory["best"][name], gained = metrics["loss"], True
+        memory["without_gain"] = 0 if gained else memory["without_gain"] + 1
+        self._judge(trainer)
+
+    def _judge(self, trainer: Trainer) -> None:
+        if trainer.state.callbacks.get("evaluation", {}).get("without_gain", 0) >= self.convergence.patience:
+            trainer.stop = self.CONVERGED
+
+
+def _step_of(line: str) -> int:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):  # the last line of a process that was killed
+        return sys.maxsize
+
+
+def _number(value: float):
+    return value if np.isfinite(value) else None
+
+
+def _memory() -> int:
+    """Peak memory of this process in MiB: of the GPU where there is one, resident otherwise."""
+    import paddle
+    if paddle.device.get_device().startswith("gpu"):
+        return int(paddle.device.cuda.max_memory_allocated() / 2**20)
+    return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    return (f"{days}d " if days else "") + f"{hours}:{minutes:02}:{seconds:02}"

@@ -1,0 +1,79 @@
+"""fleet data parallelism, kept in one place: start, wrap, and the few collectives the trainer needs."""
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+from paddle.distributed import fleet
+
+from ernie.utils.paddle_setup import quiet
+
+
+@dataclass(frozen=True)
+class World:
+    """Which process this is, and of how many."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def main(self) -> bool:
+        """Only this rank writes."""
+        return self.rank == 0
+
+
+def start() -> World:
+    """Join the process group that Paddle's launcher describes in the environment; alone without one."""
+    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
+        return World()
+    strategy = fleet.DistributedStrategy()
+    strategy.find_unused_parameters = True  # a step trains the heads of its own tasks only
+    warnings.filterwarnings("ignore", message="Current global rank")  # said of every barrier on gloo
+    with quiet():  # a list of flags that were set on purpose
+        fleet.init(is_collective=True, strategy=strategy, log_level="WARNING")
+    return World(fleet.worker_index(), fleet.worker_num())
+
+
+def wrap(world: World, model, optimizer):
+    """(model, optimizer) as fleet synchronises them; the same objects when there is one process."""
+    if world.size == 1:
+        return model, optimizer
+    return fleet.distributed_model(model), fleet.distributed_optimizer(optimizer)
+
+
+def unwrap(model):
+    """The layer inside a data-parallel wrapper."""
+    return getattr(model, "_layers", model)
+
+
+def without_sync(model, last: bool):
+    """A context in which gradients stay local, for all micro-batches but the last of a step."""
+    return contextlib.nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()
+
+
+def sum_over_ranks(world: World, values: np.ndarray) -> np.ndarray:
+    """Element-wise sum of a small float64 array over all ranks."""
+    if world.size == 1:
+        return values
+    tensor = paddle.to_tensor(values)
+    paddle.distributed.all_reduce(tensor)
+    return tensor.numpy()
+
+
+def gather(world: World, value) -> list:
+    """Every rank's picklable ``value``, in rank order."""
+    if world.size == 1:
+        return [value]
+    values: list = []
+    paddle.distributed.all_gather_object(values, value)
+    return values
+
+
+def barrier(world: World) -> None:
+    """Wait for every rank."""
+    if world.size > 1:
+        paddle.distributed.barrier()

@@ -1,0 +1,137 @@
+"""One optimiser step: scaled backward passes, unscale, clip by global norm, AdamW at the schedule's rate."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import paddle
+
+from ernie.training import distributed
+from ernie.training.amp import Precision
+
+MASTER = "_fp32_master_0"  # how Paddle marks the float32 twin of a float16 parameter, and the moments of it
+
+
+def decays(name: str) -> bool:
+    """Whether weight decay applies to a parameter: not to biases and LayerNorm (Baidu's release)."""
+    return not (name.endswith("bias") or "norm" in name)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step did. ``norm``: global gradient norm before clipping, NaN or Inf when it was skipped. ``values``: what
+    the caller wanted to have fetched.
+    """
+
+    stepped: bool
+    norm: float
+    values: np.ndarray
+
+
+class Updater:
+    """AdamW around a model, with everything between the loss and the new weights.
+
+    Args:
+        settings: an ``ernie.pretraining.curriculum.OptimizerSettings``.
+        schedule: update number (from 1) -> learning rate.
+    """
+
+    def __init__(self, model, settings, schedule, precision: Precision, world: distributed.World):
+        self.schedule, self.precision, self.clip_norm = schedule, precision, settings.clip_norm
+        decayed = {parameter.name for name, parameter in model.named_parameters() if decays(name)}
+        optimizer = paddle.optimizer.AdamW(
+            learning_rate=schedule(1), beta1=settings.beta1, beta2=settings.beta2, epsilon=settings.epsilon,
+            weight_decay=settings.weight_decay, parameters=model.parameters(),
+            apply_decay_param_fun=decayed.__contains__)
+        self.waiting: dict[str, np.ndarray] = {}  # restored moments of parameters that have not been stepped yet
+        self.stepped = False  # since then
+        self.fresh = {"moment1": 0.0, "moment2": 0.0, "beta1_pow_acc": settings.beta1, "beta2_pow_acc": settings.beta2}
+        self.layer, self.optimizer = precision.prepare(model, optimizer)
+        self.model, self._synchronised = distributed.wrap(world, self.layer, self.optimizer)
+        self.names = {parameter.name: name for name, parameter in self.layer.named_parameters()}
+
+    def backward(self, loss) -> None:
+        """Add the gradients of a micro-batch."""
+        scale = self.precision.loss_scale
+        (loss if scale == 1 else loss * scale).backward()
+
+    def step(self, update: int, values=None) -> Outcome:
+        """Apply the gradients as the ``update``-th update (from 1), or skip them all when one is not finite.
+
+        Args:
+            values: a float32 tensor that the caller wants to see; fetched together with the norm, because every
+                fetch waits for the device.
+        """
+        self.optimizer.set_lr(self.schedule(update))
+        gradients = [p.grad for p in self.layer.parameters() if p.grad is not None and not p.stop_gradient]
+        square = sum_of_squares(gradients)
+        fetched = (square if values is None else paddle.concat([square, values.reshape([-1])])).numpy()
+        scale = self.precision.loss_scale
+        norm = math.sqrt(fetched[0]) / scale  # of the gradients as they are without loss scaling
+        finite = math.isfinite(norm)
+        if finite:
+            factor = self.clip_norm / (norm + 1e-6) if self.clip_norm and norm > self.clip_norm else 1.0
+            if factor != 1 or scale != 1:
+                with paddle.no_grad():
+                    for gradient in gradients:
+                        gradient.scale_(factor / scale)
+            self._synchronised.step()
+            self.stepped = True
+        self.precision.update(finite)
+        self.optimizer.clear_grad(set_to_zero=False)  # a head that the next step does not use must stay untouched
+        return Outcome(finite, norm, fetched[1:] if values is None else fetched[1:].reshape(values.shape))
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Float32 weights under their structured names, for a checkpoint: the master weights where there are some."""
+        masters = self.optimizer.state_dict().get("master_weights", {})
+        weights = {name: value.astype("float32").numpy() for name, value in self.layer.state_dict().items()}
+        weights.update({self.names[key]: value.numpy() for key, value in masters.items()})
+        return weights
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Moments under the parameters' structured names, for a checkpoint.
+
+        Paddle's optimiser gives only those of parameters that have been stepped since the process began; of the others
+        we hand on what was restored.
+        """
+        if self.waiting and not self.stepped:
+            return dict(self.waiting)
+        arrays = {}
+        for key, value in self.optimizer.state_dict().items():
+            for moment in self.fresh:
+                inner, found, _ = key.rpartition(f"_{moment}_")
+                if found:
+                    arrays[f"{moment}/{self.names[inner.replace(MASTER, '')]}"] = value.numpy()
+        self.waiting = {name: array for name, array in self.waiting.items() if name not in arrays}
+        return {**arrays, **self.waiting}
+
+    def restore(self, weights: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+        """Take back what ``weights`` and ``state`` returned; what they do not name stays, with fresh moments."""
+        own, state, masters = self.layer.state_dict(), {}, {}
+        self.waiting, self.stepped = dict(arrays), False
+        self.layer.set_state_dict({name: as_tensor(array, own[name].dtype) for name, array in weights.items()})
+        for key, parameter in own.items():
+            inner = parameter.name
+            if parameter.dtype != paddle.float32:
+                master = paddle.to_tensor(weights[key]) if key in weights else parameter.astype("float32")
+                masters[inner], inner = master, inner + MASTER
+                master.name = inner
+            for moment, value in self.fresh.items():
+                array = arrays.get(f"{moment}/{key}")
+                if array is None:
+                    array = np.full([1] if moment.endswith("acc") else parameter.shape, value, np.float32)
+                state[f"{inner}_{moment}_0"] = paddle.to_tensor(array)
+        self.optimizer.set_state_dict({**state, "master_weights": masters} if masters else state)
+
+
+def as_tensor(array: np.ndarray, dtype):
+    """A tensor of another type than the array; numpy rounds to float16, where Paddle 2.6 cuts off on a CPU."""
+    return paddle.to_tensor(array.astype(np.float16) if dtype == paddle.float16 else array).astype(dtype)
+
+
+def sum_of_squares(gradients):
+    """[1] float32 tensor: over all gradients."""
+    if not gradients:
+        return paddle.zeros([1])
+    return paddle.add_n([paddle.sum(paddle.square(gradient.astype("float32"))) for gradient in gradients]).reshape([1])

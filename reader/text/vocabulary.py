@@ -1,0 +1,84 @@
+"""Raw text to a WordPiece vocabulary."""
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from reader.text.chunks import chunk_pattern
+from reader.text.documents import LAYOUTS, Rejected, find_inputs, sample_documents
+from reader.text.tokenizer import SPECIAL_TOKENS
+from reader.utils.errors import InputError
+from reader.utils.files import atomic_write
+
+
+def train_vocab(texts: Iterable[str], language: str, size: int, lower_case: bool = True) -> list[str]:
+    """Learn a WordPiece vocabulary with the ``tokenizers`` library: special tokens, characters, then pieces.
+
+    The same texts give the same vocabulary. The library breaks ties between pieces by the numbers of their characters,
+    which it gives out in random order: here the characters get their numbers first, by frequency.
+
+    Args:
+        texts: read twice.
+        size: tokens. Of them a twentieth at most are characters that open a word in English; in Chinese as many as
+            there are, up to nine tenths: every CJK character of the texts is a token.
+    """
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    counts: Counter = Counter()
+    for text in texts:
+        counts.update(tokenizer.normalizer.normalize_str(text))
+    del counts[" "]
+    room = size - len(SPECIAL_TOKENS)
+    share = min(max(26, size // 20), room // 2) if language == "en" else room * 9 // 10
+    characters = sorted(counts, key=lambda character: (-counts[character], character))[:share]
+    inside = [f"##{character}" for character in characters if len(chunk_pattern().findall(character * 2)) == 1]
+    trainer = trainers.WordPieceTrainer(vocab_size=size, show_progress=False, limit_alphabet=len(characters),
+                                        initial_alphabet=characters,
+                                        special_tokens=[*SPECIAL_TOKENS, *characters, *inside])
+    tokenizer.train_from_iterator(texts, trainer)
+    return [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
+
+
+def write_vocab(vocab: list[str], path) -> None:
+    """A token a line; the file is whole or absent."""
+    with atomic_write(path) as file:
+        file.writelines(f"{token}\n" for token in vocab)
+
+
+def build_vocab(inputs, language: str, size: int, output, *, layout: str = "file", sample: int = 10**9,
+                lower_case: bool = True) -> tuple[list[str], Rejected]:
+    """Learn a vocabulary from files and folders (reader/text/documents.py) and write it.
+
+    Args:
+        sample: characters of text that are looked at, taken evenly from the files when there are more.
+    Returns:
+        the vocabulary, and what could not be used.
+    Raises:
+        InputError: bad size or no usable text.
+    """
+    if size <= len(SPECIAL_TOKENS) + 1:
+        raise InputError(f"a vocabulary of {size} tokens has no room for text")
+    if layout not in LAYOUTS:
+        raise InputError(f"unknown layout {layout!r}: one of {', '.join(LAYOUTS)}")
+    rejected = Rejected()
+    texts = Paragraphs(find_inputs(inputs), layout, language, sample, rejected)
+    vocab = train_vocab(texts, language, size, lower_case)
+    if len(vocab) <= len(SPECIAL_TOKENS):
+        raise InputError("no usable document in the input" + (f"; {rejected}" if rejected.total else ""))
+    write_vocab(vocab, output)
+    return vocab, rejected
+
+
+class Paragraphs:
+    """The paragraphs of files; iterates any number of times, what cannot be used is noted the first time."""
+
+    def __init__(self, files: list[Path], layout: str, language: str, characters: int, rejected: Rejected):
+        self.given, self.rejected = (files, layout, language, characters), rejected
+
+    def __iter__(self) -> Iterator[str]:
+        rejected, self.rejected = self.rejected, Rejected()
+        for paragraphs in sample_documents(*self.given, rejected):
+            yield from paragraphs

@@ -1,0 +1,106 @@
+"""One rank or two, resumed or not: the same losses and weights; and those that were seen when this was made."""
+import json
+import signal
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from ernie.utils.paddle_setup import import_paddle
+from tests.ernie import runs
+
+# Losses of eight steps from given weights without dropout, worked out on Paddle 3.3.1 and 2.6.2 with one rank.
+GOLDEN = {"knowledge_masking": [4.25579, 4.21720, 4.18388, 4.16478, 4.12289, 4.14041, 4.12123, 4.10177],
+          "capitalization": [0.67589, 0.62597, 0.52179, 0.46671, 0.39809, 0.35793, 0.34130, 0.35413]}
+STAGE = {"knowledge_masking": 5, "capitalization": 3}
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """train(file, output) trains stage 1 in this process; with ``stop_after``, until that step."""
+    import_paddle()
+    from ernie.pretraining import stage as pretraining
+    from ernie.pretraining.curriculum import load
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stage(file, output, *assignments, stop_after=None, number=1):
+        class Stop(pretraining.StopSignals):
+            calls = 0
+
+            def __call__(self):
+                self.calls += 1
+                return bool(stop_after) and self.calls > stop_after
+
+        monkeypatch.setattr(pretraining, "StopSignals", Stop)
+        return pretraining.train_stage(load(file, assignments), number, output)
+
+    yield stage
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def given_weights(folder) -> str:
+    """A checkpoint whose values come from numpy, so that every Paddle starts from the same."""
+    import_paddle()
+    from ernie.model.config import ErnieConfig
+    from ernie.model.pretraining_model import PretrainingModel
+    from tasks import load
+
+    config = ErnieConfig.load(folder / "model.json")
+    model, rng = PretrainingModel(config, {name: load(name) for name in STAGE}), np.random.default_rng(5)
+    arrays = {}
+    for name, value in sorted(model.state_dict().items()):
+        arrays[name] = rng.normal(0, 0.05, value.shape).astype(np.float32) + ("norm" in name and "weight" in name)
+    directory = folder / "init"
+    directory.mkdir()
+    save_file({name: np.float32(array) for name, array in arrays.items()}, directory / "model.safetensors")
+    (directory / "ernie_config.json").write_text(json.dumps(config.to_dict()))
+    (directory / "vocab.txt").write_bytes((folder / "train" / "vocab.txt").read_bytes())
+    return str(directory)
+
+
+def check(output) -> None:
+    found = runs.losses(output)
+    for name, curve in GOLDEN.items():
+        assert np.allclose([step[name] for step in found], curve, rtol=0, atol=2e-4), found
+
+
+def test_golden_losses_of_one_and_two_ranks(tmp_path, train):
+    file = runs.declare(tmp_path, [STAGE], dropout=0.0)
+    file = runs.declare(tmp_path, [STAGE], dropout=0.0, init=given_weights(tmp_path))
+    assert train(file, tmp_path / "one") == 0
+    check(tmp_path / "one")
+    runs.run(file, tmp_path / "two", "--devices", "0,1")
+    check(tmp_path / "two")
+    assert runs.difference(runs.final(tmp_path / "one"), runs.final(tmp_path / "two")) < 1e-5
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, train, workers):
+    stages = [{"knowledge_masking": 6, "sentence_reordering": 3}]
+    file = runs.declare(tmp_path, stages, workers=workers, checkpoint_every=4)
+    assert train(file, tmp_path / "whole") == 0
+    assert train(file, tmp_path / "parts", stop_after=1) == 75  # before the head of one task has seen a batch
+    assert train(file, tmp_path / "parts", stop_after=4) == 75
+    assert train(file, tmp_path / "parts") == 0
+    assert runs.identical(runs.final(tmp_path / "whole"), runs.final(tmp_path / "parts"))
+    assert runs.losses(tmp_path / "whole") == runs.losses(tmp_path / "parts")
+
+
+def test_accumulation_changes_nothing_but_rounding(tmp_path, train):
+    file = runs.declare(tmp_path, [STAGE], dropout=0.0)
+    assert train(file, tmp_path / "many") == 0
+    assert train(file, tmp_path / "few", "micro_batch_tokens=256") == 0
+    assert runs.difference(runs.final(tmp_path / "many"), runs.final(tmp_path / "few")) < 1e-5
+
+
+def test_stages_follow_one_another_and_a_finished_one_is_left_alone(tmp_path, train):
+    file = runs.declare(tmp_path, [{"knowledge_masking": 2}, {"knowledge_masking": 2, "capitalization": 2}])
+    assert train(file, tmp_path / "run") == 0
+    first = runs.final(tmp_path / "run")
+    assert train(file, tmp_path / "run", number=2) == 0
+    second = runs.final(tmp_path / "run", 2)
+    assert "heads.capitalization.weight" in second.keys() - first.keys()
+    assert runs.identical(first, runs.final(tmp_path / "run"))
+    measured = json.loads((tmp_path / "run/stage-2/dev.json").read_text())
+    assert set(measured) == {"knowledge_masking", "capitalization"}

@@ -1,0 +1,196 @@
+"""Who failed first, who hangs, what is skipped: told from marks, and by processes that really fail."""
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ernie.training.watchdog import HUNG, LossyStream, StopSignals, Watchdog, first_failure, read_marks
+from reader.utils.errors import InputError
+from tests.ernie import runs
+
+GLOO = "RuntimeError: [gloo/transport/tcp/pair.cc:584] Connection closed by peer [127.0.0.1]:1234"
+
+
+def mark(rank, second, **more):
+    return {"rank": rank, "pid": 100 + rank, "node": "n", "where": "stage 1", "step": 7, "time": 1000.0 + second,
+            "log": "", **more}
+
+
+@pytest.mark.parametrize("marks, rank", [
+    ([mark(0, 1.1, code=1, error=GLOO), mark(1, 1.0, code=1, error="KeyError: 'x'")], 1),
+    ([mark(0, 1.0, code=1, error="KeyError: 'x'"), mark(1, 1.1, code=1, error=GLOO)], 0),
+    ([mark(0, 1.1, code=1, error=GLOO), mark(1, 0.3)], 1),              # killed: it left no error
+    ([mark(0, 9.0, code=HUNG, error="rank 0: ..."), mark(1, 2.0)], 0),  # the one that can speak names the other
+    ([mark(0, 5.0), mark(1, 1.0)], 1),                                  # all killed, one long before the other
+    ([mark(0, 1.0), mark(1, 1.2)], None),                               # who was first is not known
+    ([mark(0, 1.0)], 0),
+    ([], None),
+])
+def test_the_rank_that_failed_first_is_found(marks, rank):
+    found = first_failure(marks)
+    assert (found and found["rank"]) == rank
+
+
+def test_a_rank_that_was_torn_down_by_its_peers_end_is_no_culprit(tmp_path):
+    (tmp_path / "log").write_text("terminate called after throwing an instance of 'gloo::IoException'\n")
+    assert first_failure([mark(0, 1.0, log=str(tmp_path / "log")), mark(1, 1.0, log="absent")])["rank"] == 1
+
+
+def explained(directory) -> tuple:
+    done = subprocess.run([sys.executable, "-m", "ernie.training.watchdog", directory, "0"], capture_output=True,
+                          text=True, cwd=runs.ROOT)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("error, code, words", [
+    (InputError("is damaged", "store", 3), 2, "  | store line 3: is damaged"),
+    (KeyError("x"), 1, "  | KeyError: 'x'"),
+])
+def test_the_last_error_of_a_rank_is_kept_for_the_launcher(tmp_path, error, code, words):
+    with pytest.raises(type(error)), Watchdog(tmp_path, 3, "stage 2", 60) as watchdog:
+        watchdog(11)
+        raise error
+    found, text = explained(tmp_path)
+    assert found == code and text.startswith("ernie: rank 3 failed in stage 2 step 12") and words in text
+
+
+def test_marks_of_an_earlier_launch_do_not_count(tmp_path):
+    with Watchdog(tmp_path, 0, "stage 1", 60):
+        pass
+    assert read_marks(tmp_path, time.time() - 60) and not read_marks(tmp_path, time.time() + 60)
+
+
+HANGING = """
+import sys, time
+from ernie.training.watchdog import Watchdog
+def a_reader_that_never_ends():
+    time.sleep(60)
+with Watchdog(sys.argv[1], 0, "stage 1", 1.0) as watchdog:
+    watchdog(41)
+    a_reader_that_never_ends()
+"""
+
+
+def test_a_hanging_step_ends_the_process_with_its_stack(tmp_path):
+    (tmp_path / "rank-1.json").write_text(json.dumps({**mark(1, 0, log="absent"), "time": time.time() - 20}))
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", HANGING, tmp_path], capture_output=True, text=True, cwd=runs.ROOT,
+                          timeout=30)
+    assert done.returncode == HUNG and time.monotonic() - begun < 20
+    assert "rank 0: stage 1 step 42 took longer than 1 s (--step-timeout)" in done.stderr
+    assert "rank 1 (pid 101 on n): in step 7, no sign of life for 2" in done.stderr
+    assert "rank 1 is where the others wait" in done.stderr and "in a_reader_that_never_ends" in done.stderr
+    assert explained(tmp_path)[0] == HUNG
+
+
+def test_the_launcher_asks_for_a_stop_by_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("ERNIE_STOP_FILE", str(tmp_path / "stop"))
+    asked = []
+    with Watchdog(tmp_path / "alive", 0, "stage 1", 60, asked.append):
+        time.sleep(0.1)
+        assert not asked
+        (tmp_path / "stop").write_text("SIGTERM\n")
+        deadline = time.monotonic() + 10
+        while not asked and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert asked[0] == "SIGTERM"
+
+
+def test_an_orphan_asks_for_a_stop(tmp_path, monkeypatch):
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    monkeypatch.setenv("ERNIE_LAUNCHER", str(gone.pid))
+    asked = []
+    with Watchdog(tmp_path, 0, "stage 1", 60, asked.append):
+        deadline = time.monotonic() + 10
+        while not asked and time.monotonic() < deadline:
+            time.sleep(0.05)
+    assert asked == ["the death of the launcher"]
+
+
+def test_signals_are_noted_and_nothing_more():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        signals = StopSignals()
+        assert not signals()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals() and signals.received == "SIGTERM"
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_log_on_a_full_disk_is_lost_without_an_error():
+    full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115  (closing a buffered one would fail again)
+    stream = LossyStream(io.TextIOWrapper(full, write_through=True))
+    assert stream.write("a line\n") == 7
+    assert not stream.closed
+
+
+POISON = '''
+import numpy as np
+from tasks.base import TokenTask
+
+class Poison(TokenTask):
+    """A weight that is no number: every step with a target of this task has a gradient that is none."""
+    name, classes, weight = "poison", ("odd", "even"), float("nan")
+
+    def labels(self, tokens):
+        return (tokens.ids % 2).astype(np.int64)
+
+class Broken(TokenTask):
+    name, classes = "broken", ("odd", "even")
+
+    def labels(self, tokens):
+        return (tokens.ids % 2).astype(np.int64)
+
+    def example(self, corpus, anchor, rng):
+        raise KeyError("no such key")
+'''
+
+
+@pytest.fixture
+def poisoned(tmp_path):
+    (tmp_path / "poison.py").write_text(POISON)
+    return runs.declare(tmp_path, [{"knowledge_masking": 12}], max_bad_steps=3,
+                        tasks_from=[str(tmp_path / "poison.py")])
+
+
+def test_steps_that_are_not_finite_are_skipped_and_end_training_after_some(tmp_path, poisoned):
+    healthy = runs.run(poisoned, tmp_path / "run", "--set", "stages=[{tasks: {knowledge_masking: 6}}]")
+    assert "not finite" not in healthy
+    last = runs.final(tmp_path / "run")
+    text = runs.run(poisoned, tmp_path / "run", "--set", "tasks=[knowledge_masking, poison]", "--set",
+                    "stages=[{tasks: {knowledge_masking: 6}}, {tasks: {knowledge_masking: 6, poison: 6}}]", expect=1)
+    assert text.count("step skipped") == 3 and "(3 in a row)" in text
+    assert "3 steps in a row were not finite; training ends" in text.splitlines()[-1]
+    assert "starting stage" not in text  # it would be the same again
+    assert runs.identical(last, runs.final(tmp_path / "run"))
+    line = next(line for line in text.splitlines() if "step skipped" in line)
+    assert "Documents (store:document) 0:" in line
+    look = line.partition("look with: ")[2].split()
+    shown = subprocess.run([sys.executable, "-m", *look, "-n", "1"], capture_output=True, text=True, cwd=runs.ROOT)
+    assert shown.returncode == 0 and "document" in shown.stdout, shown.stderr
+
+
+@pytest.mark.slow
+def test_the_error_of_a_task_names_its_document_and_stands_last(tmp_path, poisoned):
+    text = runs.run(poisoned, tmp_path / "run", "--max-restarts", "1", "--devices", "0,1", "--set",
+                    "tasks=[knowledge_masking, broken]", "--set",
+                    "stages=[{tasks: {knowledge_masking: 6, broken: 6}}]", expect=1)
+    assert text.count("starting stage 1 again") == 1 and "stage 1 failed 2 time(s); giving up" in text
+    assert "RuntimeError: task broken failed on document " in text.splitlines()[-1]
+
+
+def test_curves_for_visualdl_are_those_of_the_log():
+    from ernie.training.scalars import scalars
+    line = {"step": 5, "tasks": {"a": {"loss": 2.0, "accuracy": 0.5, "targets": 7}}, "learning_rate": 0.1,
+            "loss_scale": 1.0, "gradient_norm": None, "tokens_per_second": 9.0, "padding": 0.0, "data_wait": 0.0,
+            "memory_mib": 3, "skipped": 0}
+    assert scalars(line)["a/loss"] == 2.0 and scalars(line)["training/learning_rate"] == 0.1
+    assert "training/gradient_norm" not in scalars(line)

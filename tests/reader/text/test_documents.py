@@ -1,0 +1,117 @@
+"""Layouts to documents, cut anywhere; what cannot be used is named, the rest survives."""
+import gzip
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reader.text import documents
+from reader.text.documents import Rejected, Span, find_inputs, plan_parts, read_documents
+from reader.utils.errors import InputError
+
+
+def read(path, layout="file", language="en", start=0, stop=None):
+    rejected = Rejected()
+    return list(read_documents(Span(str(path), start, stop), layout, rejected, language)), rejected
+
+
+def test_layout_file_joins_wrapped_lines(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("\ufeffOne line\nand more.\n\n\n  Second\r\nparagraph. \n", "utf-8")
+    assert read(path)[0] == [["One line and more.", "Second paragraph."]]
+    path.write_text("今天天气\n不错 OK\nyes", "utf-8")
+    assert read(path, language="zh")[0] == [["今天天气不错 OK yes"]]
+
+
+def test_layout_lines_parts_documents_at_blank_lines(tmp_path):
+    path = tmp_path / "a.txt.gz"
+    path.write_bytes(gzip.compress(b"\nfirst\nsecond\n \n\nthird"))
+    assert read(path, "lines")[0] == [["first", "second"], ["third"]]
+
+
+def test_jsonl(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": "one\n\ntwo", "title": "Head"}, {"text": "three \ud800", "title": None}, {"text": " \n"},
+            {"txt": "x"}, ["x"]]
+    path.write_text("\n".join(map(json.dumps, rows)) + '\n{"text": \n\n{"text": "last"}\n', "utf-8")
+    found, rejected = read(path)
+    assert found == [["Head", "one", "two"], ["three \ufffd"], ["last"]]
+    assert rejected.reasons == {"empty document": 1, "no string field 'text'": 2, "line is not JSON": 1,
+                                "empty line in jsonl": 1}
+    assert f"{path} line 3: empty document" in rejected.examples
+    assert f"{path} line 6: line is not JSON: Expecting" in str(rejected)
+
+
+def test_invalid_utf8_rejects_its_document_only(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"good\n\nbad \xff byte\nmore\n\ngood again\n")
+    found, rejected = read(path, "lines")
+    assert found == [["good"], ["good again"]]
+    assert rejected.examples == [f"{path} line 3: invalid UTF-8: byte 0xff at column 5"]
+    found, rejected = read(path, "file")
+    assert found == [] and rejected.total == 1
+
+
+def test_an_enormous_line_is_rejected_in_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, "MAX_LINE", 1 << 20)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text": "a"}\n' + b"x" * (3 << 20) + b'\n{"text": "b"}\n')
+    found, rejected = read(path)
+    assert found == [["a"], ["b"]] and rejected.examples == [f"{path} line 2: line longer than 1 MiB"]
+
+
+def test_long_paragraphs_and_documents_are_cut(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, "MAX_PARAGRAPH", 18)
+    monkeypatch.setattr(documents, "MAX_DOCUMENT", 30)
+    path = tmp_path / "a.txt"
+    path.write_text("12345678\n" * 9, "utf-8")
+    two = "12345678 12345678"
+    assert read(path)[0] == [[two, two], [two, two], ["12345678"]]
+    path.write_text("abcd efgh ijkl mnop qrst\n\n" + "x" * 25, "utf-8")
+    assert read(path, "lines")[0] == [["abcd efgh ijkl", "mnop qrst"], ["x" * 18, "x" * 7]]
+
+
+def test_a_damaged_gzip_keeps_what_came_before(tmp_path):
+    path = tmp_path / "a.jsonl.gz"
+    whole = gzip.compress(b"".join(b'{"text": "%d"}\n' % k for k in range(20000)))
+    path.write_bytes(whole[:len(whole) // 2])
+    found, rejected = read(path)
+    assert len(found) > 1000 and list(rejected.reasons) == ["file cannot be read to its end"]
+    path.write_bytes(b"not gzip")
+    assert read(path)[1].total == 1
+
+
+def test_empty_files_are_said(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\n \n")
+    assert read(path)[1].examples == [f"{path}: empty document"]
+
+
+def test_find_inputs(tmp_path):
+    (tmp_path / "b").mkdir()
+    for name in ("b/z.jsonl.gz", "a.txt", "skip.bin", ".hidden.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in find_inputs(tmp_path)] == ["a.txt", "z.jsonl.gz"]
+    assert find_inputs([tmp_path / "skip.bin"]) == [tmp_path / "skip.bin"]
+    for bad, message in ((tmp_path / "nowhere", "input not found"), ([], "no input given")):
+        with pytest.raises(InputError, match=message):
+            find_inputs(bad)
+    with pytest.raises(InputError, match="no .txt, .text or .jsonl"):
+        (tmp_path / "empty").mkdir()
+        find_inputs(tmp_path / "empty")
+
+
+@settings(deadline=None, max_examples=60)
+@given(lines=st.lists(st.sampled_from(["", "a", "bb cc", "\u00e9\u00e9", " "]), max_size=30), step=st.integers(1, 40),
+       layout=st.sampled_from(["lines", "jsonl"]))
+def test_parts_together_are_the_whole(lines, step, layout, tmp_path_factory):
+    path = tmp_path_factory.mktemp("parts") / ("a.jsonl" if layout == "jsonl" else "a.txt")
+    text = "".join(f"{json.dumps({'text': line})}\n" if layout == "jsonl" else f"{line}\n" for line in lines)
+    path.write_text(text, "utf-8")
+    whole, rejected = read(path, "lines")
+    parts = [span for part in plan_parts([path], "lines", step) for span in part]
+    pieces = [read(path, "lines", start=span.start, stop=span.stop) for span in parts]
+    assert [document for found, _ in pieces for document in found] == whole
+    assert sorted(line for _, part in pieces for line in part.examples)[:20] == sorted(rejected.examples)[:20] \
+        or rejected.total > 20

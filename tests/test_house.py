@@ -1,0 +1,117 @@
+"""The house: which room may import which, no circles, and rooms that one can find one's way in."""
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("reader", "tasks", "ernie")
+# A room may import itself, and the rooms that are named with it; a test below holds that nothing goes round in circles.
+READER = {"utils": (), "text": ("utils",), "store": ("utils", "text"), "batches": ("utils", "text", "store"),
+          "finetune": ("utils",)}
+BELOW_TRAINING = ("utils", "model", "checkpoints")
+BELOW_RUNS = (*BELOW_TRAINING, "training")
+BELOW_USERS = (*BELOW_RUNS, "pretraining", "finetuning")
+ERNIE = {"utils": (), "model": ("utils",), "checkpoints": ("utils", "model"), "training": BELOW_TRAINING,
+         "pretraining": BELOW_RUNS, "finetuning": BELOW_RUNS, "planning": BELOW_USERS, "serving": BELOW_USERS,
+         "report": BELOW_USERS, "release2019": BELOW_USERS,
+         "commands": (*BELOW_USERS, "planning", "serving", "report")}
+MOST_FILES = 15
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name -> file, of every module of the three packages."""
+    found = {}
+    for package in PACKAGES:
+        for file in sorted((ROOT / package).rglob("*.py")):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return found
+
+
+MODULES = modules()
+
+
+def imports(file: Path) -> set[str]:
+    """Modules that a file imports, anywhere in it, as dotted names; ours as they are, others by their top level."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative imports hide the room"
+            found.update(name if (name := f"{node.module}.{alias.name}") in MODULES else node.module
+                         for alias in node.names)
+    return {name if name in MODULES else name.partition(".")[0] for name in found}
+
+
+GRAPH = {name: imports(file) for name, file in MODULES.items()}
+
+
+def room(name: str) -> tuple[str, str]:
+    """(package, room) of a module; files of a package that lie in no room have room ""."""
+    parts = name.split(".")
+    inside = len(parts) > 2 or (len(parts) == 2 and MODULES[name].name == "__init__.py")
+    return parts[0], parts[1] if inside else ""
+
+
+@pytest.mark.parametrize("package, forbidden", [("reader", {"paddle", "tasks", "ernie"}),
+                                                ("tasks", {"paddle", "ernie"})])
+def test_packages_import_one_way(package, forbidden):
+    wrong = [f"{name} imports {other}" for name, others in GRAPH.items() if room(name)[0] == package
+             for other in others if other.partition(".")[0] in forbidden]
+    assert not wrong
+
+
+@pytest.mark.parametrize("package, allowed", [("reader", READER), ("ernie", ERNIE)])
+def test_rooms_import_one_way(package, allowed):
+    wrong = []
+    for name, others in GRAPH.items():
+        home = room(name)
+        if home[0] != package or not home[1]:
+            continue
+        for other in others:
+            if other in MODULES and room(other)[0] == package and room(other)[1] not in (home[1], *allowed[home[1]]):
+                wrong.append(f"{name} imports {other}")
+    assert not wrong
+
+
+def test_every_room_is_declared():
+    assert {room(name)[1] for name in MODULES if name.startswith("ernie.")} - {""} == set(ERNIE)
+    assert {room(name)[1] for name in MODULES if name.startswith("reader.")} - {""} == set(READER)
+
+
+def test_no_import_goes_round_in_circles():
+    done, path = set(), []
+
+    def visit(name):
+        if name in path:
+            pytest.fail("circle: " + " -> ".join([*path[path.index(name):], name]))
+        if name in done:
+            return
+        path.append(name)
+        for other in sorted(GRAPH[name] & set(MODULES)):
+            visit(other)
+        path.pop()
+        done.add(name)
+
+    for name in MODULES:
+        visit(name)
+
+
+def test_no_room_is_crowded():
+    counts: dict[Path, int] = {}
+    for file in MODULES.values():
+        counts[file.parent] = counts.get(file.parent, 0) + (file.name != "__init__.py")
+    crowded = {str(folder.relative_to(ROOT)): count for folder, count in counts.items()
+               if count > MOST_FILES and folder.name != "commands"}
+    assert not crowded
+
+
+def test_engine_names_no_concrete_task():
+    names = {file.stem for file in (ROOT / "tasks").glob("*.py")} - {"__init__", "base"}
+    wrong = [f"{name} imports {other}" for name, others in GRAPH.items() if name.startswith("ernie")
+             for other in others if other.startswith("tasks.") and other.split(".")[1] in names]
+    assert not wrong
