@@ -46,7 +46,7 @@ def add_arguments(parser) -> None:
 
 def run(args) -> None:
     """Carry the command out; returns its exit code, None for 0."""
-    from reader.store.store import pairs
+    from reader.store import pairs
     if args.task == "baidu":
         build_baidu(args)
         return

@@ -5,7 +5,7 @@ is installed, which gives the same words many times faster. Characters, not word
 
 Entity rule. Words of two or more characters that jieba's dictionary tags nr, ns, nt or nz (person, place, organisation,
 other name), and words of two or three characters that the dictionary does not know and that begin with a family name
-of reader/data/surnames_zh.txt.
+of reader/text/data/surnames_zh.txt.
 
 Phrase rule. Words of four or more characters that are no names (compounds, idioms), and sequences of two to four words
 that gensim's ``Phrases`` finds by normalised pointwise mutual information in a sample (``phrases.txt``).

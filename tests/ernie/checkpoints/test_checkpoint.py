@@ -13,6 +13,7 @@ from ernie.checkpoints import checkpoint
 from ernie.checkpoints.checkpoint import CheckpointWriter
 from ernie.cli import main
 from ernie.pretraining.run_directory import RunDirectory
+from ernie.utils.files import lock
 from reader.utils.errors import InputError
 from tests.ernie import runs
 
@@ -137,12 +138,12 @@ def test_training_is_held_up_for_copying_only(tmp_path, monkeypatch):
 
 def test_a_second_writer_is_refused_with_the_name_of_the_first(tmp_path):
     run = RunDirectory(tmp_path / "run")
-    with run.lock():
+    with lock(run.path):
         told = []
         with pytest.raises(InputError, match=rf"another process \(pid {os.getpid()} on .*\) is training"):
-            run.lock(patience=0.6, say=told.append)
+            lock(run.path, patience=0.6, say=told.append)
         assert told and "waiting for another process" in told[0]
-    run.lock(patience=0).close()
+    lock(run.path, patience=0).close()
 
 
 @pytest.fixture

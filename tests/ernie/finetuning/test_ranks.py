@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.ernie import runs
-from tests.ernie.test_finetuning import QUICK, TINY, finetune, make_data, model_files  # noqa: F401  (a fixture)
+from tests.ernie.finetuning.test_run import QUICK, TINY, finetune, make_data, model_files  # noqa: F401  (a fixture)
 
 EPOCH, EPOCHS = 4, 6  # steps of an epoch, epochs
 

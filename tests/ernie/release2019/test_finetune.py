@@ -12,7 +12,7 @@ from ernie.release2019 import finetune as release2019
 from reader.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
-from tests.ernie.test_finetuning import model_files  # noqa: E402, F401  (a fixture)
+from tests.ernie.finetuning.test_run import model_files  # noqa: E402, F401  (a fixture)
 
 
 def recipe(*flags, program="classifier", cards=1):

@@ -12,8 +12,8 @@ import ernie  # noqa: E402
 from ernie.checkpoints.formats import read, write  # noqa: E402
 from ernie.checkpoints.warm_start import read_pretrained  # noqa: E402
 from ernie.cli import main  # noqa: E402
+from tests.ernie.finetuning.test_run import finetune, make_data, model_files  # noqa: E402, F401
 from tests.ernie.released import checkpoint, config, minilm, model_of, same  # noqa: E402
-from tests.ernie.test_finetuning import finetune, make_data, model_files  # noqa: E402, F401
 
 TEXTS = ["the ernie", "a b c d e f g h i j k l m n", "", "中 s", "z " * 50]
 ONNX = pytest.param("onnx", marks=pytest.mark.skipif(paddle.__version__.startswith("2."), reason="paddle2onnx: 3.0"))

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reader.store.build import Tokens, build_corpus, cut_documents, describe, join_stores
-from reader.store.store import OFFSET_ARRAYS, TOKEN_ARRAYS, Store, build
+from reader.store import build
+from reader.store.build import PartTokens, build_corpus, cut_documents, describe, join_stores
+from reader.store.store import OFFSET_ARRAYS, TOKEN_ARRAYS, Store
 from reader.text.flags import CAPITAL, UNIT_START, WORD_START
 from reader.utils.errors import InputError
 from tests.reader.texts import TOKENIZER, VOCAB, stored_units
@@ -217,7 +218,7 @@ def test_labels_of_real_text_agree_with_it_by_offset(tmp_path, data):
 def test_long_documents_are_cut_between_paragraphs():
     none = np.zeros(0)
     # a document with paragraphs of 3 + 2, 4, 9 and 1 tokens, and one whose only paragraph is longer than the limit
-    tokens = Tokens(none, none, np.array([3, 2, 4, 9, 1, 20]), np.array([2, 1, 1, 1, 1]), np.array([4, 1]), none)
+    tokens = PartTokens(none, none, np.array([3, 2, 4, 9, 1, 20]), np.array([2, 1, 1, 1, 1]), np.array([4, 1]), none)
     assert cut_documents(tokens, 10).documents.tolist() == [2, 2, 1]
     assert cut_documents(tokens, 1).documents.tolist() == [1, 1, 1, 1, 1]
     assert cut_documents(tokens, 100).documents.tolist() == [4, 1]

@@ -68,7 +68,7 @@ def test_limits_and_split(corpus, tmp_path):
 
 def test_marker_lists():
     for language in ("en", "zh"):
-        markers = read_markers(f"reader/data/markers_{language}.txt")
+        markers = read_markers(f"reader/text/data/markers_{language}.txt")
         assert len(markers) == len(set(markers)) > 100
 
 

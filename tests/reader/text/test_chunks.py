@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from reader.store.build import to_tokens
 from reader.text.chunks import chunk_pattern
 from reader.text.flags import CAPITAL, UNIT_START, WORD_START
-from tests.reader.test_tokenizer import HARD
+from tests.reader.text.test_tokenizer import HARD
 from tests.reader.texts import TOKENIZER, Plain, block_of
 
 ODD = st.sampled_from(
