@@ -25,7 +25,7 @@ def run(args) -> int:
 
     import_paddle()
     from ernie.pretraining.data import PretrainingData
-    from ernie.pretraining.forgetting import stage_metrics, table
+    from ernie.pretraining.forgetting import ForgettingMatrix, stage_metrics
     from ernie.pretraining.model_config import model_config
     from ernie.pretraining.run_directory import RunDirectory
     from ernie.utils.files import lock
@@ -36,7 +36,7 @@ def run(args) -> int:
     if args.table:
         measured = stage_metrics(run, stages)
         size = PretrainingData(curriculum).tokenizer.size
-        print(f"\n{table(measured, size)}\n" if measured else "no stage has been measured")
+        print(f"\n{ForgettingMatrix(measured, size).table()}\n" if measured else "no stage has been measured")
         last = max((s.number for s in stages if run.done(s.number)), default=0)
         if last:
             checkpoint = run.stage_path(last) / run.done(last)["checkpoint"]

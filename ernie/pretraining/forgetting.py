@@ -1,51 +1,135 @@
-"""The stage x task table of dev metrics, in which forgetting shows."""
+"""The stage x task matrix of dev metrics, in which forgetting shows: one for console, report and comparison."""
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from ernie.training.metrics import TaskMetrics
+from reader.utils.errors import InputError
+
+Measured = list[tuple[int, dict[str, TaskMetrics]]]
 
 
-def stage_metrics(run, stages) -> list[tuple[int, dict]]:
-    """(stage number, dev metrics) of every stage that has been measured."""
-    measured = []
-    for stage in stages:
-        file = run.stage_path(stage.number) / "dev.json"
-        if file.exists():
-            measured.append((stage.number, json.loads(file.read_text("utf-8"))))
-    return measured
+def read_dev(file: Path) -> Optional[dict[str, TaskMetrics]]:
+    """The dev metrics of a stage by task, or None where the file is absent. Raises InputError on a damaged file."""
+    if not file.exists():
+        return None
+    try:
+        return {name: TaskMetrics.from_json(values) for name, values in json.loads(file.read_text("utf-8")).items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InputError(f"is not readable as dev metrics ({type(error).__name__}: {error})", file) from None
 
 
-def cell(metrics: dict | None) -> str:
-    """How one task's metrics stand in the table: its loss where it predicts words, its accuracy otherwise."""
-    if metrics is None:
+def stage_metrics(run, stages) -> Measured:
+    """(stage number, dev metrics by task) of every stage of a ``RunDirectory`` that has been measured."""
+    found = ((stage.number, read_dev(run.stage_path(stage.number) / "dev.json")) for stage in stages)
+    return [(number, metrics) for number, metrics in found if metrics is not None]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A task after a stage. change: headline figure minus that of its best earlier stage; None for the first."""
+
+    metrics: TaskMetrics
+    change: Optional[float]
+
+
+class ForgettingMatrix:
+    """Dev metrics of every task after every stage, and what was forgotten.
+
+    Args:
+        measured: (stage number, dev metrics by task), in the order of the stages.
+        vocabulary: number of tokens; the loss of a uniform guess over it stands in the row of chance.
+    Attributes:
+        names: tasks in order of introduction. stages: numbers. cells: (stage, task) -> Cell.
+        latest: task -> its metrics after the last stage that measured it.
+    """
+
+    def __init__(self, measured: Measured, vocabulary: int):
+        self.names = list(dict.fromkeys(name for _, metrics in measured for name in metrics))
+        self.stages = [number for number, _ in measured]
+        self.uniform = math.log(max(1, vocabulary))
+        self.cells: dict[tuple[int, str], Cell] = {}
+        self.latest: dict[str, TaskMetrics] = {}
+        best: dict[str, float] = {}
+        for number, metrics in measured:
+            for name, values in metrics.items():
+                change = values.headline - best[name] if name in best else None
+                self.cells[number, name] = Cell(values, change)
+                best[name] = max(best.get(name, -math.inf), values.headline)
+                self.latest[name] = values
+        self.best = best
+
+    def column(self, name: str) -> list[tuple[int, Cell]]:
+        """(stage number, cell) of a task, wherever it was measured."""
+        return [(number, self.cells[number, name]) for number in self.stages if (number, name) in self.cells]
+
+    def forgotten(self, name: str) -> Optional[float]:
+        """Last headline figure minus the best one, 0 or less; None where the last stage did not measure the task."""
+        if not self.stages or (self.stages[-1], name) not in self.cells:
+            return None
+        return self.cells[self.stages[-1], name].metrics.headline - self.best[name]
+
+    def table(self) -> str:
+        """The matrix as text, with the baselines that a figure must beat below it, and a verdict."""
+        latest = self.latest
+        rows = [["", *(name.replace("_", " ") for name in self.names)],
+                ["", *("accuracy" if latest[name].by_accuracy else "loss (lower)" for name in self.names)]]
+        rows += [[f"after stage {number}", *(figure(cell.metrics) if (cell := self.cells.get((number, name))) else "-"
+                                             for name in self.names)] for number in self.stages]
+        rows.append(["forgotten since best", *(difference(latest[n], self.forgotten(n)) for n in self.names)])
+        rows.append(["best shallow baseline", *(floor(latest[name]) for name in self.names)])
+        rows.append(["better than it by", *(difference(latest[n], latest[n].gain) for n in self.names)])
+        rows.append(["majority class", *(percent(latest[name].majority) for name in self.names)])
+        rows.append(["chance", *(self.chance(name) for name in self.names)])
+        widths = [max(len(row[k]) for row in rows) for k in range(len(self.names) + 1)]
+        lines = ["  ".join([row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:]))]).rstrip()
+                 for row in rows]
+        return "\n".join([*lines, *verdict(latest)])
+
+    def chance(self, name: str) -> str:
+        """What a uniform guess reaches."""
+        values = self.latest[name]
+        return percent(values.chance) if values.by_accuracy else f"{self.uniform:.3f}"
+
+
+def verdict(latest: dict[str, TaskMetrics]) -> Iterable[str]:
+    """Lines that name each task's best shallow baseline, and which tasks are above theirs by more than the noise."""
+    known = {name: values for name, values in latest.items() if values.floor is not None}
+    if not known:
+        return
+    yield "best shallow baseline: " + "; ".join(
+        f"{name.replace('_', ' ')}: {values.baseline.name if values.baseline else 'majority class'}"
+        for name, values in known.items())
+    for title, wanted in (("above it", True), ("not above it", False)):
+        names = [name.replace("_", " ") for name, values in known.items() if values.above_baseline == wanted]
+        if names:
+            yield f"{title}: {', '.join(names)}"
+
+
+def figure(metrics: TaskMetrics) -> str:
+    """The figure that a task is judged by, as text: its accuracy, or its loss where it predicts the vocabulary."""
+    return percent(metrics.accuracy) if metrics.by_accuracy else f"{metrics.loss:.3f}"
+
+
+def floor(metrics: TaskMetrics) -> str:
+    """The best baseline's figure as text."""
+    if metrics.floor is None:
         return "-"
-    if "majority" not in metrics:
-        return f"{metrics['loss']:.3f}"
-    return f"{100 * metrics['accuracy']:.1f}%"
+    return percent(metrics.floor) if metrics.by_accuracy else f"{-metrics.floor:.3f}"
 
 
-def forgotten(measured: list[tuple[int, dict]], name: str) -> str:
-    """How much worse a task is after the last stage than after its best one."""
-    values = [metrics[name] for _, metrics in measured if name in metrics]
-    if not values or name not in measured[-1][1]:
+def difference(metrics: TaskMetrics, change: Optional[float]) -> str:
+    """A change of the headline figure as text: percentage points of accuracy, or of the loss with its sign."""
+    if change is None:
         return "-"
-    if "majority" not in values[-1]:
-        return f"{values[-1]['loss'] - min(v['loss'] for v in values):+.3f}"
-    return f"{100 * (values[-1]['accuracy'] - max(v['accuracy'] for v in values)):+.1f}"
+    return f"{100 * change + 0.0:+.1f}" if metrics.by_accuracy else f"{0.0 - change:+.3f}"
 
 
-def table(measured: list[tuple[int, dict]], vocabulary: int) -> str:
-    """Stage x task as text, with chance and the majority class beside it and what was forgotten below it."""
-    names = list(dict.fromkeys(name for _, metrics in measured for name in metrics))
-    latest = {name: next(m[name] for _, m in reversed(measured) if name in m) for name in names}
-    rows = [["", *(name.replace("_", " ") for name in names)],
-            ["", *("accuracy" if "majority" in latest[name] else "loss (lower)" for name in names)]]
-    rows += [[f"after stage {number}", *(cell(metrics.get(name)) for name in names)] for number, metrics in measured]
-    rows.append(["forgotten since best", *(forgotten(measured, name) for name in names)])
-    rows.append(["majority class", *(f"{100 * latest[n]['majority']:.1f}%" if "majority" in latest[n] else "-"
-                                     for n in names)])
-    rows.append(["chance", *(f"{100 * latest[n]['chance']:.1f}%" if "chance" in latest[n] else
-                             f"{math.log(vocabulary):.3f}" for n in names)])
-    widths = [max(len(row[k]) for row in rows) for k in range(len(names) + 1)]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *(text.rjust(w) for text, w in zip(row[1:], widths[1:]))])
-                     .rstrip() for row in rows)
+def percent(share: Optional[float]) -> str:
+    """A share as a percentage with one decimal; "-" for None."""
+    return "-" if share is None else f"{100 * share:.1f}%"

@@ -19,6 +19,7 @@ from ernie.pretraining.stage_sampler import StageBatches
 from ernie.training import distributed
 from ernie.training.amp import Precision
 from ernie.training.callbacks import Checkpoints, Divergence, Evaluation, Log, SameOnAllRanks
+from ernie.training.metrics import TaskMetrics
 from ernie.training.optimizer import Updater
 from ernie.training.scalars import scalar_writer
 from ernie.training.schedule import Schedule
@@ -166,7 +167,7 @@ class StageRun:
         writer = checkpoint.CheckpointWriter(directory, curriculum.keep_checkpoints, extra)
         return [*callbacks, Checkpoints(curriculum.checkpoint_every, writer)]
 
-    def _measure(self) -> dict:
+    def _measure(self) -> dict[str, TaskMetrics]:
         """Dev metrics of every task so far, on all ranks."""
         return evaluation.measure(self.updater.model, self.dev, self.curriculum.dev_batches, self.data.tasks,
                                   self.world)
@@ -179,18 +180,19 @@ class StageRun:
                  f"{self.curriculum.batch_tokens:,} tokens in {self.curriculum.slices(size)} micro-batches on {size} "
                  f"process{'es' * (size > 1)}; {parameters:,} parameters, vocabulary {self.data.tokenizer.size:,}")
 
-    def _finish(self, trainer: Trainer, metrics: dict, reason: str) -> None:
+    def _finish(self, trainer: Trainer, metrics: dict[str, TaskMetrics], reason: str) -> None:
         """Dev metrics, the mark that the stage is over, and the table so far; by the main rank."""
         directory = self.directory.stage_path(self.number)
-        write_json(directory / "dev.json", metrics)
+        write_json(directory / "dev.json", {name: values.to_json() for name, values in metrics.items()})
         write_json(directory / "done.json", {"checkpoint": f"{checkpoint.PREFIX}{trainer.state.step:08d}",
                                              "reason": reason, "step": trainer.state.step, "time": time.time(),
                                              "seconds": trainer.state.seconds, "tokens": trainer.state.tokens})
         self.say(f"\nstage {self.number} {reason} after {trainer.state.step:,} steps. Dev metrics of every task so "
                  "far:")
-        self.say(forgetting.table(forgetting.stage_metrics(self.directory, self.stages), self.data.tokenizer.size))
+        measured = forgetting.stage_metrics(self.directory, self.stages)
+        self.say(forgetting.ForgettingMatrix(measured, self.data.tokenizer.size).table())
         for name, values in metrics.items():
-            if "groups" in values:
+            if values.groups:
                 self.say(f"  {name} by granularity: " + ", ".join(
-                    f"{group} {100 * v['accuracy']:.1f}% of {v['targets']}" for group, v in values["groups"].items()
-                    if v["targets"]))
+                    f"{group} {100 * v.accuracy:.1f}% of {v.targets}" for group, v in values.groups.items()
+                    if v.targets))

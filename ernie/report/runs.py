@@ -1,69 +1,80 @@
-"""What a run directory tells: stages, log lines, dev metrics, launches. Reads a run that is still going, too."""
+"""Read a run directory: stages, log lines, dev metrics, launches. A run that is still going can be read, too."""
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Optional
 
+from ernie.pretraining.forgetting import ForgettingMatrix, read_dev
+from ernie.training.metrics import LogLine, TaskMetrics
 from reader.utils.errors import InputError
 
 
 @dataclass
 class StageRecord:
-    """A stage as it was recorded. ``start``: steps of the run before it; ``lines``: of log.jsonl, in order of steps."""
+    """A stage as it was recorded.
+
+    Attributes:
+        number: from 1. budgets: task -> iterations. new: tasks that enter here. start: steps of the run before it.
+        lines: of log.jsonl, in order of steps. dev: task -> dev metrics at its end. done: content of done.json.
+    """
 
     number: int
-    budgets: dict
-    new: list
+    budgets: dict[str, int]
+    new: list[str]
     start: int
-    lines: list
-    dev: dict | None
-    done: dict | None
+    lines: list[LogLine]
+    dev: Optional[dict[str, TaskMetrics]]
+    done: Optional[dict[str, Any]]
 
     @property
     def planned(self) -> int:
+        """Steps that were declared."""
         return sum(self.budgets.values())
 
     @property
     def step(self) -> int:
-        """How far it has come, as far as the log tells."""
-        return self.done["step"] if self.done else self.lines[-1]["step"] if self.lines else 0
+        """Steps trained so far, as far as the log tells."""
+        return self.done["step"] if self.done else self.lines[-1].step if self.lines else 0
 
     @property
     def length(self) -> int:
-        """Steps it takes on the axis: what it ran when it is over, what is planned before."""
+        """Steps it takes on the axis: those it ran when it is over, those planned before."""
         return self.done["step"] if self.done else self.planned
 
     @property
     def tokens(self) -> int:
-        return (self.done or (self.lines[-1] if self.lines else {})).get("tokens", 0)
+        """Tokens trained on so far, without padding."""
+        return self.done.get("tokens", 0) if self.done else self.lines[-1].tokens if self.lines else 0
 
     @property
     def seconds(self) -> float:
-        """Of training; while the stage goes on, what the log lines add up to."""
+        """Seconds of training; while the stage goes on, the sum of what the log lines tell."""
         if self.done:
             return self.done.get("seconds", 0.0)
-        tokens = [0, *(line.get("tokens", 0) for line in self.lines)]
-        return sum(max(0, b - a) / line["tokens_per_second"] for a, b, line in zip(tokens, tokens[1:], self.lines)
-                   if line.get("tokens_per_second"))
+        tokens = [0, *(line.tokens for line in self.lines)]
+        return sum(max(0, after - before) / line.tokens_per_second
+                   for before, after, line in zip(tokens, tokens[1:], self.lines) if line.tokens_per_second)
 
     @property
     def skipped(self) -> int:
-        return self.lines[-1].get("skipped", 0) if self.lines else 0
+        """Steps whose loss or gradient was not finite."""
+        return self.lines[-1].skipped if self.lines else 0
 
     @property
-    def launches(self) -> list[dict]:
+    def launches(self) -> list[LogLine]:
         """The first line that each launch wrote; all but the first are resumes."""
         known, first = set(), []
         for line in self.lines:
-            if line.get("launched") not in known:
-                known.add(line.get("launched"))
+            if line.launched not in known:
+                known.add(line.launched)
                 first.append(line)
         return first
 
     @property
     def state(self) -> str:
-        """In a word or two."""
+        """How the stage stands: why it ended, the step it is at, or "not begun"."""
         if self.done:
             return self.done.get("reason", "finished")
         return f"step {self.step:,} of {self.planned:,}" if self.lines else "not begun"
@@ -71,15 +82,20 @@ class StageRecord:
 
 @dataclass
 class RunRecord:
-    """A run as its directory tells it."""
+    """A run as its directory tells it. record: content of run.json."""
 
     path: Path
-    record: dict
+    record: dict[str, Any]
     stages: list[StageRecord]
 
     @property
+    def name(self) -> str:
+        """The curriculum's name, or else that of the directory."""
+        return self.record["curriculum"].get("name", self.path.name)
+
+    @property
     def tasks(self) -> list[str]:
-        """In order of introduction."""
+        """Names of the tasks in order of introduction."""
         return list(dict.fromkeys(name for stage in self.stages for name in stage.budgets))
 
     @property
@@ -88,17 +104,23 @@ class RunRecord:
         return next((stage for stage in self.stages if not stage.done), None)
 
     @property
-    def lines(self) -> list[tuple[int, dict]]:
+    def lines(self) -> list[tuple[int, LogLine]]:
         """(step of the run, log line) over all stages."""
-        return [(stage.start + line["step"], line) for stage in self.stages for line in stage.lines]
+        return [(stage.start + line.step, line) for stage in self.stages for line in stage.lines]
 
-    def dev(self, task: str) -> list[tuple[int, dict]]:
+    @property
+    def matrix(self) -> ForgettingMatrix:
+        """Stage x task; empty before any dev metrics."""
+        return ForgettingMatrix([(stage.number, stage.dev) for stage in self.stages if stage.dev],
+                                self.record.get("model", {}).get("vocab_size", 1))
+
+    def dev(self, task: str) -> list[tuple[int, TaskMetrics]]:
         """(stage number, dev metrics) wherever the task was measured."""
         return [(stage.number, stage.dev[task]) for stage in self.stages if stage.dev and task in stage.dev]
 
 
-def read_run(path) -> RunRecord:
-    """Read a run directory. Raises InputError where there is none."""
+def read_run(path: str | Path) -> RunRecord:
+    """Read a run directory. Raises InputError where there is none, or its files are damaged."""
     path = Path(path)
     file = path / "run.json"
     if not path.is_dir():
@@ -110,7 +132,7 @@ def read_run(path) -> RunRecord:
         for entry in record["stages"]:
             folder = path / f"stage-{entry['number']}"
             stages.append(StageRecord(entry["number"], entry["budgets"], entry["new"], start,
-                                      _lines(folder / "log.jsonl"), _json(folder / "dev.json"),
+                                      _lines(folder / "log.jsonl"), read_dev(folder / "dev.json"),
                                       _json(folder / "done.json")))
             start += stages[-1].length
     except (KeyError, TypeError) as error:
@@ -118,7 +140,7 @@ def read_run(path) -> RunRecord:
     return RunRecord(path, record, stages)
 
 
-def _json(file: Path) -> dict | None:
+def _json(file: Path) -> Any:
     if not file.exists():
         return None
     try:
@@ -127,14 +149,14 @@ def _json(file: Path) -> dict | None:
         raise InputError(f"is not readable ({error})", file) from None
 
 
-def _lines(file: Path) -> list[dict]:
+def _lines(file: Path) -> list[LogLine]:
     """The log, each step once; a line that is just being written, or was cut by a kill, is left out."""
     by_step = {}
     if file.exists():
         for text in file.read_text("utf-8", errors="replace").splitlines():
             try:
-                line = json.loads(text)
-                by_step[int(line["step"])] = line
-            except (ValueError, KeyError, TypeError):
+                line = LogLine.from_json(json.loads(text))
+                by_step[line.step] = line
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
     return [by_step[step] for step in sorted(by_step)]

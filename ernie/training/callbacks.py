@@ -12,6 +12,7 @@ import numpy as np
 
 from ernie.checkpoints.checkpoint import CheckpointWriter
 from ernie.training import distributed
+from ernie.training.metrics import LogLine, TrainingMetrics
 from ernie.training.trainer import Callback, StepResult, Trainer
 from reader.utils.files import atomic_write
 
@@ -70,43 +71,44 @@ class Log(Callback):
         for k, name in enumerate(names):
             loss, right, count = total[3 * k:3 * k + 3]
             if count:
-                tasks[name] = {"loss": loss / count, "accuracy": right / count, "targets": int(count)}
+                tasks[name] = TrainingMetrics(float(loss / count), float(right / count), int(count))
         tokens, positions, wait = total[-3:]
         speed = tokens / self.seconds
         pace = self.seconds / self.steps
         left = (trainer.total - result.step) * pace
-        line = {"step": result.step, "of": trainer.total, "time": time.time(), "launched": self.launched,
-                "cards": world.size, "task": result.task, "tasks": tasks,
-                "drawn": self.drawn, "learning_rate": result.learning_rate,
-                "loss_scale": trainer.updater.precision.loss_scale, "gradient_norm": _number(result.outcome.norm),
-                "tokens_per_second": speed, "tokens_per_second_per_card": speed / world.size,
-                "padding": 1 - tokens / positions, "data_wait": wait / world.size / self.seconds,
-                "memory_mib": _memory(), "skipped": trainer.state.skipped, "tokens": trainer.state.tokens,
-                "eta_stage": left, "eta_run": left + self.later_steps * pace}
+        line = LogLine(
+            result.step, trainer.total, time.time(), self.launched, world.size, result.task, tasks, self.drawn,
+            result.learning_rate, trainer.updater.precision.loss_scale, _number(result.outcome.norm),
+            tokens_per_second=float(speed), tokens_per_second_per_card=float(speed / world.size),
+            padding=float(1 - tokens / positions), data_wait=float(wait / world.size / self.seconds),
+            memory_mib=_memory(), skipped=trainer.state.skipped, tokens=trainer.state.tokens, eta_stage=left,
+            eta_run=left + self.later_steps * pace)
         try:
             with open(self.file, "a", encoding="utf-8") as opened:
-                opened.write(json.dumps(line) + "\n")
+                opened.write(json.dumps(line.to_json()) + "\n")
             if self.also:
                 self.also(line)
         except OSError as error:  # a full disk: a line is lost, the run goes on
             print(f"{self.file} could not be written ({error})", flush=True)
-        print(self.render(line, world.size), flush=True)
+        print(self.render(line), flush=True)
 
-    def render(self, line: dict, cards: int) -> str:
-        """The console's form of a JSON line."""
-        tasks = "  ".join(f"{name} {values['loss']:.3f} ({100 * values['accuracy']:.1f}%)"
-                          for name, values in line["tasks"].items())
-        speed = f"{line['tokens_per_second']:,.0f} tokens/s"
-        if cards > 1:
-            speed += f" ({line['tokens_per_second_per_card']:,.0f} a card)"
-        scale = f"  scale {line['loss_scale']:.0f}" if line["loss_scale"] != 1 else ""
-        skipped = f"  skipped {line['skipped']}" if line["skipped"] else ""
-        eta = f"ETA {_clock(line['eta_stage'])}"
+    def render(self, line: LogLine) -> str:
+        """The console's form of a log line."""
+        tasks = "  ".join(self._task(name, values) for name, values in line.tasks.items())
+        speed = f"{line.tokens_per_second:,.0f} tokens/s"
+        if line.cards > 1:
+            speed += f" ({line.tokens_per_second_per_card:,.0f} a card)"
+        scale = f"  scale {line.loss_scale:.0f}" if line.loss_scale != 1 else ""
+        skipped = f"  skipped {line.skipped}" if line.skipped else ""
+        eta = f"ETA {_clock(line.eta_stage or 0)}"
         if self.later_steps:
-            eta += f", run {_clock(line['eta_run'])}"
-        return (f"{self.stage}step {line['step']}/{line['of']}  {tasks}  lr {line['learning_rate']:.2e}{scale}{skipped}"
-                f"  {speed}  padding {100 * line['padding']:.1f}%  data wait {100 * line['data_wait']:.1f}%"
-                f"  {line['memory_mib']:,} MiB  {eta}")
+            eta += f", run {_clock(line.eta_run or 0)}"
+        return (f"{self.stage}step {line.step}/{line.of}  {tasks}  lr {line.learning_rate:.2e}{scale}{skipped}"
+                f"  {speed}  padding {100 * (line.padding or 0):.1f}%  data wait {100 * (line.data_wait or 0):.1f}%"
+                f"  {line.memory_mib:,} MiB  {eta}")
+
+    def _task(self, name: str, values: TrainingMetrics) -> str:
+        return f"{name} {values.loss:.3f} ({100 * values.accuracy:.1f}%)"
 
 
 class Checkpoints(Callback):
@@ -189,7 +191,7 @@ class Evaluation(Callback):
     """Dev metrics every so many steps; ends the stage when no task's dev loss improves any more.
 
     Args:
-        measure: () -> {task: {"loss": ..., ...}}, the same on all ranks.
+        measure: () -> {task: TaskMetrics}, the same on all ranks.
         convergence: an ``ernie.pretraining.curriculum.Convergence``.
     """
 
@@ -208,8 +210,8 @@ class Evaluation(Callback):
         gained = False
         for name, metrics in self.measure().items():
             best = memory["best"].get(name, float("inf"))
-            if metrics["loss"] < best - self.convergence.min_delta:
-                memory["best"][name], gained = metrics["loss"], True
+            if metrics.loss < best - self.convergence.min_delta:
+                memory["best"][name], gained = metrics.loss, True
         memory["without_gain"] = 0 if gained else memory["without_gain"] + 1
         self._judge(trainer)
 

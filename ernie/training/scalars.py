@@ -4,6 +4,8 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
+from ernie.training.metrics import LogLine
+
 SHOWN = ("learning_rate", "loss_scale", "gradient_norm", "tokens_per_second", "padding", "data_wait", "memory_mib",
          "skipped")
 
@@ -15,16 +17,18 @@ def scalar_writer(directory):
     from visualdl import LogWriter
     writer = LogWriter(str(Path(directory)))
 
-    def write(line: dict) -> None:
+    def write(line: LogLine) -> None:
         for tag, value in scalars(line).items():
-            writer.add_scalar(tag, value, line["step"])
+            writer.add_scalar(tag, value, line.step)
 
     return write
 
 
-def scalars(line: dict) -> dict[str, float]:
-    """The curves of a line: loss and accuracy of each task, and how training goes."""
-    curves = {f"{name}/{metric}": values[metric] for name, values in line["tasks"].items()
-              for metric in ("loss", "accuracy")}
-    curves.update({f"training/{name}": line[name] for name in SHOWN if line[name] is not None})
+def scalars(line: LogLine) -> dict[str, float]:
+    """Return the curves' values at a log line: loss and accuracy of each task, and how training goes."""
+    curves = {}
+    for name, values in line.tasks.items():
+        curves[f"{name}/loss"], curves[f"{name}/accuracy"] = values.loss, values.accuracy
+    shown = ((name, getattr(line, name)) for name in SHOWN)
+    curves.update({f"training/{name}": value for name, value in shown if value is not None})
     return curves

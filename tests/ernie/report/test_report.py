@@ -3,13 +3,14 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from ernie.cli import main
 from ernie.report.charts import Chart, Series, short, ticks
-from ernie.report.page import MOST, clock, matrix, render, resumes
+from ernie.report.page import FULL_TINT, MOST, clock, columns, render, resumes, tint
 from ernie.report.runs import read_run
 
 STAGES = [{"masking": 40}, {"masking": 20, "order": 60}, {"masking": 20, "order": 20, "distance": 80}]
@@ -34,7 +35,7 @@ def dev(names, number):
     for name in names:
         if name != "masking":
             found[name] = {"loss": 0.5, "accuracy": 0.5 + 0.1 * number, "targets": 100, "majority": 0.4,
-                           "chance": 1 / 3}
+                           "chance": 1 / 3, "baseline": {"name": "lengths", "accuracy": 0.75}}
     return found
 
 
@@ -109,15 +110,21 @@ def test_a_finished_run(run):
 
 
 def test_the_matrix_compares_with_the_best_stage_so_far(run):
-    table = matrix(read_run(run()))
-    masking = table["columns"][0]
-    assert [masking["cells"][k]["value"] for k in (1, 2, 3)] == ["7.000", "6.000", "6.500"]
-    assert [masking["cells"][k]["change"] for k in (1, 2, 3)] == ["", "-1.000", "+0.500"]
-    assert masking["forgotten"] == "+0.500" and masking["lost"]
-    assert "224" in masking["cells"][3]["colour"] and "57" in masking["cells"][2]["colour"]
-    assert masking["chance"] == "6.908"  # log 1000
-    order = table["columns"][1]
-    assert order["cells"][3]["change"] == "+10.0" and order["forgotten"] == "nothing" and order["chance"] == "33.3 %"
+    masking, order, _ = columns(read_run(run()).matrix)
+    assert [masking.cells[k][0] for k in (1, 2, 3)] == ["7.000", "6.000", "6.500"]
+    assert [masking.cells[k][1] for k in (1, 2, 3)] == ["", "-1.000", "+0.500"]
+    assert masking.forgotten == "+0.500" and masking.lost
+    assert "224" in masking.cells[3][2] and "57" in masking.cells[2][2]
+    assert masking.chance == "6.908" and (masking.baseline, masking.gain) == ("-", "-")  # log 1000
+    assert order.cells[3][1] == "+10.0" and order.forgotten == "nothing" and order.chance == "33.3%"
+    assert (order.baseline, order.baseline_name, order.gain, order.above) == ("75.0%", "lengths", "+5.0", False)
+
+
+def test_colours_are_on_one_scale():
+    """Of one point a tenth of the colour, whatever the other cells of the column are."""
+    strength = [float(tint(change, True).rpartition(" ")[2][:-1]) for change in (0.01, 0.02, -0.10, 0.5)]
+    assert strength == pytest.approx([0.06 + 0.036, 0.06 + 0.072, 0.42, 0.42], abs=0.006)
+    assert tint(0.0, True) == "" and tint(FULL_TINT[False], False) == tint(FULL_TINT[True], True)
 
 
 def test_a_run_that_is_still_going(run):
@@ -150,7 +157,7 @@ def test_lines_that_a_kill_cut_or_repeated(run):
     log = path / "stage-1" / "log.jsonl"
     log.write_text(log.read_text() + json.dumps(line(20, ["masking"], launched=3.0)) + "\n{\"step\": 50, \"ta")
     record = read_run(path)
-    assert [entry["step"] for entry in record.stages[0].lines] == [10, 20, 30, 40]
+    assert [entry.step for entry in record.stages[0].lines] == [10, 20, 30, 40]
     page_of(path)
 
 
@@ -158,7 +165,8 @@ def test_loss_scale_skipped_steps_and_cards_are_shown_when_there_are_any(run):
     record = read_run(run())
     assert "loss scale" not in render(record)
     for stage in record.stages:
-        stage.lines = [dict(entry, loss_scale=1024.0, skipped=2, cards=4, gradient_norm=None) for entry in stage.lines]
+        stage.lines = [replace(entry, loss_scale=1024.0, skipped=2, cards=4, gradient_norm=None)
+                       for entry in stage.lines]
     page = render(record, 5000.0)
     assert "loss scale" in page and "skipped steps of the stage" in page and "in the last launch" in page
     assert "gradient norm" not in page

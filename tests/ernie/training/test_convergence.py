@@ -3,13 +3,14 @@ from types import SimpleNamespace
 
 from ernie.pretraining.curriculum import Convergence
 from ernie.training.callbacks import Evaluation
+from ernie.training.metrics import TaskMetrics
 from ernie.training.trainer import TrainState
 
 
 def steps_until_stop(losses, **settings) -> int:
     """Evaluates once a step on the given dev losses of two tasks; returns the step that ended training."""
     measured = iter(losses)
-    callback = Evaluation(lambda: {name: {"loss": loss} for name, loss in zip("ab", next(measured))},
+    callback = Evaluation(lambda: {name: TaskMetrics(loss, 0.0, 1) for name, loss in zip("ab", next(measured))},
                          Convergence(evaluate_every=1, **settings))
     trainer = SimpleNamespace(state=TrainState(), stop="", total=10**9)
     for step in range(1, len(losses) + 1):

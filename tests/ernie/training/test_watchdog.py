@@ -188,9 +188,8 @@ def test_the_error_of_a_task_names_its_document_and_stands_last(tmp_path, poison
 
 
 def test_curves_for_visualdl_are_those_of_the_log():
+    from ernie.training.metrics import LogLine, TrainingMetrics
     from ernie.training.scalars import scalars
-    line = {"step": 5, "tasks": {"a": {"loss": 2.0, "accuracy": 0.5, "targets": 7}}, "learning_rate": 0.1,
-            "loss_scale": 1.0, "gradient_norm": None, "tokens_per_second": 9.0, "padding": 0.0, "data_wait": 0.0,
-            "memory_mib": 3, "skipped": 0}
+    line = LogLine(5, tasks={"a": TrainingMetrics(2.0, 0.5, 7)}, learning_rate=0.1, gradient_norm=None)
     assert scalars(line)["a/loss"] == 2.0 and scalars(line)["training/learning_rate"] == 0.1
     assert "training/gradient_norm" not in scalars(line)

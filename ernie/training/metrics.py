@@ -1,0 +1,169 @@
+"""The figures of a pre-training run as dataclasses: dev metrics of a task, and a line of the training log.
+
+They are written as JSON (``to_json``) into dev.json and log.jsonl and read back (``from_json``) by everything that
+shows a run. No paddle.
+"""
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+MARGIN = 2.0  # standard errors by which an accuracy must exceed a baseline before it is said to be above it
+
+
+@dataclass
+class GroupMetrics:
+    """Accuracy of one group of targets, such as one granularity of masked tokens."""
+
+    accuracy: float
+    targets: int
+
+
+@dataclass
+class Baseline:
+    """Dev figures of a predictor that needs no model of language, measured on the targets the model is measured on.
+
+    Attributes:
+        name: what it predicts from. accuracy: share of the targets. loss: mean cross-entropy in nats per target, where
+            the predictor gives probabilities.
+    """
+
+    name: str
+    accuracy: float
+    loss: Optional[float] = None
+
+
+@dataclass
+class TaskMetrics:
+    """Dev metrics of one task.
+
+    Attributes:
+        loss: mean cross-entropy in nats per target. accuracy: share of the targets. targets: how many were predicted.
+        majority: accuracy of the most frequent class of these targets; None for a task over the vocabulary.
+        chance: one in the number of classes; None for a task over the vocabulary.
+        baseline: the best shallow baseline on these targets; None where none was computed.
+        groups: accuracy by group of targets, for tasks that have groups.
+    """
+
+    loss: float
+    accuracy: float
+    targets: int
+    majority: Optional[float] = None
+    chance: Optional[float] = None
+    baseline: Optional[Baseline] = None
+    groups: dict[str, GroupMetrics] = field(default_factory=dict)
+
+    @property
+    def by_accuracy(self) -> bool:
+        """Whether accuracy is the figure to judge the task by; a task over the vocabulary is judged by its loss."""
+        return self.majority is not None
+
+    @property
+    def headline(self) -> float:
+        """The figure to judge the task by, larger is better: the accuracy, or the negative loss."""
+        return self.accuracy if self.by_accuracy else -self.loss
+
+    @property
+    def floor(self) -> Optional[float]:
+        """Headline figure of the best baseline, the majority class among them; None where there is none."""
+        if not self.by_accuracy:
+            return None if self.baseline is None or self.baseline.loss is None else -self.baseline.loss
+        return max([self.majority or 0.0] + ([self.baseline.accuracy] if self.baseline else []))
+
+    @property
+    def gain(self) -> Optional[float]:
+        """Headline figure minus that of the best baseline; None where there is no baseline."""
+        return None if self.floor is None else self.headline - self.floor
+
+    @property
+    def above_baseline(self) -> bool:
+        """Whether the task beats its best baseline by more than the noise of its dev targets.
+
+        An accuracy must be ``MARGIN`` binomial standard errors above it; a loss must be lower.
+        """
+        if self.gain is None:
+            return False
+        noise = math.sqrt(self.accuracy * (1 - self.accuracy) / max(1, self.targets)) if self.by_accuracy else 0.0
+        return self.gain > MARGIN * noise
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain containers, without what the task does not have."""
+        return _without_nothing(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> TaskMetrics:
+        """Read what ``to_json`` gave. Raises KeyError or TypeError where it is something else."""
+        known = _known(cls, values)
+        baseline = known.get("baseline")
+        known["baseline"] = Baseline(**_known(Baseline, baseline)) if baseline else None
+        known["groups"] = {name: GroupMetrics(**group) for name, group in known.get("groups", {}).items()}
+        return cls(**known)
+
+
+@dataclass
+class TrainingMetrics:
+    """Means over the training targets of one task since the last log line."""
+
+    loss: float
+    accuracy: float
+    targets: int
+
+
+@dataclass
+class LogLine:
+    """A line of log.jsonl: means over all ranks since the line before.
+
+    Attributes:
+        step: of the stage, from 1; ``of`` how many it has. time, launched: seconds since the epoch, of the line and of
+            the start of the process. cards: processes. task: drawn in this step. tasks: name -> metrics.
+        drawn: task -> steps since the last line. gradient_norm: before clipping; None where it was not finite.
+        padding: share of the positions. data_wait: share of the time. memory_mib: peak of rank 0.
+        skipped, tokens: since the start of the stage. eta_stage, eta_run: seconds.
+    """
+
+    step: int
+    of: int = 0
+    time: Optional[float] = None
+    launched: Optional[float] = None
+    cards: int = 1
+    task: str = ""
+    tasks: dict[str, TrainingMetrics] = field(default_factory=dict)
+    drawn: dict[str, int] = field(default_factory=dict)
+    learning_rate: Optional[float] = None
+    loss_scale: float = 1.0
+    gradient_norm: Optional[float] = None
+    tokens_per_second: Optional[float] = None
+    tokens_per_second_per_card: Optional[float] = None
+    padding: Optional[float] = None
+    data_wait: Optional[float] = None
+    memory_mib: Optional[int] = None
+    skipped: int = 0
+    tokens: int = 0
+    eta_stage: Optional[float] = None
+    eta_run: Optional[float] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain containers, every key."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> LogLine:
+        """Read a line; unknown keys are left out. Raises KeyError, TypeError or ValueError on anything else."""
+        known = _known(cls, values)
+        known["step"] = int(values["step"])
+        known["tasks"] = {name: TrainingMetrics(**_known(TrainingMetrics, task))
+                          for name, task in known.get("tasks", {}).items()}
+        return cls(**known)
+
+
+def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    names = {item.name for item in dataclasses.fields(cls)}
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _without_nothing(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nothing(inner) for key, inner in value.items() if inner is not None and inner != {}}
+    return value
