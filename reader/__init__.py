@@ -1,0 +1,1 @@
+"""Text in, batches out: documents, tokenizer, corpus store, sampling, batches. Never imports paddle."""

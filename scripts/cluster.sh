@@ -50,7 +50,7 @@ ernie_launch() { # LOG_DIR ARGUMENTS...: one process group; the exit code of wha
     if [ -n "$ernie_stopping" ]; then return 75; fi # asked to stop while we were getting here
     # In a session of its own: Ctrl-C reaches this shell alone, which asks the ranks once to save and end.
     setsid "$PYTHON" -m paddle.distributed.launch --log_level ERROR --log_dir "$logs" "${cards[@]}" ${nodes[@]+"${nodes[@]}"} \
-        "$ernie_root/ernie/__main__.py" "$@" >"$logs/launcher.log" 2>&1 &
+        "${ERNIE_MAIN:-$ernie_root/ernie/__main__.py}" "$@" >"$logs/launcher.log" 2>&1 &
     ernie_group=$!
     # The first rank's words as they come; Paddle's launcher would repeat some of them when a rank fails.
     : >>"$logs/workerlog.0"

@@ -8,6 +8,7 @@ from typing import Optional
 
 from ernie.training.settings import LossScaling, OptimizerSettings
 from ernie.utils.config_io import build, override, read_yaml
+from ernie.utils.resources import locate_curriculum
 from reader.utils.errors import InputError
 
 METHODS = ("continual_multitask", "multitask", "sequential", "explicit")
@@ -139,8 +140,11 @@ class Curriculum:
 
 
 def load(path, assignments=()) -> Curriculum:
-    """The curriculum in a yaml file. Relative paths inside stay as they are: relative to where the run is started."""
-    return build(Curriculum, override(read_yaml(path), assignments), str(path))
+    """The curriculum in a yaml file, or of that name among the shipped ones ("demo_en").
+
+    Relative paths inside stay as they are: relative to where the run is started.
+    """
+    return build(Curriculum, override(read_yaml(locate_curriculum(path)), assignments), str(path))
 
 
 def _source(value, where: str) -> CorpusSource:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 from reader.store.build import build_corpus
@@ -62,6 +63,22 @@ def prepare_demo(language: str, output, vocab_size: int = 8000, workers: int = 1
     shutil.rmtree(output, ignore_errors=True)
     os.rename(partial, output)
     return output
+
+
+def write_texts(language: str, output: str | Path) -> dict[str, int]:
+    """Write the demo's raw text alone: ``output``/train/text.jsonl and ``output``/dev/text.jsonl; documents of each."""
+    if language not in SOURCES:
+        raise InputError(f"no demo in language {language!r}: one of {', '.join(SOURCES)}")
+    written = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        write_split(SOURCES[language](), Path(scratch), RUNS[language])
+        for name in ("train", "dev"):
+            target = Path(output) / name / "text.jsonl"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(Path(scratch) / f"{name}.jsonl", target)
+            with open(target, encoding="utf-8") as file:
+                written[str(target)] = sum(1 for _ in file)
+    return written
 
 
 def write_split(documents: list[tuple[str, list[str]]], folder: Path, run: int) -> None:

@@ -1,0 +1,35 @@
+"""Run a launcher: all stages of a curriculum, or fine-tuning, on the devices and nodes that take part.
+
+`ernie launch pretrain ...` is `bash run_pretrain.sh ...` and `ernie launch finetune ...` is `bash run_finetune.sh ...`,
+for an installed package as well. Everything after the first word goes to the launcher; its own options:
+
+    ernie launch pretrain --help
+    ernie launch finetune --help
+
+example: ernie launch pretrain --config demo_en --output output/demo
+         ernie launch finetune rte --data glue/RTE --init output/demo --output output/rte
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from ernie.utils.paddle_setup import require_paddle
+from ernie.utils.resources import PACKAGE, ROOT
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("launcher", choices=("pretrain", "finetune"))
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="of the launcher")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replace this process with the launcher, on the interpreter and the package that run this command."""
+    require_paddle()
+    script = ROOT / f"run_{args.launcher}.sh"
+    environment = {**os.environ, "PYTHON": sys.executable, "ERNIE_MAIN": str(PACKAGE / "__main__.py")}
+    environment.pop("VIRTUAL_ENV", None)  # comes before PYTHON in scripts/environment.sh
+    sys.stdout.flush()
+    os.execvpe("bash", ["bash", str(script), *args.arguments], environment)

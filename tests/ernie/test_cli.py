@@ -1,0 +1,83 @@
+"""The command line as a whole: help, version, what is in the way of it."""
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ernie
+from ernie import cli
+from ernie.utils.resources import CONFIGS, locate, locate_curriculum
+from reader.utils.errors import InputError
+from tests.ernie.runs import ROOT
+
+EXISTING = [name for name in cli.COMMANDS if cli._exists(name)]
+
+
+def python(code: str, cwd: Path, **environment) -> subprocess.CompletedProcess:
+    """Run code in a fresh interpreter that finds this checkout behind the working directory."""
+    return subprocess.run([sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True,
+                          env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environment})
+
+
+@pytest.mark.parametrize("name", EXISTING)
+def test_every_help_has_an_example_and_names_its_documentation(name):
+    text = cli.parser_of(name).format_help()
+    assert re.search(rf"(example: +|^ +)ernie {name}\b", text, re.M), "no example"
+    page = re.search(r"documentation: (\S+)", text).group(1)
+    assert Path(page).is_file()
+
+
+def test_every_module_of_commands_is_a_command():
+    files = {file.stem.replace("_", "-") for file in (ROOT / "ernie" / "commands").glob("*.py")}
+    assert files - {"--init--", "common"} == set(EXISTING)
+
+
+def test_version_names_paddle_and_where_it_runs(capsys):
+    paddle = pytest.importorskip("paddle")
+    assert cli.main(["--version"]) == 0
+    said = capsys.readouterr().out
+    assert f"ernie {ernie.__version__} " in said and f"PaddlePaddle {paddle.__version__} on cpu" in said
+
+
+def test_a_file_in_the_way_is_named_in_one_line(tmp_path):
+    (tmp_path / "tasks.py").write_text("import this_does_not_exist\n")
+    found = python("import ernie", tmp_path)
+    assert found.stderr.splitlines()[-1].startswith(f"ImportError: ernie: {tmp_path / 'tasks.py'} is in the way")
+    found = python("import sys; sys.argv[0] = '/usr/bin/ernie'; import ernie.cli", tmp_path)
+    assert found.returncode == 2 and len(found.stderr.splitlines()) == 1, found.stderr
+
+
+def test_a_package_that_overwrote_ours_is_named(tmp_path):
+    for name in ("ernie", "reader", "tasks"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "ernie").unlink()
+    (tmp_path / "ernie" / "utils").mkdir(parents=True)
+    for file in ("__init__.py", "cli.py", *(f"utils/{n}.py" for n in ("__init__", "neighbours", "arguments",
+                                                                      "resources"))):
+        (tmp_path / "ernie" / file).write_text((ROOT / "ernie" / file).read_text("utf-8"), "utf-8")
+    (tmp_path / "ernie" / "__init__.py").write_text('"""Another project."""\n')
+    (tmp_path / "run_pretrain.sh").touch()
+    found = subprocess.run([sys.executable, "-c", "import sys; from ernie.cli import main; sys.exit(main([]))"],
+                           cwd=tmp_path, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"})
+    assert found.returncode == 2, found.stderr
+    assert "another package called 'ernie' has overwritten" in found.stderr and len(found.stderr.splitlines()) == 1
+
+
+def test_without_paddle_one_line_says_what_to_install(tmp_path):
+    code = ("import sys\nimport importlib.util as u\nfind = u.find_spec\n"
+            "u.find_spec = lambda name, package=None: None if name == 'paddle' else find(name, package)\n"
+            "from ernie.cli import main\nsys.exit(main(['encode', '--init', 'x', '--input', 'y', '--output', 'z']))")
+    found = python(code, tmp_path)
+    assert found.returncode == 2 and len(found.stderr.splitlines()) == 1
+    assert "pip install 'ernie-pretrain[cpu]'" in found.stderr
+
+
+def test_curricula_are_found_by_name_and_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert locate_curriculum("demo_en") == CONFIGS / "curriculum" / "demo_en.yaml"
+    assert locate_curriculum("configs/curriculum/demo_zh.yaml").is_file()
+    assert locate("configs/model/base_en.json").is_file()
+    with pytest.raises(InputError, match="did you mean 'demo_en'"):
+        locate_curriculum("demo_eng")
