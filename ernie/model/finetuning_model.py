@@ -16,8 +16,8 @@ class FinetuningModel(nn.Layer):
 
     Args:
         config: sizes.
-        kind: an object with ``name``, ``level`` ("sequence" or "token"), ``loss`` ("cross_entropy", "squared" or
-            "span") and ``outputs``, the width of the head.
+        kind: an object with ``name``, ``level`` ("sequence" or "token"), ``loss`` (a key of ``LOSSES``) and
+            ``outputs``, the width of the head.
     """
 
     def __init__(self, config: ErnieConfig, kind):
@@ -45,12 +45,35 @@ def cross_entropy(scores, lengths, positions, labels):
 
 
 def squared(scores, lengths, positions, labels):
-    """Squared error of one number a window. An answer is right when it rounds to the label."""
+    """Squared error of one number a row; NaN is no label. An answer is right when it is within 0.5 of the label."""
     scores, labels = paddle.gather(scores, positions).reshape([-1]), labels.astype("float32")
-    known = labels != float(IGNORE)
+    known = paddle.logical_not(paddle.isnan(labels))
+    labels = paddle.where(known, labels, paddle.zeros_like(labels))
     loss = (paddle.square(scores - labels) * known.astype("float32")).sum()
     right = paddle.logical_and((scores - labels).abs() < 0.5, known)
     return loss, right.sum(), known.sum()
+
+
+def binary(scores, lengths, positions, labels):
+    """Yes or no for each class: cross entropy [k, C] averaged over the classes; NaN is no label.
+
+    An answer is right when every class of the row is.
+    """
+    scores, labels = paddle.gather(scores, positions), labels.astype("float32")
+    known = paddle.logical_not(paddle.isnan(labels[:, 0]))
+    labels = paddle.where(paddle.isnan(labels), paddle.zeros_like(labels), labels)
+    losses = F.binary_cross_entropy_with_logits(scores, labels, reduction="none").mean(-1)
+    right = paddle.logical_and(((scores > 0).astype("float32") == labels).all(-1), known)
+    return (losses * known.astype("float32")).sum(), right.sum(), known.sum()
+
+
+def choice(scores, lengths, positions, labels):
+    """The right one of the choices of a row. positions: [k, most choices], -1 where a row has fewer."""
+    absent = (positions < 0).astype("float32")
+    flat = paddle.clip(positions, min=0).reshape([-1])
+    scores = paddle.gather(scores, flat).reshape(positions.shape) - absent * 1e9
+    loss = F.cross_entropy(scores, labels, reduction="sum", ignore_index=IGNORE)
+    return loss, (scores.argmax(-1) == labels).sum(), (labels != IGNORE).sum()
 
 
 def span(scores, lengths, positions, labels):
@@ -64,4 +87,4 @@ def span(scores, lengths, positions, labels):
     return loss, right.sum(), (labels[:, 0] != IGNORE).sum()
 
 
-LOSSES = {"cross_entropy": cross_entropy, "squared": squared, "span": span}
+LOSSES = {"cross_entropy": cross_entropy, "squared": squared, "binary": binary, "choice": choice, "span": span}

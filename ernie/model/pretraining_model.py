@@ -79,9 +79,11 @@ def to_tensors(batch: Batch) -> dict:
     targets = {}
     for name, target in batch.targets.items():
         empty = len(target.positions) == 0
-        labels = np.full((1, *target.labels.shape[1:]), IGNORE, target.labels.dtype) if empty else target.labels
-        targets[name] = _tensor(np.zeros(1) if empty else target.positions), _tensor(
-            labels, np.float32 if labels.dtype.kind == "f" else np.int64)
+        positions, labels = target.positions, target.labels
+        if empty:
+            positions = np.zeros((1, *positions.shape[1:]), np.int64)
+            labels = np.full((1, *labels.shape[1:]), np.nan if labels.dtype.kind == "f" else IGNORE, labels.dtype)
+        targets[name] = _tensor(positions), _tensor(labels, np.float32 if labels.dtype.kind == "f" else np.int64)
     return {"token_ids": _tensor(batch.token_ids), "token_type_ids": _tensor(batch.token_type_ids),
             "position_ids": _tensor(batch.position_ids), "lengths": _tensor(batch.lengths),
             "task_ids": _tensor(np.full((len(batch.token_ids), 1), batch.task_id)), "targets": targets}

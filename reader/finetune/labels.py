@@ -2,8 +2,14 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable, Mapping
 
 from reader.utils.errors import InputError
+
+CHUNK_PREFIXES = "BIMEOSLU"
+PREFIXED = re.compile(f"[{CHUNK_PREFIXES}][-_].+")
+SUFFIXED = re.compile(f".+[-_][{CHUNK_PREFIXES}]")
 
 
 class Classes:
@@ -12,18 +18,30 @@ class Classes:
     Args:
         names: as the official files spell them.
         aliases: other spellings, for example {"contradictory": "contradiction"}.
+    Attributes:
+        several: whether a row may have any number of them.
+    Raises:
+        InputError: a name stands twice, or an alias is for no class.
     """
 
-    def __init__(self, names, aliases=None):
+    several = False
+
+    def __init__(self, names: Iterable, aliases: Mapping | None = None):
         self.names = tuple(str(name) for name in names)
         self.index = {name: number for number, name in enumerate(self.names)}
-        for alias, name in (aliases or {}).items():
-            self.index[str(alias)] = self.index[str(name)]
+        if len(self.index) < len(self.names):
+            twice = next(name for at, name in enumerate(self.names) if name in self.names[:at])
+            raise InputError(f"class {twice!r} is named twice")
+        self.aliases = {str(alias): str(name) for alias, name in (aliases or {}).items()}
+        for alias, name in self.aliases.items():
+            if name not in self.index:
+                raise InputError(f"alias {alias!r} is for {name!r}, which is not one of {', '.join(self.names)}")
+            self.index[alias] = self.index[name]
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def read(self, text: str, numbered: bool = False) -> int:
+    def read(self, text: str, numbered: bool = False):
         """The index of a label. ``numbered`` files (Baidu's) may write the index itself.
 
         Raises:
@@ -42,30 +60,74 @@ class Classes:
         raise ValueError(f"label {shown!r} is not one of {', '.join(self.names)}{hint}")
 
 
-class Score:
-    """The label of a regression task: a finite number."""
+class ClassSets(Classes):
+    """The classes of a task whose rows have any number of them (multi-label).
 
-    names = ()
+    Args:
+        separator: between the labels of a row in a text; lists, as json holds them, need none.
+    """
+
+    several = True
+
+    def __init__(self, names: Iterable, aliases: Mapping | None = None, separator: str = ","):
+        super().__init__(names, aliases)
+        self.separator = separator
+
+    def read(self, text, numbered: bool = False) -> tuple:
+        """The indices of the labels of a row, ascending; () for an empty text. Raises ValueError as ``Classes``."""
+        parts = text if isinstance(text, (list, tuple)) else text.split(self.separator) if text.strip() else []
+        return tuple(sorted({super(ClassSets, self).read(part.strip(), numbered) for part in parts}))
+
+
+class Score:
+    """The label of a regression task: a finite number.
+
+    Args:
+        low, high: a number outside of these is an error.
+    """
+
+    names: tuple = ()
+    several = False
+
+    def __init__(self, low: float = -math.inf, high: float = math.inf):
+        self.low, self.high = low, high
 
     def read(self, text: str, numbered: bool = False) -> float:
-        """The number; ValueError when it is none."""
+        """The number; ValueError when it is none, or outside the range."""
         try:
             value = float(text)
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
             raise ValueError(f"score {text!r} is not a number")
+        if not self.low <= value <= self.high:
+            raise ValueError(f"score {text} is not between {self.low:g} and {self.high:g}")
         return value
 
 
-def tag_classes(names) -> Classes:
-    """The labels of a tagged corpus, checked: O or prefix-TYPE with one of the usual chunk prefixes.
+def suffixed(names: Iterable[str]) -> bool:
+    """Whether chunk labels carry the letter behind the type (PER-B) rather than before it (B-PER)."""
+    types = [name for name in names if name != "O"]
+    return bool(types) and all(SUFFIXED.fullmatch(name) for name in types) \
+        and not all(PREFIXED.fullmatch(name) for name in types)
+
+
+def chunk_label(name: str, behind: bool) -> str:
+    """A label as ``X-TYPE``. behind: the letter X stands behind the type."""
+    if name == "O" or len(name) < 3:
+        return name
+    return f"{name[-1]}-{name[:-2]}" if behind else f"{name[0]}-{name[2:]}"
+
+
+def tag_classes(names: Iterable[str], aliases: Mapping | None = None) -> Classes:
+    """The labels of a tagged corpus, checked: O, or a type with one of the usual letters before or behind it.
 
     Raises:
         InputError: a label that no chunking scheme knows.
     """
+    names = [str(name) for name in names]
+    form = SUFFIXED if suffixed(names) else PREFIXED
     for name in names:
-        prefix, dash, kind = str(name).partition("-")
-        if name != "O" and not (dash and kind and prefix in tuple("BIMEOSLU")):
+        if name != "O" and not form.fullmatch(name):
             raise InputError(f"label {name!r} is neither O nor of the form B-TYPE, I-TYPE, E-TYPE, S-TYPE ...")
-    return Classes(names)
+    return Classes(names, aliases)

@@ -11,6 +11,7 @@ from reader.utils.errors import InputError
 from reader.utils.files import open_maybe_gzip
 
 BLOCK = 1 << 20  # characters read at a time
+NOT_SPACE = re.compile(r"[^ \t\r\n]")
 HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: json can hold one, no file of text can
 
 
@@ -20,13 +21,14 @@ class Questions:
     Args:
         path: the file. labelled: questions without an answer are left out and counted. simplify: the model reads
             traditional characters converted to simplified ones. strict: see ``Table``.
-        watch_ids: count the questions whose id stood before; needs memory for all ids.
+        watch_ids: count the questions whose id stood before; needs memory for all ids. no_answer: a question with
+            an empty list of answers says that its passage holds none (SQuAD 2).
     """
 
     def __init__(self, path, *, labelled: bool = True, simplify: bool = False, strict: bool = True,
-                 watch_ids: bool = False):
-        self.path, self.labelled, self.simplify = path, labelled, simplify
-        self.seen = set() if watch_ids else None
+                 watch_ids: bool = False, no_answer: bool = False):
+        self.path, self.labelled, self.simplify, self.no_answer = path, labelled, simplify, no_answer
+        self.seen: set[str] | None = set() if watch_ids else None
         self.account = Account(path, strict, "article")
 
     def __iter__(self):
@@ -66,7 +68,8 @@ class Questions:
             return self.account.reject("answers of another form", number, f"article {number}: question {name!r}: "
                                        "`answers` is no list of `text` and `answer_start`")
         answers, starts = self._answers(given, context, original, number)
-        if self.labelled and not answers:
+        impossible = self.no_answer and not answers and ("answers" in entry or bool(entry.get("is_impossible")))
+        if self.labelled and not answers and not impossible:
             return self.account.skip("no answer", number)
         if answers and max(starts) < 0:
             self.account.note("an answer that its passage does not hold", number)
@@ -76,7 +79,7 @@ class Questions:
             self.seen.add(name)
         question = self._whole(entry["question"], number)
         return QuestionRow(name, simplified(question) if self.simplify else question, context, original, answers,
-                           starts)
+                           starts, impossible)
 
     def _answers(self, given: list, context: str, original: str, number: int):
         """(texts, starts) of the answers, each once, without those that are only space."""
@@ -139,33 +142,89 @@ def simplified(text: str) -> str:
     return simplified(text[:middle]) + simplified(text[middle:])
 
 
+class _Stream:
+    """Json read as far as is needed: values are decoded one after the other from a buffer that grows and is cut."""
+
+    def __init__(self, file, path):
+        self.file, self.path, self.decoder = file, path, json.JSONDecoder()
+        self.buffer, self.position, self.finished = "", 0, False
+
+    def more(self) -> bool:
+        """Read on, as much again as is held, so that a long value is not decoded too often. False at the end."""
+        block = self.file.read(max(BLOCK, len(self.buffer) - self.position))
+        self.buffer, self.position = self.buffer[self.position:] + block, 0
+        self.finished = not block
+        return bool(block)
+
+    def peek(self) -> str:
+        """The next character that is no space; empty at the end."""
+        while True:
+            found = NOT_SPACE.search(self.buffer, self.position)
+            if found:
+                self.position = found.start()
+                return found.group()
+            self.position = len(self.buffer)
+            if not self.more():
+                return ""
+
+    def take(self, expected: str) -> str:
+        """The next character, which must be one of those expected."""
+        found = self.peek()
+        if not found or found not in expected:
+            shown = repr(self.buffer[self.position:self.position + 20]) if found else "the end of the file"
+            raise InputError(f"not valid json, or cut short: expected {' or '.join(expected)}, found {shown}",
+                             self.path)
+        self.position += 1
+        return found
+
+    def value(self):
+        """The next value, whole."""
+        self.peek()
+        while True:
+            try:
+                found, end = self.decoder.raw_decode(self.buffer, self.position)
+            except ValueError as error:
+                if self.finished or not self.more():
+                    raise InputError(f"not valid json, or cut short ({error})", self.path) from None
+                continue
+            if end == len(self.buffer) and self.more():
+                continue  # a number may go on
+            self.position = end
+            return found
+
+
 def _articles(path):
     """The members of the list ``data``, decoded one after the other: memory holds one article, not the file."""
-    decoder, buffer, position, finished = json.JSONDecoder(), "", 0, False
+    seen = False
     try:
         with open_maybe_gzip(path, "rt", encoding="utf-8-sig") as file:
-            while '"data"' not in buffer or "[" not in buffer[buffer.index('"data"'):]:
-                block = file.read(BLOCK)
-                if not block:
-                    raise InputError('no list "data": expected SQuAD-style json', path)
-                buffer += block
-            position = buffer.index("[", buffer.index('"data"')) + 1
-            while True:
-                while position < len(buffer) and buffer[position] in " \t\r\n,":
-                    position += 1
-                if buffer.startswith("]", position):
-                    return
-                try:
-                    article, end = decoder.raw_decode(buffer, position)
-                except ValueError as error:
-                    if finished:
-                        raise InputError(f"not valid json, or cut short ({error})", path) from None
-                    # the article goes on: read as much again as is held, so that a long one is not decoded too often
-                    block = file.read(max(BLOCK, len(buffer) - position))
-                    buffer, position, finished = buffer[position:] + block, 0, not block
-                    continue
-                yield article
-                position = end
+            stream = _Stream(file, path)
+            if stream.peek() != "{":
+                raise InputError('no list "data": expected SQuAD-style json', path)
+            stream.take("{")
+            while stream.peek() != "}":
+                key = stream.value()
+                stream.take(":")
+                if key == "data" and stream.peek() == "[" and not seen:
+                    seen = True
+                    stream.take("[")
+                    while stream.peek() != "]":
+                        yield stream.value()
+                        if stream.take(",]") == "]":
+                            break
+                    else:
+                        stream.take("]")
+                else:
+                    stream.value()
+                if stream.take(",}") == "}":
+                    break
+            else:
+                stream.take("}")
+            if stream.peek():
+                raise InputError(f"something follows the json: {stream.buffer[stream.position:stream.position + 20]!r}",
+                                 path)
+            if not seen:
+                raise InputError('no list "data": expected SQuAD-style json', path)
     except UnicodeDecodeError:
         raise InputError("not UTF-8", path) from None
     except (EOFError, zlib.error) as error:

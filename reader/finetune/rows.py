@@ -9,12 +9,22 @@ from reader.utils.files import open_maybe_gzip
 
 
 class TextRow(NamedTuple):
-    """One or two texts with a class index (or a score), None where the file has no label."""
+    """One or two texts with a class index, a tuple of them (multi-label) or a score; None where there is no label."""
 
     texts: tuple
-    label: Union[int, float, None]
+    label: Union[int, float, tuple, None]
     id: str      # the row's own index in the file, which a submission repeats; its number when it has none
     group: str   # the question that a candidate belongs to (ranking); empty otherwise
+    line: int
+
+
+class ChoiceRow(NamedTuple):
+    """One or two texts and the choices that may follow them, with the index of the right one or None."""
+
+    texts: tuple
+    choices: tuple
+    label: Optional[int]
+    id: str
     line: int
 
 
@@ -31,7 +41,7 @@ class QuestionRow(NamedTuple):
 
     context is what the model reads; original has the same length and is what answers are cut from (they differ when
     traditional characters were converted). answers and starts (character offsets into context) are parallel; a start
-    is -1 where the answer does not occur in the passage.
+    is -1 where the answer does not occur in the passage. impossible: the file says that the passage holds no answer.
     """
 
     id: str
@@ -40,12 +50,13 @@ class QuestionRow(NamedTuple):
     original: str
     answers: list
     starts: list
+    impossible: bool = False
 
 
 class Skipped(NamedTuple):
     """How many rows were left out for one reason, and where the first of them stands."""
 
-    count: int
+    times: int
     line: int
 
 
@@ -55,7 +66,7 @@ class Account:
 
     Args:
         strict: raise at the first malformed row instead of leaving it out.
-        unit: what the numbers of places count: lines, or the articles of a json file.
+        unit: what the numbers of places count: lines, or the rows or articles of a json file.
     """
 
     path: object
@@ -68,17 +79,18 @@ class Account:
     def note(self, reason: str, line: int) -> None:
         """Something about a row that is kept all the same."""
         seen = self.noted.get(reason)
-        self.noted[reason] = Skipped(seen.count + 1, seen.line) if seen else Skipped(1, line)
+        self.noted[reason] = Skipped(seen.times + 1, seen.line) if seen else Skipped(1, line)
 
     def skip(self, reason: str, line: int) -> None:
         """Leave out a row that is known to be of no use."""
         seen = self.skipped.get(reason)
-        self.skipped[reason] = Skipped(seen.count + 1, seen.line) if seen else Skipped(1, line)
+        self.skipped[reason] = Skipped(seen.times + 1, seen.line) if seen else Skipped(1, line)
 
     def reject(self, reason: str, line: int, detail: str = "") -> None:
         """A malformed row: InputError when strict, left out and counted otherwise."""
         if self.strict:
-            raise InputError(detail or reason, self.path, line if self.unit == "line" else None)
+            place = f"row {line}: " if self.unit == "row" else ""
+            raise InputError(place + (detail or reason), self.path, line if self.unit == "line" else None)
         self.skip(reason, line)
 
     def finish(self) -> None:
@@ -90,18 +102,31 @@ class Account:
     def __str__(self) -> str:
         text = f"{self.path}: {self.rows:,} rows"
         for reason, seen in self.skipped.items():
-            text += f"; {seen.count:,} left out: {reason} (first at {self.unit} {seen.line})"
+            text += f"; {seen.times:,} left out: {reason} (first at {self.unit} {seen.line})"
         for reason, seen in self.noted.items():
-            text += f"; {seen.count:,} with {reason} (first at {self.unit} {seen.line})"
+            text += f"; {seen.times:,} with {reason} (first at {self.unit} {seen.line})"
         return text
+
+
+def _lines(file):
+    r"""The lines of a binary file. A file without any ``\n`` is parted at its ``\r``, as old Macintosh files are."""
+    first = file.readline()
+    if b"\r" in first and not first.endswith(b"\n"):  # no \n in the whole file
+        yield from first.removesuffix(b"\r").split(b"\r")
+    elif first:
+        yield first
+    yield from file
 
 
 class Lines:
     r"""The lines of a UTF-8 file, numbered from 1, in constant memory; .gz as well.
 
-    Only ``\n`` (or ``\r\n``) ends a line: texts hold other characters that Unicode calls line breaks. A byte order mark
-    is dropped. reject: takes (reason, line, detail) of a line that is no text, as ``Account.reject`` does; without it
-    such a line is an error.
+    Only ``\n`` (or ``\r\n``) ends a line: texts hold other characters that Unicode calls line breaks; in a file without
+    any ``\n`` it is ``\r``. A byte order mark is dropped.
+
+    Args:
+        reject: takes (reason, line, detail) of a line that is no text, as ``Account.reject`` does; without it such a
+            line is an error.
     """
 
     def __init__(self, path, reject=None):
@@ -111,7 +136,7 @@ class Lines:
         import zlib
         try:
             with open_maybe_gzip(self.path) as file:
-                for number, raw in enumerate(file, 1):
+                for number, raw in enumerate(_lines(file), 1):
                     text = self._decode(raw, number)
                     if text is not None:
                         yield number, text

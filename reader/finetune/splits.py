@@ -1,19 +1,22 @@
 """From a data directory to the rows of its train, dev and test files, as a recipe's ``reader`` section says."""
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from reader.finetune.labels import Classes, Score
+from reader.finetune.labels import Classes, ClassSets, Score, tag_classes
 from reader.finetune.questions import Questions
+from reader.finetune.records import FORMATS
 from reader.finetune.rows import Lines
 from reader.finetune.tables import Columns, Table
 from reader.finetune.tagged import Tagged, label_map, observed_classes
 from reader.utils.errors import InputError
+from reader.utils.text import did_you_mean
 
 LAYOUTS = ("table", "tagged", "questions")
 INPUT = "input"  # a file that is given to be answered: every row of it, in constant memory
-SUFFIX = {"table": ".tsv", "tagged": ".tsv", "questions": ".json"}
+SUFFIXES = {"table": (".tsv", ".csv", ".jsonl", ".json", ".parquet"), "tagged": (".tsv", ".txt"),
+            "questions": (".json",)}
 
 
 @dataclass
@@ -23,21 +26,29 @@ class SplitReader:
     Attributes:
         layout: "table", "tagged" or "questions". folder: the task's own folder name, looked for in the data directory
             whatever its capitals, hyphens and underscores. files: split -> file names to try, one after the other
-            (default ``<split>.tsv`` or .json).
+            (default: the name of the split with a suffix of the layout). format: of a table, whatever the suffix says:
+            tsv, csv, json, jsonl or parquet.
         columns: distributions of a table: mappings with the fields of ``Columns``. classes: names in the order of their
             indices; none for scores, and for tags that are taken from the data. aliases: other spellings of labels.
-        skip_labels: rows to leave out. held_out: where a distribution lists the dev rows of its train file.
-        simplify: convert traditional characters. remove_spaces: from every text, as Baidu's ``for_cn``.
+        label_separator: a row has any number of labels (multi-label), with this between them. score_range: lowest and
+            highest score that is no mistake. skip_labels: rows to leave out.
+        held_out: where a distribution lists the dev rows of its train file. no_answer: questions without an answer are
+            rows too (SQuAD 2). simplify: convert traditional characters. remove_spaces: from every text, as Baidu's
+            ``for_cn``.
     """
 
     layout: str = "table"
     folder: str = ""
     files: dict = field(default_factory=dict)
+    format: str = ""
     columns: list = field(default_factory=list)
     classes: list = field(default_factory=list)
     aliases: dict = field(default_factory=dict)
+    label_separator: str = ""
+    score_range: list = field(default_factory=list)
     skip_labels: list = field(default_factory=list)
     held_out: dict = field(default_factory=dict)
+    no_answer: bool = False
     simplify: bool = False
     remove_spaces: bool = False
 
@@ -49,20 +60,33 @@ class SplitReader:
             raise InputError(f"reader.classes: {odd[0]!r} is not text: put it in quotes")
         if self.layout == "table" and not self.columns:
             raise InputError("a table needs `columns`")
+        if self.format and self.format not in FORMATS:
+            raise InputError(f"reader.format {self.format!r} is not one of {', '.join(FORMATS)}")
+        if self.label_separator and not self.classes:
+            raise InputError("reader.label_separator needs `classes`")
+        if self.score_range and (len(self.score_range) != 2 or not all(
+                isinstance(bound, (int, float)) for bound in self.score_range)):
+            raise InputError(f"reader.score_range: expected [lowest, highest], found {self.score_range}")
+        for entry in self.columns:
+            _columns(entry)
+        if self.classes:
+            self.labels()
 
     def find(self, directory, split: str, required: bool = True):
         """The file of a split: in the directory, in its ``folder``, or anywhere below; None when it may be absent."""
         directory = Path(directory)
+        if directory.is_file():
+            raise InputError("is a file: the data is a folder with the files of train, dev and test", directory)
         if not directory.is_dir():
             raise InputError("no such data directory", directory)
-        names = self.files.get(split, [split + SUFFIX[self.layout]])
+        names = self.files.get(split, [split + suffix for suffix in SUFFIXES[self.layout]])
         names = [names] if isinstance(names, str) else names
         directory = self._inside(directory) or directory  # of a folder of several tasks look into no other
         for name in names:
             if (directory / name).is_file():
                 return directory / name
         for name in () if any(Path(name).is_absolute() for name in names) else names:
-            found = sorted(path for path in directory.rglob(Path(name).name) if path.is_file())
+            found = sorted(path for path in directory.rglob(name) if path.is_file())
             if len(found) == 1:
                 return found[0]
             if found:
@@ -82,10 +106,14 @@ class SplitReader:
 
     def labels(self, directory=None):
         """``Classes`` or ``Score``; tags that are not named here come from label_map.json or the training file."""
+        if self.layout == "tagged" and self.classes:
+            return tag_classes(self.classes, self.aliases)
+        if self.label_separator or any(not isinstance(_columns(entry).label, str) for entry in self.columns):
+            return ClassSets(self.classes, self.aliases, self.label_separator or ",")
         if self.classes or self.layout == "questions":
             return Classes(self.classes, self.aliases)
         if self.layout == "table":
-            return Score()
+            return Score(*self.score_range)
         train = self.find(directory, "train", required=False)
         places = [Path(directory), self._inside(Path(directory)) or Path(directory), *([train.parent] if train else [])]
         mapping = next((place / "label_map.json" for place in places if (place / "label_map.json").is_file()), None)
@@ -103,13 +131,14 @@ class SplitReader:
         labelled = split.startswith(("train", "dev"))
         if self.layout == "questions":
             return Questions(path, labelled=labelled, simplify=self.simplify, strict=strict is not False,
-                             watch_ids=split != INPUT)
+                             watch_ids=split != INPUT, no_answer=self.no_answer)
         if self.layout == "tagged":
             return Tagged(path, classes, labelled=labelled, strict=strict is not False)
         choices = [_columns(entry) for entry in self.columns]
         return Table(path, choices, classes, labelled=labelled, skip_labels=self.skip_labels,
                      strict=strict is not False, forgive_short=labelled and strict is None,
-                     forgive_blank=split != INPUT, keep=self._kept(path, split), remove_spaces=self.remove_spaces)
+                     forgive_blank=split != INPUT, keep=self._kept(path, split), remove_spaces=self.remove_spaces,
+                     file_format=self.format)
 
     def _kept(self, path, split: str):
         """Which rows of a file that holds both train and dev belong to the split: column values -> bool, or None."""
@@ -130,9 +159,11 @@ def _plain(name: str) -> str:
 
 
 def _columns(entry: dict) -> Columns:
-    try:
-        entry = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-        return Columns(**entry)
-    except TypeError as error:
-        raise InputError(f"reader.columns: {str(error).split('__() ')[-1]} "
-                         f"(known: text, label, group, only, headerless)") from None
+    known = [each.name for each in fields(Columns)]
+    if not isinstance(entry, dict) or "text" not in entry:
+        raise InputError(f"reader.columns: expected mappings with `text`, found {entry!r}")
+    odd = next((key for key in entry if key not in known), None)
+    if odd is not None:
+        raise InputError(f"reader.columns: unknown key {odd!r}" + (did_you_mean(odd, known)
+                                                                  or f" (known: {', '.join(known)})"))
+    return Columns(**entry)

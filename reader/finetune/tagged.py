@@ -2,11 +2,13 @@
 
 Baidu's table has the header ``text_a<TAB>label`` and separates the units of a sentence by \\x02. In the common form a
 blank line ends a sentence, a tab or spaces part unit and label, and further columns between the two are passed over.
+Weibo NER writes a character's place in its word behind it; these digits are cut off.
 """
 from __future__ import annotations
 
 import json
-from itertools import chain
+import re
+from itertools import chain, islice
 from pathlib import Path
 
 from reader.finetune.labels import Classes, tag_classes
@@ -14,6 +16,7 @@ from reader.finetune.rows import Account, Lines, TagRow
 from reader.utils.errors import InputError
 
 SEPARATOR = "\x02"
+POSITION = re.compile(r".[0-9]", re.DOTALL)  # a character and its place in its word, as Weibo NER has it
 
 
 class Tagged:
@@ -27,11 +30,12 @@ class Tagged:
         self.path, self.classes, self.labelled = path, classes, labelled
         self.account = Account(path, strict)
         self.lines = Lines(path)
-        first = next((text for _, text in self.lines if text.strip()), None)
-        if first is None:
+        line = next((text for _, text in self.lines if text.strip()), None)
+        if line is None:
             raise InputError("is empty", path)
-        first = first.split("\t")
+        first = line.split("\t")
         self.header = first if "text_a" in first or "label" in first[1:] else None
+        self.numbered = not self.header and _numbered(self.lines)
         if self.header and ("text_a" not in self.header or labelled and "label" not in self.header):
             raise InputError(f"columns found: {', '.join(self.header)}; expected text_a, label", path, 1)
 
@@ -104,7 +108,17 @@ class Tagged:
             self.account.note("units but no labels, a unit a line (for a sentence a line, begin with a line `text_a`)",
                               lines[0][0])
         units = [values[0] for _, values in lines]
+        if self.numbered:
+            self.account.note("units with a digit behind the character, which is cut off", lines[0][0])
+            units = [unit[:-1] if POSITION.fullmatch(unit) else unit for unit in units]
         return units, None if bare else [values[-1] for _, values in lines], lines[0][0]
+
+
+def _numbered(lines: Lines, most: int = 200) -> bool:
+    """Whether the first units of a file are all a character and a digit, with words among them that go on (0, 1)."""
+    units = [_parts(line)[0] for _, line in islice(lines, most) if line.strip()]
+    return len(units) > 3 and all(POSITION.fullmatch(unit) for unit in units) \
+        and {"0", "1"} <= {unit[1] for unit in units}
 
 
 def _parts(line: str) -> list[str]:
@@ -115,26 +129,40 @@ def _parts(line: str) -> list[str]:
 
 
 def label_map(path, tags: bool = True) -> Classes:
-    """The classes in a ``label_map.json``: {"B-PER": 0, ...}, indices without gaps. ``tags``: of chunks."""
+    """The classes in a ``label_map.json``: {"B-PER": 0, ...}, numbers without gaps.
+
+    Labels that share a number are spellings of one class, which is called by the first of them.
+
+    Args:
+        tags: the labels are those of chunks.
+    """
     try:
         mapping = json.loads(Path(path).read_text("utf-8"))
-        names = sorted(mapping, key=mapping.get)
-        whole = [mapping[name] for name in names] == list(range(len(names)))
+        names: dict[int, str] = {}
+        aliases = {label: names[number] for label, number in mapping.items()
+                   if names.setdefault(number, label) != label}
+        numbers = sorted(names)
+        whole = numbers == list(range(len(names)))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"not a map of labels to numbers ({error})", path) from None
     if not names or not whole:
         raise InputError("the numbers of the labels do not run from 0 without gaps", path)
-    return _tag_classes(names, path) if tags else Classes(names)
+    try:
+        return (tag_classes if tags else Classes)([names[number] for number in numbers], aliases)
+    except InputError as error:
+        raise InputError(error.reason, path) from None
 
 
 def observed_classes(path) -> Classes:
     """Every label of a tagged file, sorted, O last."""
-    names = {name for _, labels, _ in Tagged(path, None).named() for name in labels}
-    return _tag_classes(sorted(names - {"O"}) + ["O"], path)
-
-
-def _tag_classes(names: list, path) -> Classes:
+    lines: dict[str, int] = {}
+    source = Tagged(path, None)
+    for _, labels, line in source.named():
+        for at, name in enumerate(labels):
+            lines.setdefault(name, line if source.header else line + at)
+    names = sorted(lines.keys() - {"O"}) + ["O"]
     try:
         return tag_classes(names)
     except InputError as error:
-        raise InputError(error.reason, path) from None
+        odd = next((name for name in names if repr(name) in error.reason), None)
+        raise InputError(error.reason, path, lines.get(odd or "")) from None

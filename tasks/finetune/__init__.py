@@ -7,6 +7,8 @@ from reader.utils.errors import InputError
 
 KINDS = {
     "classification": "tasks.finetune.classification:Classification",
+    "multi_label": "tasks.finetune.multi_label:MultiLabel",
+    "multiple_choice": "tasks.finetune.multiple_choice:MultipleChoice",
     "regression": "tasks.finetune.regression:Regression",
     "ranking": "tasks.finetune.ranking:Ranking",
     "sequence_labelling": "tasks.finetune.sequence_labelling:SequenceLabelling",

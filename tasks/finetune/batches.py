@@ -1,4 +1,7 @@
-"""Batches of fine-tuning examples: a function of (seed, epoch), the last one included, for any number of cards."""
+"""Batches of fine-tuning examples: a function of (seed, epoch), the last one included, for any number of cards.
+
+An example is what is drawn: one model input, or all the inputs of a row that must stay together (multiple choice).
+"""
 from __future__ import annotations
 
 import numpy as np
@@ -14,17 +17,21 @@ class EpochBatches:
     Args:
         batch_size: examples in a global batch or, with ``unit`` "tokens", the padded tokens that it must not exceed.
         micro_tokens: padded tokens that a card takes at once; a batch is cut into as many micro-batches as that needs.
+        similar: batches are cut from this many times ``batch_size`` examples sorted by length, and taken in a random
+            order, so that little is padded; 0: the examples of a batch are any. Every example comes once an epoch.
         rank, size: this process, of how many.
     Attributes:
         steps: of all epochs. ends: [epochs] the number of steps taken when each epoch is over.
     """
 
     def __init__(self, features: Features, kind: Kind, *, seed: int, epochs: int, batch_size: int, unit: str,
-                 task_id: int, pad_id: int, micro_tokens: int, rank: int = 0, size: int = 1):
-        self.features, self.kind, self.seed = features, kind, seed
+                 task_id: int, pad_id: int, micro_tokens: int, similar: int = 0, rank: int = 0, size: int = 1):
+        self.features, self.kind, self.seed, self.batch_size, self.unit = features, kind, seed, batch_size, unit
         self.task_id, self.pad_id, self.micro_tokens, self.rank, self.size = task_id, pad_id, micro_tokens, rank, size
-        self._order: tuple = (-1, None)
-        self.cuts = [self._cut(epoch, batch_size, unit) for epoch in range(epochs)]
+        self.similar = similar
+        self.starts, self.lengths, self.inputs = examples(features, kind)
+        self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
+        self.cuts = [self._cut(epoch) for epoch in range(epochs)]
         self.ends = np.cumsum([len(cuts) - 1 for cuts in self.cuts])
         self.steps = int(self.ends[-1])
 
@@ -32,28 +39,49 @@ class EpochBatches:
         """[n] in which the examples of an epoch are taken."""
         if self._order[0] != epoch:
             generator = np.random.Generator(np.random.Philox(key=[self.seed, 0xF17E + epoch]))
-            self._order = epoch, generator.permutation(len(self.features))
+            order = generator.permutation(len(self.lengths))
+            self._order = epoch, self._by_length(order, generator) if self.similar else order
         return self._order[1]
 
-    def _cut(self, epoch: int, batch_size: int, unit: str) -> np.ndarray:
+    def _by_length(self, order: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """The order with examples of similar length beside each other, batch by batch.
+
+        Only the last batch of an epoch may be short, so it stays last; all others are taken in a random order.
+        """
+        rows = self.batch_size if self.unit == "examples" else max(1, self.batch_size // int(self.lengths.max()))
+        batches = []
+        for start in range(0, len(order), rows * self.similar):
+            part = order[start:start + rows * self.similar]
+            part = part[np.argsort(self.lengths[part], kind="stable")]
+            batches += [part[at:at + rows] for at in range(0, len(part), rows)]
+        whole = [batch for batch in batches if len(batch) == rows]
+        short = [batch for batch in batches if len(batch) < rows]
+        return np.concatenate([whole[at] for at in generator.permutation(len(whole))] + short)
+
+    def _cut(self, epoch: int) -> np.ndarray:
         """Where the batches of an epoch begin, and its end."""
-        total = len(self.features)
-        if unit == "examples":
-            return np.append(np.arange(0, total, batch_size), total)
-        cuts, longest = [0], 0
-        for place, length in enumerate(self.features.lengths[self.order(epoch)].tolist()):
-            longest = max(longest, length)
-            if (place - cuts[-1] + 1) * longest > batch_size:
+        total = len(self.lengths)
+        if self.unit == "examples":
+            return np.append(np.arange(0, total, self.batch_size), total)
+        cuts, longest, held = [0], 0, 0
+        order = self.order(epoch)
+        for place, (length, inputs) in enumerate(zip(self.lengths[order].tolist(), self.inputs[order].tolist())):
+            longest, held = max(longest, length), held + inputs
+            if held * longest > self.batch_size and place > cuts[-1]:
                 cuts.append(place)
-                longest = length
+                longest, held = length, inputs
         return np.append(cuts, total)
 
     def rows(self, step: int) -> np.ndarray:
         """The examples of a global batch (step from 0)."""
-        epoch = int(np.searchsorted(self.ends, step, side="right"))
+        epoch = self.epoch(step)
         number = step - (int(self.ends[epoch - 1]) if epoch else 0)
         cuts = self.cuts[epoch]
         return self.order(epoch)[cuts[number]:cuts[number + 1]]
+
+    def epoch(self, step: int) -> int:
+        """The epoch, from 0, that a step (from 0) belongs to."""
+        return int(np.searchsorted(self.ends, step, side="right"))
 
     def at(self, step: int) -> list[Batch]:
         """This rank's micro-batches of a step: every ``size``-th slice of the batch sorted by length.
@@ -61,13 +89,17 @@ class EpochBatches:
         Where there are fewer examples than slices, a rank without one takes an example without a target.
         """
         rows = self.rows(step)
-        lengths = self.features.lengths[rows]
+        lengths = self.lengths[rows]
         rows = rows[np.argsort(lengths, kind="stable")]
-        slices = -(-len(rows) * int(lengths.max()) // self.micro_tokens)
+        slices = -(-int(self.inputs[rows].sum()) * int(lengths.max()) // self.micro_tokens)
         slices = -(-min(slices, len(rows)) // self.size) * self.size
         parts = np.array_split(rows, slices)
-        return [self._batch(part) if len(part) else self._batch(rows[:1], silent=True)
+        return [self._batch(self._inputs(part)) if len(part) else self._batch(self._inputs(rows[:1]), silent=True)
                 for part in parts[self.rank::self.size]]
+
+    def _inputs(self, chosen: np.ndarray) -> np.ndarray:
+        """The model inputs of examples."""
+        return all_inputs(self.starts, self.inputs, chosen)
 
     def _batch(self, chosen: np.ndarray, silent: bool = False) -> Batch:
         return make_batch(self.features, self.kind, chosen, self.task_id, self.pad_id, silent)
@@ -85,12 +117,39 @@ def make_batch(features: Features, kind: Kind, chosen: np.ndarray, task_id: int,
     return batch
 
 
-def by_length(lengths: np.ndarray, tokens: int) -> list[np.ndarray]:
-    """All examples, longest first, in batches of at most so many padded tokens (one example at least)."""
+def examples(features: Features, kind: Kind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of every example: (its first model input, the tokens of its longest one, how many it has)."""
+    if not kind.together:
+        return np.arange(len(features)), features.lengths, np.ones(len(features), np.int64)
+    _, starts, counts = np.unique(features.row, return_index=True, return_counts=True)
+    return starts, np.maximum.reduceat(features.lengths, starts), counts
+
+
+def by_length(lengths: np.ndarray, tokens: int, inputs: np.ndarray | None = None) -> list[np.ndarray]:
+    """All examples, longest first, in batches of at most so many padded tokens (one example at least).
+
+    Args:
+        inputs: how many model inputs of that length an example has; None: one.
+    """
     order = np.argsort(-lengths, kind="stable")
-    batches, start = [], 0
-    while start < len(order):
-        count = max(1, tokens // int(lengths[order[start]]))
-        batches.append(order[start:start + count])
-        start += count
-    return batches
+    counts = (np.ones(len(lengths), np.int64) if inputs is None else inputs)[order].tolist()
+    batches, begin, held = [], 0, 0
+    for at, count in enumerate(counts):
+        if at > begin and (held + count) * int(lengths[order[begin]]) > tokens:
+            batches.append(order[begin:at])
+            begin, held = at, 0
+        held += count
+    return [*batches, order[begin:]]
+
+
+def answer_batches(features: Features, kind: Kind, tokens: int) -> list[np.ndarray]:
+    """The model inputs in batches of at most so many padded tokens; those of an example stay together."""
+    starts, lengths, inputs = examples(features, kind)
+    return [all_inputs(starts, inputs, batch) for batch in by_length(lengths, tokens, inputs)]
+
+
+def all_inputs(starts: np.ndarray, inputs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The model inputs of the chosen examples, one example after the other."""
+    inside = np.repeat(np.arange(len(chosen)), inputs[chosen])
+    place = np.arange(len(inside)) - np.repeat(np.cumsum(inputs[chosen]) - inputs[chosen], inputs[chosen])
+    return starts[chosen][inside] + place

@@ -37,3 +37,12 @@ class Classification(TextKind):
 
     def cells(self, row, prediction):
         return [self.classes.names[prediction.label]] + [f"{value:.6f}" for value in prediction.probabilities]
+
+    def confidence(self, prediction):
+        return float(prediction.probabilities.max())
+
+    def right(self, row, prediction):
+        return row.label == prediction.label
+
+    def gold(self, row):
+        return self.classes.names[row.label]

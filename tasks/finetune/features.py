@@ -92,10 +92,10 @@ def truncated_pair(first: int, second: int, limit: int) -> tuple[int, int]:
     return first - (excess - alone) // 2, second - (excess - alone + 1) // 2
 
 
-def texts_to_features(rows: list, tokenizer, max_length: int, labels=None) -> Features:
-    """[CLS] a [SEP] or [CLS] a [SEP] b [SEP] for rows of one or two texts, cut to ``max_length``."""
-    count = len(rows[0].texts)
-    found = [tokenizer.encode_batch([row.texts[side] for row in rows]) for side in range(count)]
+def texts_to_features(texts: list, tokenizer, max_length: int, labels=None) -> Features:
+    """[CLS] a [SEP] or [CLS] a [SEP] b [SEP] for tuples of one or two texts, cut to ``max_length``."""
+    count = len(texts[0])
+    found = [tokenizer.encode_batch([row[side] for row in texts]) for side in range(count)]
     ids, first = [], []
     cls, sep = [tokenizer.cls_id], [tokenizer.sep_id]
     for sides in zip(*found):

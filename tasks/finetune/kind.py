@@ -14,8 +14,9 @@ class Kind:
 
     Class attributes:
         name: also the name of its head and loss. level: "sequence" (one output a window, from the pooled [CLS]) or
-            "token". loss: "cross_entropy", "squared" or "span". metrics: all that it can compute; the first one chooses
-            the best checkpoint unless a recipe names others.
+            "token". loss: a key of ``ernie.model.finetuning_model.LOSSES``. metrics: all that it can compute; the first
+            one chooses the best checkpoint unless a recipe names others. together: the model inputs of a row must stay
+            in one batch. percent: metrics and right answers are shares.
     Args:
         classes: ``reader.finetune.labels``.
     """
@@ -23,7 +24,9 @@ class Kind:
     name = ""
     level = "sequence"
     loss = "cross_entropy"
-    metrics: tuple = ()
+    metrics: tuple[str, ...] = ()
+    together = False
+    percent = True
 
     def __init__(self, classes):
         self.classes = classes
@@ -39,8 +42,10 @@ class Kind:
 
     def targets(self, features: Features, chosen: np.ndarray, width: int) -> Targets:
         """Of the chosen windows in a batch of that width; windows without a label have none."""
+        assert features.labels is not None  # a kind that labels tokens has targets of its own
         labels = features.labels[chosen]
-        known = np.flatnonzero(labels.reshape(len(labels), -1)[:, 0] != IGNORE)
+        first = labels.reshape(len(labels), -1)[:, 0]
+        known = np.flatnonzero(~np.isnan(first) if labels.dtype.kind == "f" else first != IGNORE)
         return Targets(known, labels[known])
 
     def decode(self, rows: list, features: Features, outputs: list) -> list:
@@ -56,7 +61,19 @@ class Kind:
         raise NotImplementedError
 
     def cells(self, row, prediction) -> list[str]:
-        """One line of it."""
+        """The answer about a row, one value a column."""
+        raise NotImplementedError
+
+    def confidence(self, prediction) -> float:
+        """How sure the model is of an answer, 0 to 1."""
+        raise NotImplementedError
+
+    def right(self, row, prediction) -> bool:
+        """Whether an answer about a labelled row is right."""
+        raise NotImplementedError
+
+    def gold(self, row) -> str:
+        """The label of a row as a person reads it."""
         raise NotImplementedError
 
     @staticmethod
@@ -68,8 +85,9 @@ class Kind:
 class TextKind(Kind):
     """One or two texts, one label."""
 
-    dtype = np.int64
+    dtype: type = np.int64
 
     def features(self, rows: list[TextRow], tokenizer, max_length: int) -> Features:
-        labels = np.array([IGNORE if row.label is None else row.label for row in rows], self.dtype)
-        return texts_to_features(rows, tokenizer, max_length, labels)
+        missing = np.nan if self.dtype is np.float32 else IGNORE
+        labels: np.ndarray = np.array([missing if row.label is None else row.label for row in rows], self.dtype)
+        return texts_to_features([row.texts for row in rows], tokenizer, max_length, labels)

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import re
+import string
 import warnings
+from collections import Counter
 
 import numpy as np
 
@@ -42,6 +44,14 @@ def matthews(gold, predicted) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a single class
         return float(matthews_corrcoef(gold, predicted))
+
+
+def label_sets(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Micro and macro F1 over classes, and the share of rows that are right throughout, from [rows, C] of 0 and 1."""
+    from sklearn.metrics import f1_score
+    return {"micro_f1": float(f1_score(gold, predicted, average="micro", zero_division=0)),
+            "macro_f1": float(f1_score(gold, predicted, average="macro", zero_division=0)),
+            "exact": float((gold == predicted).all(1).mean())}
 
 
 def pearson(gold, predicted) -> float:
@@ -103,13 +113,36 @@ def overlap_f1(answers: list, prediction: str) -> float:
     return max((_overlap(segments(answer), segments(prediction)) for answer in answers), default=0.0)
 
 
+def squad_scores(answers: list, prediction: str) -> tuple[float, float]:
+    """(exact match, best F1 over words) as SQuAD's scorer has them; without answers only an empty prediction is right.
+
+    Case, punctuation, the articles a, an, the and surplus space count for nothing.
+    """
+    golds = [words for words in map(_squad_words, answers) if words] or [[]]
+    found = _squad_words(prediction)
+    exact = float(any(gold == found for gold in golds))
+    return exact, max(_word_f1(gold, found) for gold in golds)
+
+
+def _squad_words(text: str) -> list[str]:
+    text = "".join(c for c in text.lower() if c not in string.punctuation)
+    return re.sub(r"\b(a|an|the)\b", " ", text).split()
+
+
+def _word_f1(gold: list, found: list) -> float:
+    if not gold or not found:
+        return float(gold == found)
+    common = sum((Counter(gold) & Counter(found)).values())
+    return 2 * common / (len(gold) + len(found))
+
+
 def segments(text: str) -> list[str]:
     """Chinese characters and, between them, the words of other scripts; lower-cased, without punctuation.
 
     Words are cut as CMRC's scorer cuts them, by the rules of the Penn treebank: 3.5, 1,000 and u.s.a stay whole, a full
     stop is cut from the end of a run only, do n't and it 's are two words.
     """
-    found = []
+    found: list[str] = []
     for run in re.split(f"({CHINESE.pattern})", "".join(c for c in text.lower().strip() if c not in PUNCTUATION)):
         found += [run] if CHINESE.match(run) else _words(run)
     return found

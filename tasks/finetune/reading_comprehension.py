@@ -34,17 +34,20 @@ class ReadingComprehension(Kind):
     Args:
         max_query_length: pieces of the question that are read. doc_stride: pieces from one window to the next.
         max_answer_length: pieces of an answer. n_best: candidates that are kept.
+        no_answer: a passage may hold no answer (SQuAD 2), which is told by both scores of [CLS]; then the answer is
+            empty when the best span scores less than ``null_threshold`` above that.
     """
 
     name = "reading_comprehension"
     level = "token"
     loss = "span"
-    metrics = ("em", "f1")
+    metrics = ("em", "f1", "squad_em", "squad_f1")
     outputs = 2
 
     def __init__(self, classes=None, *, max_query_length: int = 64, doc_stride: int = 128,
-                 max_answer_length: int = 100, n_best: int = 20):
+                 max_answer_length: int = 100, n_best: int = 20, no_answer: bool = False, null_threshold: float = 0.0):
         super().__init__(classes)
+        self.no_answer, self.null_threshold = no_answer, null_threshold
         self.max_query_length, self.doc_stride = max_query_length, doc_stride
         self.max_answer_length, self.n_best = max_answer_length, n_best
 
@@ -67,9 +70,9 @@ class ReadingComprehension(Kind):
                 starts.append(blank + offsets[:, 0].tolist() + [-1])
                 stops.append(blank + offsets[:, 1].tolist() + [-1])
                 central.append([0] * len(head) + best.tolist() + [0])
-                if span is None:
+                if span is None and not (self.no_answer and row.impossible):
                     labels.append((IGNORE, IGNORE))
-                elif begin <= span[0] and span[1] < end:
+                elif span is not None and begin <= span[0] and span[1] < end:
                     labels.append((len(head) + span[0] - begin, len(head) + span[1] - begin))
                 else:
                     labels.append((0, 0))
@@ -90,9 +93,12 @@ class ReadingComprehension(Kind):
 
     def decode(self, rows, features, outputs) -> list[Answer]:
         candidates: list[list] = [[] for _ in rows]
+        nothing = np.full(len(rows), np.inf)  # the lowest over the windows, as in the published reader of SQuAD 2
         for window, scores in enumerate(outputs):
-            candidates[features.row[window]] += self._spans(features, window, np.asarray(scores, np.float64))
-        return [self._best(row, found) for row, found in zip(rows, candidates)]
+            row, values = features.row[window], np.asarray(scores, np.float64)
+            candidates[row] += self._spans(features, window, values)
+            nothing[row] = min(nothing[row], float(values[0].sum()))
+        return [self._best(row, found, none) for row, found, none in zip(rows, candidates, nothing)]
 
     def _spans(self, features: Features, window: int, scores: np.ndarray) -> list[tuple]:
         """(score, start, stop) in characters of the n best spans of a window.
@@ -109,12 +115,17 @@ class ReadingComprehension(Kind):
         best = _top(pairs.reshape(-1), self.n_best)
         return [(pairs.flat[at], int(start[begins[at // len(ends)]]), int(stop[ends[at % len(ends)]])) for at in best]
 
-    def _best(self, row: QuestionRow, found: list) -> Answer:
-        spans = {}
+    def _best(self, row: QuestionRow, found: list, nothing: float) -> Answer:
+        """The best span, or the empty answer where there is none; ``nothing``: the score of that."""
+        spans: dict[str, tuple] = {}
         for score, start, stop in sorted(found, key=lambda item: -item[0]):
             stop = with_marks(row.original, stop)
             spans.setdefault(row.original[start:stop], (score, start, stop))
         chosen = list(spans.items())[:self.n_best]
+        if self.no_answer:
+            chosen.append(("", (nothing, 0, 0)))
+            if len(chosen) == 1 or chosen[0][1][0] - nothing <= self.null_threshold:
+                chosen.insert(0, chosen.pop())
         if not chosen:  # an empty passage
             return Answer("", 0, 0, 0.0, 0.0)
         chances = metrics.softmax(np.array([[score for _, (score, _, _) in chosen]]))[0]
@@ -124,12 +135,27 @@ class ReadingComprehension(Kind):
 
     def score(self, rows, predictions):
         pairs = [(row.answers, prediction.text) for row, prediction in zip(rows, predictions)]
-        return {"em": float(np.mean([metrics.exact_match(*pair) for pair in pairs])),
-                "f1": float(np.mean([metrics.overlap_f1(*pair) for pair in pairs]))}
+        squad = np.mean([metrics.squad_scores(*pair) for pair in pairs], axis=0)
+        return {"em": float(np.mean([self._right(*pair) for pair in pairs])),
+                "f1": float(np.mean([metrics.overlap_f1(*pair) if pair[0] else not pair[1] for pair in pairs])),
+                "squad_em": float(squad[0]), "squad_f1": float(squad[1])}
+
+    @staticmethod
+    def _right(answers: list, text: str) -> bool:
+        return bool(metrics.exact_match(answers, text)) if answers else not text
 
     @staticmethod
     def labelled(row):
-        return bool(row.answers)
+        return bool(row.answers) or row.impossible
+
+    def confidence(self, prediction):
+        return prediction.probability
+
+    def right(self, row, prediction):
+        return self._right(row.answers, prediction.text)
+
+    def gold(self, row):
+        return " | ".join(row.answers)
 
     def header(self):
         return ["id", "answer", "start", "stop", "probability"]

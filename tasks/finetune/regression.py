@@ -15,6 +15,7 @@ class Regression(TextKind):
     metrics = ("pearson", "spearman")
     dtype = np.float32
     outputs = 1
+    percent = False
 
     def decode(self, rows, features, outputs) -> list[float]:
         return np.asarray(outputs, np.float64).reshape(-1).tolist()
@@ -28,3 +29,12 @@ class Regression(TextKind):
 
     def cells(self, row, prediction):
         return [f"{prediction:.6f}"]
+
+    def confidence(self, prediction):
+        return abs(prediction)
+
+    def right(self, row, prediction):
+        return abs(row.label - prediction) < 0.5
+
+    def gold(self, row):
+        return f"{row.label:g}"

@@ -1,16 +1,27 @@
 """Labels for the units (characters or words) of a sentence."""
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from reader.batches.examples import Targets
+from reader.finetune.labels import chunk_label, suffixed
 from reader.finetune.rows import TagRow
+from reader.finetune.tagged import SEPARATOR
 from reader.utils.labels import IGNORE
 from tasks.finetune import metrics
 from tasks.finetune.features import Features
 from tasks.finetune.kind import Kind
 
 OTHER_CHUNK_PREFIXES = {"M": "I", "L": "E", "U": "S"}  # BMES and BILOU to what seqeval reads
+
+
+class Tags(NamedTuple):
+    """The label of every unit of a sentence, and its probability."""
+
+    labels: list
+    probabilities: list
 
 
 class SequenceLabelling(Kind):
@@ -49,32 +60,48 @@ class SequenceLabelling(Kind):
         known = labels != IGNORE
         return Targets((inside * width + column)[known], labels[known])
 
-    def decode(self, rows, features, outputs) -> list[list[int]]:
-        found = [[0] * len(row.units) for row in rows]
+    def decode(self, rows, features, outputs) -> list[Tags]:
+        labels = [np.zeros(len(row.units), np.int64) for row in rows]
+        chances = [np.ones(len(row.units)) for row in rows]
         for window, scores in enumerate(outputs):
-            units = features.window(window, "unit")
-            for at, label in zip(units[units >= 0], np.asarray(scores)[units >= 0].argmax(1)):
-                found[features.row[window]][at] = int(label)
-        return found
+            units, owner = features.window(window, "unit"), features.row[window]
+            here = units[units >= 0]
+            found = metrics.softmax(np.asarray(scores, np.float64)[units >= 0]) if len(here) else np.zeros((0, 1))
+            labels[owner][here], chances[owner][here] = found.argmax(1), found.max(1)
+        return [Tags(row.tolist(), chance.tolist()) for row, chance in zip(labels, chances)]
 
     def score(self, rows, predictions):
         gold = [self.chunks(row.labels) for row in rows]
-        return metrics.entities(gold, [self.chunks(prediction) for prediction in predictions])
+        return metrics.entities(gold, [self.chunks(prediction.labels) for prediction in predictions])
+
+    def __init__(self, classes):
+        super().__init__(classes)
+        behind = suffixed(classes.names)
+        names = [chunk_label(name, behind) for name in classes.names]
+        self.chunk_names = [OTHER_CHUNK_PREFIXES.get(name[0], name[0]) + name[1:] for name in names]
 
     def chunks(self, labels) -> list[str]:
-        """Label names with the prefixes B, I, E, S, O."""
-        names = (self.classes.names[label] for label in labels)
-        return [OTHER_CHUNK_PREFIXES.get(name[0], name[0]) + name[1:] for name in names]
+        """Label names as X-TYPE with X one of B, I, E, S; or O."""
+        return [self.chunk_names[label] for label in labels]
 
     @staticmethod
     def labelled(row):
         return row.labels is not None
 
+    def right(self, row, prediction):
+        return list(row.labels) == prediction.labels
+
+    def confidence(self, prediction):
+        return min(prediction.probabilities, default=1.0)
+
+    def gold(self, row):
+        return SEPARATOR.join(self.classes.names[label] for label in row.labels)
+
     def header(self):
         return ["text_a", "label"]
 
     def cells(self, row, prediction):
-        return ["\x02".join(row.units), "\x02".join(self.classes.names[label] for label in prediction)]
+        return [SEPARATOR.join(row.units), SEPARATOR.join(self.classes.names[label] for label in prediction.labels)]
 
 
 def _windows(sizes: list, capacity: int):

@@ -120,3 +120,32 @@ def test_every_answer_of_cmrc_is_where_it_says(data):
     for row in Questions(data("chinese/cmrc2018/dev.json")):
         for answer, start in zip(row.answers, row.starts):
             assert start < 0 or row.context[start:start + len(answer)] == answer
+
+
+def test_a_nested_data_and_what_follows_the_json(tmp_path):
+    whole = {"meta": {"data": [1, 2], "note": "\"data\": ["}, "data": [article("ab", ("?", [("a", 0)]))],
+             "version": 1.5}
+    assert [row.answers for row in Questions(write(tmp_path, whole))] == [["a"]]
+    for text, message in ((json.dumps(whole) + " x", "something follows the json: 'x'"),
+                          (json.dumps(whole)[:-1], "not valid json, or cut short"),
+                          (json.dumps(whole).replace(', "version', ' 7, "version'), "expected , or }, found '7, "),
+                          (json.dumps({"a": {"data": []}}), 'no list "data"'), ("[]", 'no list "data"'),
+                          (json.dumps({"data": {"data": []}}), 'no list "data"')):
+        with pytest.raises(InputError, match=message.replace("[", r"\[")):
+            list(Questions(write(tmp_path, text)))
+
+
+def test_a_block_may_end_anywhere(tmp_path, monkeypatch):
+    path = write(tmp_path, {"version": 12, "data": [article("ab cd", ("?", [("ab", 0)])),
+                                                    article("x", ("?", [("x", 0)]))]})
+    for size in 1, 2, 3, 7:
+        monkeypatch.setattr(questions, "BLOCK", size)
+        assert [row.answers for row in Questions(path)] == [["ab"], ["x"]]
+
+
+def test_questions_without_an_answer(tmp_path):
+    content = article("ab cd", ("?", [("ab", 0)]), ("??", []))
+    del content["paragraphs"][0]["qas"][0]["answers"][0]["answer_start"]
+    path = write(tmp_path, {"data": [content]})
+    assert [(row.answers, row.impossible) for row in Questions(path, no_answer=True)] == [(["ab"], False), ([], True)]
+    assert [row.answers for row in Questions(path)] == [["ab"]]

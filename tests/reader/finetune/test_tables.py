@@ -5,7 +5,7 @@ import pytest
 
 from ernie.finetuning.recipe import load, names, paper
 from reader.finetune.labels import Classes, Score
-from reader.finetune.splits import INPUT
+from reader.finetune.splits import INPUT, SplitReader
 from reader.finetune.tables import Columns, Table
 from reader.utils.errors import InputError
 
@@ -93,7 +93,13 @@ def test_lenient_reading_counts_what_it_leaves_out(tmp_path):
 def test_a_file_without_need_of_labels_keeps_rows_whose_label_is_wrong(tmp_path):
     table = Table(write(tmp_path, "sentence1\tsentence2\tlabel", "a\tb\t-1"), [PAIR], YES_NO, labelled=False)
     assert [row.label for row in table] == [None]
+    assert "1 with label -1: unlabelled" in str(table.account)
+    table = Table(write(tmp_path, "sentence1\tsentence2\tlabel", "a\tb\tx"), [PAIR], YES_NO, labelled=False)
+    assert [row.label for row in table] == [None]
     assert "1 with a label outside the set" in str(table.account)
+    scores = Table(write(tmp_path, "sentence1\tsentence2\tscore", "a\tb\t-1"), [Columns(PAIR.text, "score")], Score(),
+                   labelled=False)
+    assert [row.label for row in scores] == [None]
 
 
 @pytest.mark.parametrize(("header", "short"), [("text_a\ttext_b\tlabel\tqid", "a\tb\t1"),
@@ -267,7 +273,73 @@ def test_unknown_task_and_missing_files(tmp_path):
     with pytest.raises(InputError, match="no recipe for task 'sst2': did you mean 'sst-2'"):
         load("sst2")
     write(tmp_path, "x", name="other.txt")
-    with pytest.raises(InputError, match="no train file: expected train.tsv; found other.txt"):
+    with pytest.raises(InputError, match="no train file: expected train.tsv or train.csv or .*; found other.txt"):
         load("rte").reader.find(tmp_path, "train")
     with pytest.raises(InputError, match="unknown key 'lerning_rate': did you mean 'learning_rate'"):
         load("rte", assignments=["lerning_rate=1"])
+
+
+def test_columns_that_are_nearly_right_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"\(near: sentence1 ~ sentense1\)"):
+        rows(write(tmp_path, "sentense1\tsentence2\tlabel", "a\tb\t1"))
+    with pytest.raises(InputError, match="no column 'label'; its columns are .*, lable: did you mean 'lable'"):
+        rows(write(tmp_path, "sentence1\tsentence2\tlable", "a\tb\t1"))
+
+
+def test_a_column_or_class_that_is_named_twice(tmp_path):
+    with pytest.raises(InputError, match="line 1: two columns are called 'label'"):
+        rows(write(tmp_path, "sentence1\tsentence2\tlabel\tlabel", "a\tb\t1\t0"))
+    with pytest.raises(InputError, match="class 'b' is named twice"):
+        SplitReader(columns=[{"text": "x"}], classes=["a", "b", "b"])
+    with pytest.raises(InputError, match="alias 'c' is for 'd', which is not one of a, b"):
+        SplitReader(columns=[{"text": "x"}], classes=["a", "b"], aliases={"c": "d"})
+
+
+def test_one_text_column_is_written_without_brackets(tmp_path):
+    reader = SplitReader(columns=[{"text": "sentence"}], classes=["0", "1"])
+    write(tmp_path, "sentence\tlabel", "abc\t1")
+    assert [row.texts for row in reader.open(reader.find(tmp_path, "train"), "train", reader.labels())] == [("abc",)]
+
+
+def test_a_test_file_without_header_and_labels(tmp_path):
+    """BQ as Baidu publishes it: text_a, text_b, label without a header; test.tsv has two columns."""
+    reader = load("bq").reader
+    path = write(tmp_path, "怎么还款\t如何还款", "额度多少\t我的额度", name="test.tsv")
+    source = reader.open(path, "test", reader.labels())
+    assert [(row.texts, row.label) for row in source] == [(("怎么还款", "如何还款"), None),
+                                                          (("额度多少", "我的额度"), None)]
+    assert "no header: columns text_a, text_b, without labels" in str(source.account)
+    with pytest.raises(InputError, match="columns found: premise, hypothesis"):  # a header of something else is no row
+        reader.open(write(tmp_path, "premise\thypothesis", "a\tb", name="test.tsv"), "test", reader.labels())
+    with pytest.raises(InputError, match="columns found"):
+        reader.open(path, "train", reader.labels())
+
+
+def test_baidus_folders_of_mnli(tmp_path):
+    reader = load("mnli").reader
+    for place in "m", "mm":
+        (tmp_path / "MNLI" / place).mkdir(parents=True)
+        for split in "dev", "test":
+            write(tmp_path / "MNLI" / place, "text_a\ttext_b\tlabel", "a\tb\t0", name=f"{split}.tsv")
+    for directory in tmp_path, tmp_path / "MNLI":
+        assert [str(reader.find(directory, split).relative_to(tmp_path)) for split in
+                ("dev", "dev_mismatched", "test", "test_mismatched")] == [
+            "MNLI/m/dev.tsv", "MNLI/mm/dev.tsv", "MNLI/m/test.tsv", "MNLI/mm/test.tsv"]
+
+
+def test_a_file_in_place_of_a_folder(tmp_path):
+    with pytest.raises(InputError, match="train.tsv: is a file: the data is a folder"):
+        load("rte").reader.find(write(tmp_path, "x"), "train")
+
+
+def test_lines_that_end_in_carriage_returns_alone(tmp_path):
+    path = tmp_path / "train.tsv"
+    path.write_bytes(b"sentence1\tsentence2\tlabel\ra\tb\t1\rc\td\t0\r")
+    assert [(row.texts, row.line) for row in rows(path)] == [(("a", "b"), 2), (("c", "d"), 3)]
+
+
+def test_scores_outside_their_range(tmp_path):
+    reader = load("sts-b").reader
+    path = write(tmp_path, "sentence1\tsentence2\tscore", "a\tb\t5.5")
+    with pytest.raises(InputError, match="line 2: score 5.5 is not between 0 and 5"):
+        list(reader.open(path, "train", reader.labels()))

@@ -101,3 +101,31 @@ def test_a_label_map_with_a_label_that_is_no_chunk(tmp_path):
     path = write(tmp_path, '{"PER": 0}', "label_map.json")
     with pytest.raises(InputError, match="label_map.json: label 'PER' is neither O nor of the form"):
         label_map(path)
+
+
+def test_labels_that_share_a_number_are_spellings_of_one_class(tmp_path):
+    path = write(tmp_path, '{"contradictory": 0, "contradiction": 0, "neutral": 1, "entailment": 2}', "label_map.json")
+    classes = label_map(path, tags=False)
+    assert classes.names == ("contradictory", "neutral", "entailment")
+    assert classes.read("contradiction") == 0
+    assert classes.aliases == {"contradiction": "contradictory"}
+
+
+def test_a_label_that_is_no_chunk_is_named_with_its_line(tmp_path):
+    with pytest.raises(InputError, match="train.txt line 4: label 'PER' is neither O"):
+        observed_classes(write(tmp_path, "王 B-PER\n明 I-PER\n\n来 PER\n"))
+
+
+def test_letters_behind_the_type(tmp_path):
+    path = write(tmp_path, "王 PER-B\n明 PER-I\n来 O\n")
+    assert observed_classes(path).names == ("PER-B", "PER-I", "O")
+
+
+def test_a_digit_behind_the_character_is_cut_off(tmp_path):
+    """Weibo NER writes a character's place in its word behind it."""
+    path = write(tmp_path, "科0\tO\n技1\tO\n全0\tO\n方1\tO\n\n男0\tB-PER.NOM\n女0\tB-PER.NOM\n")
+    source = Tagged(path, observed_classes(path))
+    assert [row.units for row in source] == [["科", "技", "全", "方"], ["男", "女"]]
+    assert "2 with units with a digit behind the character, which is cut off" in str(source.account)
+    plain = Tagged(write(tmp_path, "王 O\n1 O\n02 O\nB2 O\nC3 O\n"), None)
+    assert not plain.numbered

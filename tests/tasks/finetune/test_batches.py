@@ -70,3 +70,60 @@ def test_prediction_batches_hold_every_example_once():
     parts = by_length(np.array(LENGTHS), 10)
     assert sorted(np.concatenate(parts).tolist()) == list(range(10))
     assert parts[0].tolist() == [1]
+
+
+def padding(source):
+    """The share of padding of an epoch."""
+    found = [batch for step in range(int(source.ends[0])) for batch in source.at(step)]
+    return 1 - sum(batch.tokens for batch in found) / sum(batch.token_ids.size for batch in found)
+
+
+def test_examples_of_similar_length_share_a_batch():
+    lengths = np.random.default_rng(0).gamma(3, 8, 2000).astype(int) + 3
+    any_order, similar = (batches(lengths, batch_size=16, similar=many, micro_tokens=10**6) for many in (0, 50))
+    assert padding(any_order) > 0.4
+    assert padding(similar) < 0.1
+    assert similar.steps == any_order.steps
+    for epoch in range(2):
+        steps = [similar.rows(step) for step in range(125 * epoch, 125 * epoch + 125)]
+        assert all(len(rows) == 16 for rows in steps)
+        assert sorted(np.concatenate(steps).tolist()) == list(range(2000))
+    assert similar.rows(0).tolist() != similar.rows(125).tolist()  # composed anew every epoch
+    means = np.array([lengths[similar.rows(step)].mean() for step in range(125)])
+    assert abs(np.corrcoef(means, np.arange(125))[0, 1]) < 0.2  # short and long batches alternate at random
+    assert batches(lengths, batch_size=16, similar=50).rows(77).tolist() == similar.rows(77).tolist()
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=60), st.integers(1, 9), st.integers(1, 5))
+def test_similar_lengths_keep_every_row_and_the_batch_size(lengths, size, similar):
+    source = batches(lengths, batch_size=size, similar=similar, epochs=1)
+    rows = [source.rows(step) for step in range(source.steps)]
+    assert sorted(np.concatenate(rows).tolist()) == list(range(len(lengths)))
+    assert [len(part) for part in rows[:-1]] == [size] * (len(rows) - 1)
+
+
+CHOICE = finetune.load("multiple_choice", Classes(["0", "1", "2"]))
+
+
+@pytest.mark.parametrize("options", [{}, {"unit": "tokens", "batch_size": 40}, {"similar": 3}])
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_choices_of_a_row_stay_together(options, size):
+    counts = [3, 2, 3, 3, 2, 2, 3]
+    row = np.repeat(np.arange(7), counts)
+    made = Features.build([[number + 10] * (3 + number % 5) for number in range(18)], [2] * 18, row,
+                          np.array([int(at == 0) for count in counts for at in range(count)]))
+    seen = []
+    for rank in range(size):
+        source = EpochBatches(made, CHOICE, **{"seed": 1, "epochs": 1, "batch_size": 2, "unit": "examples",
+                                               "task_id": 0, "pad_id": 0, "micro_tokens": 20, "rank": rank,
+                                               "size": size, **options})
+        for step in range(source.steps):
+            for batch in source.at(step):
+                targets = batch.targets["multiple_choice"]
+                for places, label in zip(targets.positions.tolist(), targets.labels.tolist()):
+                    inputs = [int(batch.token_ids[place, 0]) - 10 for place in places if place >= 0]
+                    seen.append(int(row[inputs[0]]))
+                    assert inputs == np.flatnonzero(row == seen[-1]).tolist()
+                    assert label == 0
+    assert sorted(seen) == list(range(7))

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reader.finetune.labels import Classes, Score, tag_classes
+from reader.finetune.labels import Classes, ClassSets, Score, tag_classes
 from reader.finetune.questions import Questions
-from reader.finetune.rows import QuestionRow, TagRow, TextRow
+from reader.finetune.rows import ChoiceRow, QuestionRow, TagRow, TextRow
 from reader.text.tokenizer import SPECIAL_TOKENS, Tokenizer
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
@@ -14,6 +14,7 @@ from tasks import finetune
 from tasks.finetune import submission
 from tasks.finetune.features import Features, truncated_pair
 from tasks.finetune.reading_comprehension import answer_tokens, most_context
+from tasks.finetune.sequence_labelling import Tags
 
 VOCAB = [*SPECIAL_TOKENS, *"abcdefgh", "##b", "##c", *"光荣公司和的天地人"]
 PAD, UNK, CLS, SEP, MASK = range(5)
@@ -76,8 +77,8 @@ def test_tags_by_hand():
     assert dict(zip(targets.positions.tolist(), targets.labels.tolist())) == {1: 0, 4: 1, 5: 2, 6: 2}
     scores = np.zeros((8, 3))
     scores[[1, 4, 5, 6], [0, 1, 2, 0]] = 1
-    assert kind.decode([row], features, [scores]) == [[0, 1, 2, 0]]
-    assert kind.cells(row, [0, 1, 2, 0]) == ["abc\x02 \x02光\x02z", "B-P\x02I-P\x02O\x02B-P"]
+    assert [found.labels for found in kind.decode([row], features, [scores])] == [[0, 1, 2, 0]]
+    assert kind.cells(row, Tags([0, 1, 2, 0], [1.0] * 4)) == ["abc\x02 \x02光\x02z", "B-P\x02I-P\x02O\x02B-P"]
 
 
 @settings(deadline=None)
@@ -92,7 +93,7 @@ def test_every_unit_gets_its_label_however_long_the_sentence(sentences, max_leng
     for window in range(len(features)):
         labels = features.window(window, "label")
         outputs.append(np.eye(3)[np.where(labels == IGNORE, 0, labels)])
-    assert kind.decode(rows, features, outputs) == [row.labels for row in rows]
+    assert [found.labels for found in kind.decode(rows, features, outputs)] == [row.labels for row in rows]
 
 
 def test_other_chunk_prefixes():
@@ -234,3 +235,69 @@ def test_submission_files(tmp_path):
 def test_unknown_kind():
     with pytest.raises(InputError, match="kind 'clasification' is not one of"):
         finetune.load("clasification", None)
+
+
+def test_letters_behind_the_type_are_chunks_as_well():
+    kind = finetune.load("sequence_labelling", tag_classes(["PER-B", "PER-I", "O"]))
+    assert kind.chunks([0, 1, 2]) == ["B-PER", "I-PER", "O"]
+    rows = [TagRow(["a", "b", "c"], [0, 1, 2], 1)]
+    assert kind.score(rows, [Tags([0, 1, 2], [1.0] * 3)])["entity_f1"] == 1.0
+
+
+def test_a_score_of_minus_100_is_a_label():
+    kind = finetune.load("regression", Score())
+    features = kind.features([text_row("a", label=-100.0), text_row("b"), text_row("c", label=2.0)], TOKENIZER, 8)
+    targets = kind.targets(features, np.array([0, 1, 2]), 8)
+    assert (targets.positions.tolist(), targets.labels.tolist()) == ([0, 2], [-100.0, 2.0])
+
+
+def test_several_classes_for_a_text():
+    kind = finetune.load("multi_label", ClassSets(["x", "y", "z"], separator="|"))
+    rows = [text_row("a", label=(0, 2)), text_row("b", label=()), text_row("c")]
+    features = kind.features(rows, TOKENIZER, 8)
+    targets = kind.targets(features, np.array([0, 1, 2]), 8)
+    assert targets.positions.tolist() == [0, 1]
+    assert targets.labels.tolist() == [[1, 0, 1], [0, 0, 0]]
+    found = kind.decode(rows, features, [np.array([2.0, -1.0, 0.0]), np.array([-1.0, 3.0, -1.0]), np.zeros(3) - 1])
+    assert [answer.labels for answer in found] == [(0, 2), (1,), ()]
+    scores = kind.score(rows[:2], found[:2])
+    assert (scores["exact"], round(scores["micro_f1"], 3)) == (0.5, 0.8)  # two hits, one false alarm
+    assert kind.cells(rows[0], found[0])[0] == "x|z"
+
+
+def choice_row(text, *options, label=None):
+    return ChoiceRow((text,), options, label, "0", 1)
+
+
+def test_multiple_choice_by_hand():
+    kind = finetune.load("multiple_choice", Classes(["A", "B", "C"]))
+    rows = [choice_row("a b", "c", "d", "e", label=2), choice_row("b", "c", "d"), choice_row("c", "a", "b", label=0)]
+    features = kind.features(rows, TOKENIZER, 16)
+    assert features.row.tolist() == [0, 0, 0, 1, 1, 2, 2]
+    chosen = np.array([5, 6, 3, 4, 0, 1, 2])  # whole rows, in another order
+    batch = features.batch(chosen, task=kind.name, task_id=0, pad_id=PAD)
+    assert batch.token_ids[0].tolist() == ids("[CLS] c [SEP] a [SEP] [PAD]")
+    targets = kind.targets(features, chosen, 6)  # rows of the file's order; row 1 has no label
+    assert targets.positions.tolist() == [[4, 5, 6], [0, 1, -1]]
+    assert targets.labels.tolist() == [2, 0]
+    found = kind.decode(rows, features, [np.array([n]) for n in (0, 1, 5, 2, 1, 0, 3)])
+    assert [answer.label for answer in found] == [2, 0, 1]
+    assert kind.score([rows[0], rows[2]], [found[0], found[2]]) == {"accuracy": 0.5}
+    assert kind.cells(rows[0], found[0])[:2] == ["C", "e"]
+
+
+def test_a_question_without_an_answer():
+    kind = finetune.load("reading_comprehension", None, no_answer=True)
+    held, none = question("a b", "b", 2), QuestionRow("q", "d", "a b", "a b", [], [], True)
+    features = kind.features([held, none], TOKENIZER, 16)  # [CLS] question [SEP] a b [SEP]
+    assert features.labels[1].tolist() == [0, 0]
+    length = int(features.lengths[1])
+    low, high = np.zeros((length, 2)), np.zeros((length, 2))
+    low[0], high[-2] = 3, 3  # [CLS] wins; the last piece wins
+    answers = kind.decode([held, none], features, [high, low])
+    assert [answer.text for answer in answers] == ["b", ""]
+    scores = kind.score([held, none], answers)
+    assert scores == {"em": 1.0, "f1": 1.0, "squad_em": 1.0, "squad_f1": 1.0}
+    assert kind.score([held, none], answers[::-1])["squad_em"] == 0.0
+    strict = finetune.load("reading_comprehension", None, no_answer=True, null_threshold=10)
+    assert strict.decode([held], strict.features([held], TOKENIZER, 16), [high])[0].text == ""

@@ -1,0 +1,209 @@
+"""Records of a labelled file: tsv, csv, json, jsonl or parquet, read one after the other.
+
+A record maps column names to texts. json and parquet may hold lists (the labels of a multi-label row, the choices of a
+question); every other value becomes its text, and a missing one ``None``.
+"""
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Optional, Union
+
+from reader.finetune.rows import Account, Lines
+from reader.utils.errors import InputError
+
+FORMATS = ("tsv", "csv", "json", "jsonl", "parquet")
+BY_SUFFIX = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet"}
+Value = Union[str, list, None]
+
+
+class Record(NamedTuple):
+    """One row. values is None for a blank line; columns counts the values that the line holds."""
+
+    line: int
+    values: Optional[dict[str, Value]]
+    columns: int = 0
+
+
+class Records:
+    """The records of a file.
+
+    Args:
+        path: the file; ``.gz`` as well, but for parquet.
+        account: takes malformed rows.
+        file_format: one of ``FORMATS``; empty: by the suffix of the file, tsv when it is none of them.
+        sections: for json whose top level is an object: keys whose list may be read (AdvGLUE keeps a task under each).
+    Attributes:
+        first: the values of the first line of a tsv or csv, the keys of the first record otherwise.
+        named: whether the format names its columns by itself (json, jsonl, parquet).
+        names: column names; for tsv and csv ``None`` until ``use_names``. section: the one that was found, or empty.
+    """
+
+    def __init__(self, path, account: Account, file_format: str = "", sections=()):
+        self.path, self.account, self.sections, self.section = path, account, tuple(sections), ""
+        self.format = file_format or format_of(path)
+        if self.format not in FORMATS:
+            raise InputError(f"format {self.format!r} is not one of {', '.join(FORMATS)}")
+        if self.format == "json" and _is_lines(path):
+            self.format = "jsonl"
+        self.named = self.format not in ("tsv", "csv")
+        self.names: tuple[str, ...] | None = None
+        self.header = False
+        if self.format in ("json", "parquet"):
+            account.unit = "row"
+        self.first = self._first()
+        if self.named:
+            self.names = tuple(self.first)
+
+    def use_names(self, names, header: bool) -> None:
+        """Name the columns of a tsv or csv. header: whether its first line is that of the names."""
+        self.names, self.header = tuple(names), header
+        if header:
+            twice = next((name for at, name in enumerate(self.names) if name and name in self.names[:at]), None)
+            if twice is not None:
+                raise InputError(f"two columns are called {twice!r}", self.path, 1)
+
+    def __iter__(self) -> Iterator[Record]:
+        if self.format == "tsv":
+            return self._table((number, line.split("\t") if line.strip() else [])
+                               for number, line in Lines(self.path, self.account.reject))
+        if self.format == "csv":
+            return self._table(self._csv())
+        if self.format == "jsonl":
+            return self._json_lines()
+        return self._parquet() if self.format == "parquet" else self._json()
+
+    def _first(self) -> list[str]:
+        if self.format == "tsv":
+            found = next((text.split("\t") for _, text in Lines(self.path) if text.strip()), None)
+        elif self.format == "csv":
+            found = next((values for _, values in self._csv() if values), None)
+        else:
+            found = next((list(record.values) for record in self if record.values is not None), None)
+        if found is None:
+            raise InputError("is empty", self.path)
+        return found
+
+    def _table(self, lines) -> Iterator[Record]:
+        header = self.header
+        for number, values in lines:
+            if not values:
+                yield Record(number, None)
+            elif header:  # the first line that is not blank
+                header = False
+                yield Record(0, None)
+            else:
+                yield Record(number, dict(zip(self.names or (), values)), len(values))
+
+    def _csv(self) -> Iterator[tuple[int, list[str]]]:
+        """Quoted as RFC 4180 has it; a record is numbered by the line on which it begins."""
+        text = (line + "\n" for _, line in Lines(self.path, self.account.reject))
+        reader, begun = csv.reader(text, strict=True), 1
+        while True:
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise InputError(f"not valid csv ({error})", self.path, reader.line_num) from None
+            yield begun, values if any(value.strip() for value in values) else []
+            begun = reader.line_num + 1
+
+    def _json_lines(self) -> Iterator[Record]:
+        for number, line in Lines(self.path, self.account.reject):
+            if not line.strip():
+                yield Record(number, None)
+                continue
+            try:
+                entry = json.loads(line)
+            except ValueError as error:
+                self.account.reject("not valid json", number, f"not valid json ({error})")
+                continue
+            if not isinstance(entry, dict):
+                self.account.reject("not a json object", number, f"expected an object with columns, found {line[:40]}")
+                continue
+            yield _record(number, entry)
+
+    def _json(self) -> Iterator[Record]:
+        """A list of objects, or an object of lists under names (of one, ``data``, or the section asked for)."""
+        content = json_of(self.path)
+        if isinstance(content, dict):
+            lists = {key: value for key, value in content.items() if isinstance(value, list)}
+            self.section = next((name for name in self.sections if name in lists), "")
+            wanted = self.section or ("data" if "data" in lists else next(iter(lists)) if len(lists) == 1 else None)
+            if wanted is None:
+                raise InputError(f"holds several lists ({', '.join(list(lists)[:8])}); name one as `section` in "
+                                 "reader.columns" if lists else "holds no list of rows", self.path)
+            content = lists[wanted]
+        if not isinstance(content, list):
+            raise InputError(f"holds {type(content).__name__}, expected a list of rows", self.path)
+        for number, entry in enumerate(content, 1):
+            if not isinstance(entry, dict):
+                self.account.reject("not a json object", number, f"row {number}: expected an object with columns")
+                continue
+            yield _record(number, entry)
+
+    def _parquet(self) -> Iterator[Record]:
+        try:
+            import pyarrow
+            import pyarrow.parquet as parquet
+        except ImportError:
+            raise InputError("parquet needs pyarrow: pip install pyarrow (or this package's extra `parquet`)",
+                             self.path) from None
+        number = 0
+        try:
+            with parquet.ParquetFile(self.path) as file:
+                for batch in file.iter_batches(4096):
+                    for entry in batch.to_pylist():
+                        number += 1
+                        yield _record(number, entry)
+        except (OSError, pyarrow.ArrowException) as error:
+            raise InputError(f"not a readable parquet file ({error})", self.path) from None
+
+
+def format_of(path) -> str:
+    """The format that a file's name tells."""
+    path = Path(path)
+    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    return BY_SUFFIX.get(suffix.lower(), "tsv")
+
+
+def json_of(path):
+    """The content of a json file. Raises InputError where it is none."""
+    text = "\n".join(line for _, line in Lines(path))
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise InputError(f"not valid json ({error})", path) from None
+
+
+def _is_lines(path) -> bool:
+    """Whether a file called json holds one object a line, as OCNLI and CLUE are distributed."""
+    lines = (text for _, text in Lines(path) if text.strip())
+    first, second = next(lines, ""), next(lines, "")
+    try:
+        entry = json.loads(first)
+    except ValueError:
+        return False
+    rows_inside = isinstance(entry, dict) and any(
+        isinstance(value, list) and (not value or isinstance(value[0], dict)) for value in entry.values())
+    return isinstance(entry, dict) and (second.lstrip().startswith("{") or not second and not rows_inside)
+
+
+def _record(number: int, entry: dict) -> Record:
+    return Record(number, {str(key): as_value(value) for key, value in entry.items()}, len(entry))
+
+
+def as_value(value) -> Value:
+    """A text for a value of json or parquet; lists become lists of texts, None stays None."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [as_value(item) or "" for item in value]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)

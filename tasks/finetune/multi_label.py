@@ -1,0 +1,75 @@
+"""Any number of classes for one or two texts."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from tasks.finetune import metrics
+from tasks.finetune.features import Features, texts_to_features
+from tasks.finetune.kind import Kind
+
+
+class LabelSet(NamedTuple):
+    """The chosen classes, ascending, and the probability [C] of each."""
+
+    labels: tuple
+    probabilities: np.ndarray
+
+
+class MultiLabel(Kind):
+    """Yes or no for every class, each by itself, from the pooled [CLS].
+
+    Args:
+        threshold: a class is chosen when its probability is at least this.
+    """
+
+    name = "multi_label"
+    loss = "binary"
+    metrics = ("micro_f1", "macro_f1", "exact")
+
+    def __init__(self, classes, *, threshold: float = 0.5):
+        super().__init__(classes)
+        self.threshold = threshold
+
+    def features(self, rows, tokenizer, max_length: int) -> Features:
+        labels = np.zeros((len(rows), len(self.classes)), np.float32)
+        for at, row in enumerate(rows):
+            if row.label is None:
+                labels[at] = np.nan
+            else:
+                labels[at, list(row.label)] = 1
+        return texts_to_features([row.texts for row in rows], tokenizer, max_length, labels)
+
+    def decode(self, rows, features, outputs) -> list[LabelSet]:
+        chances = 1 / (1 + np.exp(-np.asarray(outputs, np.float64)))
+        return [LabelSet(tuple(np.flatnonzero(row >= self.threshold).tolist()), row) for row in chances]
+
+    def score(self, rows, predictions):
+        return metrics.label_sets(self._table([row.label for row in rows]),
+                                  self._table([prediction.labels for prediction in predictions]))
+
+    def _table(self, chosen: list) -> np.ndarray:
+        """[rows, C] of 0 and 1."""
+        found = np.zeros((len(chosen), len(self.classes)), np.int64)
+        for at, labels in enumerate(chosen):
+            found[at, list(labels)] = 1
+        return found
+
+    def _names(self, labels) -> str:
+        return self.classes.separator.join(self.classes.names[label] for label in labels)
+
+    def header(self):
+        return ["labels"] + [f"p({name})" for name in self.classes.names]
+
+    def cells(self, row, prediction):
+        return [self._names(prediction.labels)] + [f"{value:.6f}" for value in prediction.probabilities]
+
+    def confidence(self, prediction):
+        return float(np.maximum(prediction.probabilities, 1 - prediction.probabilities).min())
+
+    def right(self, row, prediction):
+        return tuple(row.label) == tuple(prediction.labels)
+
+    def gold(self, row):
+        return self._names(row.label)
