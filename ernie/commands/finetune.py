@@ -50,6 +50,6 @@ def run(args) -> int:
     if recipe.predicted_with:
         recipe.reader.find(args.data, "test")
         return finetuning.answer_with(args.init, recipe, args.data, args.output, recipe.splits("test"), args.size)
-    code = finetuning.Run(recipe, args.data, args.output, init=args.init, size=args.size, model=args.model,
-                          vocab=args.vocab).seeds(args.runs)
+    code = finetuning.train(recipe, args.data, args.output, args.runs, init=args.init, size=args.size,
+                            model=args.model, vocab=args.vocab)
     return code if "ERNIE_LAUNCHER" in os.environ else min(code, 1)  # the launcher tells a stop from a failure

@@ -4,8 +4,6 @@ example: ernie pretrain --config configs/curriculum/demo_en.yaml --output output
 """
 from __future__ import annotations
 
-import sys
-
 from ernie.commands import common
 
 
@@ -23,7 +21,5 @@ def run(args) -> int:
 
     import_paddle()
     from ernie.pretraining.stage import train_stage
-    from ernie.training.watchdog import LossyStream
 
-    sys.stdout, sys.stderr = LossyStream(sys.stdout), LossyStream(sys.stderr)
     return train_stage(common.read_curriculum(args), args.stage, args.output, args.step_timeout)

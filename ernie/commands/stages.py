@@ -47,14 +47,18 @@ def run(args) -> int:
         print("\n".join(str(stage.number) for stage in stages))
         return 0
     if not args.dry_run:
-        with lock(run.path, say=lambda text: print(f"ernie: {text}", file=sys.stderr)):  # nobody else is at work here
+        with lock(run.path, say=_say):  # nobody else is at work here
             common.prepare_demo(curriculum, run.path)
     data = PretrainingData(curriculum)
     facts = data.facts(model_config(curriculum, data.tokenizer.size))
     if run.recorded():
-        run.record(curriculum, stages, facts)
-    finished = [stage.number for stage in stages if run.done(stage.number)]
+        run.check(curriculum, stages, facts)  # the stage that is trained next records it
+    finished = run.finished(stages, _say)
     if finished:
-        print(f"ernie: finished before: stage {', '.join(map(str, finished))} of {len(stages)}", file=sys.stderr)
+        _say(f"finished before: stage {', '.join(map(str, finished))} of {len(stages)}")
     print("\n".join(str(stage.number) for stage in stages if stage.number not in finished))
     return 0
+
+
+def _say(text: str) -> None:
+    print(f"ernie: {text}", file=sys.stderr)

@@ -67,7 +67,10 @@ class Recipe:
     max_steps: int = 0              # 0: all the epochs
     train_rows: int = 0             # 0: all of them
     max_bad_steps: int = 10
-    step_timeout: float = 1800.0    # seconds
+    start_timeout: float = 1800.0   # seconds until the first step
+    step_timeout: float = 1800.0    # seconds of a step
+    workers: int = 0                # processes that make batches ahead of time
+    check_ranks_every: int = 100    # steps between two comparisons of the ranks' weights; 0: never
 
     def __post_init__(self):
         if self.batch_unit not in ("examples", "tokens"):
@@ -83,7 +86,7 @@ class Recipe:
         for name in ("seed", "task_id", "max_steps", "train_rows", "evaluate_every", "weight_decay"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} is {getattr(self, name)}, must not be negative")
-        for name in ("learning_rate", "step_timeout"):
+        for name in ("learning_rate", "start_timeout", "step_timeout"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name):g}, must be above 0")
         if not 0 <= self.warmup_proportion <= 1:

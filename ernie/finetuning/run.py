@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,43 +22,37 @@ from ernie.finetuning.recipe import Recipe
 from ernie.finetuning.summary import evaluation_line, summed_up
 from ernie.model.finetuning_model import FinetuningModel
 from ernie.training import distributed
-from ernie.training.amp import Precision
-from ernie.training.callbacks import Checkpoints, Divergence, Log, SameOnAllRanks
 from ernie.training.optimizer import Updater
+from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
 from ernie.training.schedule import Schedule
 from ernie.training.settings import OptimizerSettings
-from ernie.training.trainer import Callback, StepResult, Trainer, TrainState
-from ernie.training.watchdog import DIVERGED, STOPPED, StopSignals, Watchdog
+from ernie.training.trainer import Callback, StepResult, Trainer
 from ernie.utils.files import lock
+from ernie.utils.records import refuse_another_run
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 from tasks.finetune import submission
 from tasks.finetune.batches import EpochBatches
 
+# what may change between two launches without changing what is computed
+FREE = ("seed", "log_every", "checkpoint_every", "start_timeout", "step_timeout", "micro_batch_tokens", "recompute",
+        "predict_batch_tokens", "max_bad_steps", "workers", "check_ranks_every")
 
-class Run:
+
+class FinetuningRun:
     """Everything that the seeds of one fine-tuning run share.
 
     Args:
-        recipe: what to do. directory: the data. output: see above, or a function that gives it, the same on all ranks.
+        run: the process. recipe: what to do. directory: the data.
         init, model, vocab, size: see ``ernie.finetuning.data.find_start``.
     """
 
-    def __init__(self, recipe: Recipe, directory, output, *, init=None, size: str = "base", model=None, vocab=None):
-        self.recipe, self.signals = recipe, StopSignals()
-        self.world = distributed.start()
-        self.output = Path(output() if callable(output) else output)
-        distributed.barrier(self.world)  # nobody writes before all have looked
-        self.say = partial(print, flush=True) if self.world.main else (lambda *_: None)
-        if self.world.main:
-            try:
-                self.lock = lock(self.output)
-            except OSError as error:
-                raise InputError(f"cannot be written: {error.strerror or error}", self.output) from None
+    def __init__(self, run: Run, recipe: Recipe, directory, *, init=None, size: str = "base", model=None, vocab=None):
+        self.run, self.recipe, self.world, self.output, self.say = run, recipe, run.world, run.directory, run.say
         self.data = FinetuningData(recipe, directory, self.say)
         if self.world.main:  # first alone, in case a vocabulary has to be learnt
             self.start = self._find_start(init, size, model, vocab)
-        distributed.barrier(self.world)
+        run.barrier()
         if not self.world.main:
             self.start = self._find_start(init, size, model, vocab)
         self.train_data = self._split("train", required=True, keep_rows=False)
@@ -83,18 +77,13 @@ class Run:
                  "training data": fingerprint(self.train_data.features), "classes": list(self.data.classes.names),
                  "model": self.start.config.to_dict()}
         facts = json.loads(json.dumps(facts))
-        for free in ("seed", "log_every", "checkpoint_every", "step_timeout", "micro_batch_tokens", "recompute",
-                     "predict_batch_tokens", "max_bad_steps"):
+        for free in FREE:
             facts.pop(free)
         file = self.output / "finetune.json"
         if file.exists():
             old = json.loads(file.read_text("utf-8"))
-            changed = [f"{key}: was {old.get(key)!r}, is now {value!r}" for key, value in facts.items()
-                       if old.get(key) != value]
-            if changed:
-                raise InputError("this run was started differently; use another --output, or undo:\n  "
-                                 + "\n  ".join(changed), file)
-        distributed.barrier(self.world)
+            refuse_another_run(file, {key: old.get(key) for key in facts}, facts)
+        self.run.barrier()
         if self.world.main:
             write_json(file, facts)
 
@@ -107,7 +96,7 @@ class Run:
         for seed in range(self.recipe.seed, self.recipe.seed + count):
             directory = self.output / f"seed-{seed}"
             if not (directory / "result.json").exists():
-                code = Seed(self, seed, directory).run()
+                code = self.run.train(SeedTraining(self, seed, directory))
                 if code:
                     return code
             results.append(json.loads((directory / "result.json").read_text("utf-8")))
@@ -119,95 +108,66 @@ class Run:
         return 0
 
 
-class Seed:
-    """One training run."""
+class SeedTraining:
+    """The training of one seed."""
 
-    def __init__(self, run: Run, seed: int, directory: Path):
-        self.shared, self.recipe, self.seed, self.directory = run, run.recipe, seed, directory
-        self.kind, self.start, self.world, self.say = run.data.kind, run.start, run.world, run.say
-        self.pad_id = run.start.tokenizer.pad_id
-        self.extra = {"ernie_config.json": json.dumps(run.start.config.to_dict(), indent=2) + "\n",
-                      "vocab.txt": run.start.vocab_text, FILE: describe(run.recipe, run.data.classes)}
+    def __init__(self, shared: FinetuningRun, seed: int, directory: Path):
+        self.shared, self.recipe, self.seed, self.directory = shared, shared.recipe, seed, directory
+        self.name = f"seed {seed}"
+        self.run, self.kind, self.start, self.world, self.say = \
+            shared.run, shared.data.kind, shared.start, shared.world, shared.say
+        self.pad_id = shared.start.tokenizer.pad_id
+        self.extra = {"ernie_config.json": json.dumps(shared.start.config.to_dict(), indent=2) + "\n",
+                      "vocab.txt": shared.start.vocab_text, FILE: describe(shared.recipe, shared.data.classes)}
 
-    def run(self) -> int:
-        """Train from where it stands to the end, then measure and predict with the best weights."""
-        recipe = self.recipe
-        with Watchdog(self.shared.output / "alive", self.world.rank, f"seed {self.seed}", recipe.step_timeout,
-                      self.shared.signals.request) as watchdog:
-            self.heartbeat = lambda: watchdog(watchdog.step)  # a batch of a measurement is a sign of life as well
-            trainer = self._prepare(watchdog)
-            reason = trainer.run()
-            self.heartbeat = lambda: None
-            watchdog.close()
-            # a rank may be asked after the last step: all end then, lest those of other nodes wait for it
-            asked = distributed.sum_over_ranks(self.world, np.array([self.shared.signals()], np.float64))[0]
-            if asked or reason == "asked to stop":
-                self.say(f"seed {self.seed}: stopped after step {trainer.state.step} of {trainer.total}; start again "
-                         "to go on from there")
-                return STOPPED
-            if reason == Divergence.REASON:
-                self.say(f"seed {self.seed}: {trainer.state.bad_in_a_row} steps in a row not finite; training ends")
-                return watchdog.fail(DIVERGED, f"{trainer.state.bad_in_a_row} steps in a row were not finite")
-            self._finish(trainer)
-        return 0
-
-    def _prepare(self, watchdog: Watchdog) -> Trainer:
+    def prepare(self) -> Trainer:
+        """Build the model, with the weights of the checkpoint or resumed, and everything around it."""
         recipe, world = self.recipe, self.world
         paddle.seed(self.seed)
-        model = FinetuningModel(self.start.config, self.kind)
-        if hasattr(model.ernie.encoder, "recompute"):
-            model.ernie.encoder.recompute = recipe.recompute
-        resumed = checkpoint.newest(self.directory, self.say)
-        if resumed is None and self.start.pretrained is not None:
-            self.say(load_pretrained(model, self.start.pretrained))
-        elif resumed is None:
-            self.say("no --init: trains from random weights")
+        self.model = FinetuningModel(self.start.config, self.kind)
         batches = EpochBatches(self.shared.train_data.features, self.kind, seed=self.seed, epochs=recipe.epochs,
                                batch_size=recipe.batch_size, unit=recipe.batch_unit, task_id=recipe.task_id,
                                pad_id=self.pad_id, micro_tokens=recipe.micro_batch_tokens, rank=world.rank,
                                size=world.size)
         total = min(batches.steps, recipe.max_steps or batches.steps)
-        settings = OptimizerSettings(recipe.learning_rate, recipe.beta1, recipe.beta2, recipe.epsilon,
-                                     recipe.weight_decay, recipe.clip_norm)
-        precision = Precision(recipe.precision, recipe.amp_level, recipe.loss_scaling)
-        if precision.note:
-            self.say(precision.note)
         warmup = int(total * recipe.warmup_proportion)
-        self.updater = Updater(model, settings, Schedule(recipe.schedule, recipe.learning_rate, warmup, total),
-                               precision, world)
-        state = self._resume(resumed) if resumed else TrainState()
         points = {step for step in batches.ends.tolist() if step <= total} | {total}
         if recipe.evaluate_every:
             points.update(range(recipe.evaluate_every, total, recipe.evaluate_every))
-        writer = checkpoint.CheckpointWriter(self.directory, 1, self.extra)
-        callbacks = [Divergence(recipe.max_bad_steps, f"seed {self.seed}"),
-                    Log(recipe.log_every, self.directory / "log.jsonl", f"seed {self.seed}  "), SameOnAllRanks(100),
-                    BestOnDev(self, points), Checkpoints(recipe.checkpoint_every, writer)]
         self.say(f"{recipe.task}, seed {self.seed}: {recipe.epochs} epochs of {len(batches.cuts[0]) - 1:,} steps, "
                  f"{recipe.batch_size:,} {recipe.batch_unit} a step, learning rate {recipe.learning_rate:g} "
                  f"({recipe.schedule}, {warmup:,} warm-up), on {world.size} process{'es' * (world.size > 1)}")
-        return Trainer(self.updater, batches, {self.kind.name: 1.0}, total, state=state, world=world, seed=self.seed,
-                       callbacks=callbacks, stop_requested=self.shared.signals, heartbeat=watchdog)
+        return build_trainer(self.run, self.model, batches, {self.kind.name: 1.0}, total, directory=self.directory,
+                             name=self.name, seed=self.seed, settings=self._settings(warmup, total),
+                             warm_start=self._warm_start, files=self.extra,
+                             callbacks=lambda updater: self._callbacks(updater, points))
 
-    def _resume(self, path: Path) -> TrainState:
-        found = checkpoint.read(path)
-        self.updater.restore(found.model, found.optimizer)
-        state = TrainState(**found.state)
-        self.updater.precision.restore(state.scaler)
-        self.say(f"resumes {path} at step {state.step}")
-        return state
+    def _settings(self, warmup: int, total: int) -> TrainingSettings:
+        recipe = self.recipe
+        optimizer = OptimizerSettings(recipe.learning_rate, recipe.beta1, recipe.beta2, recipe.epsilon,
+                                      recipe.weight_decay, recipe.clip_norm)
+        return TrainingSettings(
+            optimizer, Schedule(recipe.schedule, recipe.learning_rate, warmup, total), recipe.precision,
+            recipe.amp_level, recipe.loss_scaling, recipe.recompute, recipe.workers, recipe.log_every,
+            recipe.checkpoint_every, 1, recipe.check_ranks_every, recipe.max_bad_steps)
 
-    def _set_weights(self, arrays: dict) -> None:
-        own = self.updater.layer.state_dict()
-        self.updater.layer.set_state_dict({name: paddle.to_tensor(array).astype(own[name].dtype)
-                                           for name, array in arrays.items()})
+    def _warm_start(self) -> None:
+        if self.start.pretrained is not None:
+            self.say(load_pretrained(self.model, self.start.pretrained))
+        else:
+            self.say("no --init: trains from random weights")
+
+    def _callbacks(self, updater: Updater, points: set[int]) -> list[Callback]:
+        self.updater = updater
+        return [BestOnDev(self, points)]
 
     def answers(self, split: Split):
         """(predictions for the rows of a split, mean loss), with the present weights, over all ranks."""
         world = self.world
         outputs, loss = run_model(self.updater.layer, self.kind, split.features, self.recipe, self.pad_id,
                                   rank=world.rank, size=world.size, autocast=self.updater.precision.autocast,
-                                  gather=lambda value: distributed.gather(world, value), heartbeat=self.heartbeat)
+                                  gather=lambda value: distributed.gather(world, value),
+                                  heartbeat=self.run.watchdog.heartbeat)
         return self.kind.decode(split.rows, split.features, outputs), loss
 
     def measure(self, split: Split) -> dict:
@@ -221,12 +181,12 @@ class Seed:
                                  time.perf_counter() - begun))
         return scores
 
-    def _finish(self, trainer: Trainer) -> None:
+    def finish(self, trainer: Trainer, reason: str) -> None:
         """Figures and predictions of the best weights, written by the main rank."""
         memory = trainer.state.callbacks.get("dev", {})
         best = self.directory / "best"
         distributed.barrier(self.world)
-        self._set_weights(checkpoint.load_file(best / "model.safetensors"))
+        set_weights(self.updater.layer, checkpoint.load_file(best / "model.safetensors"))
         result = {"seed": self.seed, "steps": trainer.state.step, "seconds": trainer.state.seconds,
                   "tokens": trainer.state.tokens, "best_step": memory.get("step", trainer.state.step),
                   "last": memory.get("last"), "dev_points": memory.get("history", [])}
@@ -238,13 +198,12 @@ class Seed:
                 result[split.name] = self.kind.score(split.rows, predictions)
         if self.world.main:
             write_json(self.directory / "result.json", result)
-        distributed.barrier(self.world)
 
 
 class BestOnDev(Callback):
     """Measures dev data at the given steps and keeps the weights that were best (the mean of the recipe's metrics)."""
 
-    def __init__(self, seed: Seed, points: set):
+    def __init__(self, seed: SeedTraining, points: set[int]):
         self.seed, self.points = seed, points
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
@@ -282,12 +241,30 @@ def write_predictions(directory: Path, split: Split, kind, task: str, prediction
         submission.write(directory / "submission" / f"{name}.tsv", kind, split.rows, predictions)
 
 
+def train(recipe: Recipe, directory, output, seeds: int = 1, *, marks: Path | None = None, **start) -> int:
+    """Fine-tune with ``seeds`` different seeds. Returns the exit code of the process.
+
+    Args:
+        directory: the data. output: the run directory, or a function that finds it. marks: see ``Run``.
+        start: init, size, model, vocab: see ``ernie.finetuning.data.find_start``.
+    """
+    with Run(output, start_timeout=recipe.start_timeout, step_timeout=recipe.step_timeout, marks=marks) as run:
+        return FinetuningRun(run, recipe, directory, **start).seeds(seeds)
+
+
 def answer_with(model, recipe: Recipe, directory, output, splits, size: str = "base", say=print) -> int:
     """Rows answered by a model that is there: AX by one that was fine-tuned on MNLI, or a run that trains nothing.
 
     Args:
         size: whose figures of the paper are shown beside ours.
     """
+    if int(os.environ.get("PADDLE_TRAINER_ID", "0")):
+        return 0  # one process answers
+    with lock(output, say=say):
+        return _answer_with(model, recipe, directory, output, splits, size, say)
+
+
+def _answer_with(model, recipe: Recipe, directory, output, splits, size: str, say) -> int:
     predictor = Predictor(model)
     data = FinetuningData(recipe, directory, say)
     kind = data.kind

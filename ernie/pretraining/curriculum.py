@@ -85,7 +85,8 @@ class Curriculum:
     dev_batches: int = 16
     check_ranks_every: int = 100
     max_bad_steps: int = 10
-    step_timeout: float = 1800.0         # seconds
+    start_timeout: float = 1800.0        # seconds until the first step: joining the group, loading, building
+    step_timeout: float = 1800.0         # seconds of a step
     demo: Optional[str] = None           # "en" or "zh": the corpus is made from text that a dependency ships
 
     def __post_init__(self):

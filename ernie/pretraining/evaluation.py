@@ -1,7 +1,7 @@
 """Dev metrics of pre-training tasks."""
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -11,27 +11,31 @@ from ernie.training.metrics import Baseline, GroupMetrics, TaskMetrics
 
 
 def measure(model, batches: dict, count: int, tasks: dict, world: distributed.World,
-            baselines: Mapping[str, Baseline] | None = None) -> dict[str, TaskMetrics]:
+            baselines: Mapping[str, Baseline] | None = None,
+            heartbeat: Callable[[], None] = lambda: None) -> dict[str, TaskMetrics]:
     """Measure every task on its own dev batches; the result is the same on all ranks.
 
     Args:
         batches: task name -> ``reader.batches.batches.Batches`` over dev data. count: batches of each task.
         tasks: name -> task declaration. baselines: name -> the best shallow baseline on these batches, if known.
+        heartbeat: called before every batch.
     """
     layer = distributed.unwrap(model)
     layer.eval()
     try:
-        return {name: _measure_task(layer, source, count, tasks[name], world, (baselines or {}).get(name))
+        return {name: _measure_task(layer, source, count, tasks[name], world, (baselines or {}).get(name), heartbeat)
                 for name, source in batches.items()}
     finally:
         layer.train()
 
 
-def _measure_task(layer, source, count: int, task, world: distributed.World, baseline: Baseline | None) -> TaskMetrics:
+def _measure_task(layer, source, count: int, task, world: distributed.World, baseline: Baseline | None,
+                  heartbeat: Callable[[], None]) -> TaskMetrics:
     groups, classes = task.groups, len(task.classes)
     totals = np.zeros(3 + 2 * len(groups) + classes)  # loss, right, targets; right and targets by group; class counts
     for number in range(count):
         for batch in source.at(number, range(world.rank, source.slices, world.size)):
+            heartbeat()
             target = batch.targets.get(task.name)
             if target is None or not len(target.labels):
                 continue

@@ -6,18 +6,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from ernie.checkpoints import checkpoint
 from ernie.pretraining.curriculum import Convergence, Curriculum
 from ernie.pretraining.stages import Stage, extend, stages_of
+from ernie.utils.records import refuse_another_run
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 
 # what may change between two launches without changing what is computed
 FREE = ("workers", "log_every", "checkpoint_every", "keep_checkpoints", "max_bad_steps", "step_timeout", "recompute",
-        "check_ranks_every", "micro_batch_tokens", "name", "tasks_from")
+        "check_ranks_every", "micro_batch_tokens", "name", "tasks_from", "start_timeout")
 
 
 class RunDirectory:
@@ -51,14 +53,60 @@ class RunDirectory:
     def done(self, number: int) -> dict | None:
         """How a stage ended, or None while it has not."""
         file = self.stage_path(number) / "done.json"
-        return json.loads(file.read_text("utf-8")) if file.exists() else None
+        if not file.exists():
+            return None
+        try:
+            return json.loads(file.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"is not readable ({error})", file) from None
 
-    def last_checkpoint(self, number: int, report=print) -> Path | None:
-        """The newest whole checkpoint of a stage."""
-        return checkpoint.newest(self.stage_path(number), report)
+    def finished(self, stages: list[Stage], say: Callable[[str], None]) -> list[int]:
+        """Return the numbers of the stages that need no more training.
+
+        A finished stage from whose last checkpoint the next one would have to begin is trained again, from its newest
+        whole checkpoint, when that checkpoint is damaged.
+        """
+        done = [stage.number for stage in stages if self.done(stage.number)]
+        last = max(done, default=0)
+        if not last or checkpoint.newest(self.stage_path(last + 1), lambda line: None):
+            return done
+        damage = self._damage(last)
+        if damage:
+            whole = checkpoint.newest(self.stage_path(last), lambda line: None)
+            say(f"stage {last} was finished, but its last checkpoint is damaged ({damage}); it is trained again from "
+                f"{whole.name if whole else 'its beginning'}")
+            done.remove(last)
+        return done
+
+    def _damage(self, number: int) -> str:
+        record = self.done(number)
+        return checkpoint.check(self.stage_path(number) / record["checkpoint"]) if record else ""
+
+    def end_of(self, number: int) -> Path:
+        """Return the checkpoint with which a stage ended.
+
+        Raises:
+            InputError: the stage is not finished, or the checkpoint is damaged.
+        """
+        record = self.done(number)
+        if not record:
+            raise InputError(f"stage {number + 1} begins where stage {number} ends, which is not finished", self.path)
+        path = self.stage_path(number) / record["checkpoint"]
+        damage = checkpoint.check(path)
+        if damage:
+            raise InputError(f"the last checkpoint of stage {number} is damaged: {damage}", path)
+        return path
 
     def record(self, curriculum: Curriculum, stages: list[Stage], facts: dict) -> None:
-        """Write down what the run is; later launches are compared with it.
+        """Write down what the run is; later launches are compared with it. See ``check`` for arguments and errors."""
+        new = self.check(curriculum, stages, facts)
+        old = self.recorded()
+        if old is None or len(old["stages"]) != len(new["stages"]):
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.file, new)
+
+    def check(self, curriculum: Curriculum, stages: list[Stage], facts: dict) -> dict:
+        """Return what ``record`` would write; writes nothing.
 
         Args:
             facts: ``model`` (configuration), ``vocabulary`` (hash), ``data`` (name -> fingerprint).
@@ -68,14 +116,8 @@ class RunDirectory:
         new = {"curriculum": curriculum.to_dict(), "stages": [asdict(stage) for stage in stages], **facts}
         old = self.recorded()
         if old:
-            differences = _differences(_comparable(old), _comparable(new, old))
-            if differences:
-                raise InputError("this run was started differently; use another --output, or undo:\n  "
-                                 + "\n  ".join(differences), self.file)
-            if len(old["stages"]) == len(new["stages"]):
-                return
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.file, new)
+            refuse_another_run(self.file, _comparable(old), _comparable(new, old))
+        return new
 
 
 def _stage(entry: dict) -> Stage:
@@ -97,12 +139,3 @@ def _comparable(record: dict, old: dict | None = None) -> dict:
         task.pop("rehearsal", None)
     data = {name: value for name, value in record["data"].items() if name in (old or record)["data"]}
     return {"curriculum": curriculum, "model": record["model"], "vocabulary": record["vocabulary"], "data": data}
-
-
-def _differences(old, new, where: str = "") -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [line for key in [*old, *(k for k in new if k not in old)]
-                for line in _differences(old.get(key), new.get(key), f"{where}.{key}" if where else str(key))]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        return [line for k, (a, b) in enumerate(zip(old, new)) for line in _differences(a, b, f"{where}[{k}]")]
-    return [] if old == new else [f"{where}: was {old!r}, is now {new!r}"]

@@ -184,6 +184,7 @@ def _run(args, program: str, argv: list) -> int:
     from ernie.utils.paddle_setup import import_paddle
     paddle = import_paddle()
     from ernie.finetuning import run as finetuning
+    from ernie.training.run import Run
     from reader.utils.files import write_json
     given = [name for name in WITHOUT_MEANING if getattr(args, name) is not None]
     if given and rank == 0:
@@ -196,8 +197,6 @@ def _run(args, program: str, argv: list) -> int:
     if not args.do_train:
         if not init:
             raise InputError("--do_train false needs --init_checkpoint: the output of a training run")
-        if rank:
-            return 0  # one process answers
         output = output_for(args, argv)
         splits = recipe.splits("dev") + recipe.splits("test")
         code = finetuning.answer_with(newest_run(init), recipe, ".", output, splits)
@@ -205,11 +204,12 @@ def _run(args, program: str, argv: list) -> int:
         return code
     if not args.train_set or not Path(args.train_set).is_file():
         raise InputError(f"--train_set: no such file {args.train_set}" if args.train_set else "--train_set is missing")
-    run = finetuning.Run(recipe, ".", lambda: output_for(args, argv), init=init, model=args.ernie_config_path,
-                         vocab=args.vocab_path)
-    if run.world.main:
-        write_json(run.output / "flags.json", argv)
-    code = run.seeds(1)
-    if run.world.main and not code:
-        save_tests(args, run.output, recipe.seed)
+    with Run(lambda: output_for(args, argv), start_timeout=recipe.start_timeout, step_timeout=recipe.step_timeout,
+             marks=Path(args.checkpoints) / "alive") as run:
+        if run.world.main:
+            write_json(run.directory / "flags.json", argv)
+        code = finetuning.FinetuningRun(run, recipe, ".", init=init, model=args.ernie_config_path,
+                                        vocab=args.vocab_path).seeds(1)
+        if run.world.main and not code:
+            save_tests(args, run.directory, recipe.seed)
     return code

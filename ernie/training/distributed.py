@@ -26,8 +26,15 @@ class World:
         return self.rank == 0
 
 
-def start() -> World:
-    """Join the process group that Paddle's launcher describes in the environment; alone without one."""
+def start(timeout: float = 1800.0) -> World:
+    """Join the process group that the launcher describes in the environment; alone without one.
+
+    Args:
+        timeout: seconds after which Paddle itself gives a peer or a collective operation up. The watchdog ends a job
+            earlier and names the rank; this is for what it cannot reach.
+    """
+    os.environ.setdefault("PADDLE_PG_TIMEOUT", str(int(1000 * (timeout + 120))))    # gloo and NCCL, in milliseconds
+    os.environ.setdefault("FLAGS_stop_check_timeout", str(int(timeout + 120)))     # the store, in seconds
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         return World()
     strategy = fleet.DistributedStrategy()

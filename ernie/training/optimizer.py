@@ -82,6 +82,10 @@ class Updater:
         self.optimizer.clear_grad(set_to_zero=False)  # a head that the next step does not use must stay untouched
         return Outcome(finite, norm, fetched[1:] if values is None else fetched[1:].reshape(values.shape))
 
+    def discard(self) -> None:
+        """Drop the gradients that ``backward`` has added since the last step."""
+        self.optimizer.clear_grad(set_to_zero=False)
+
     def weights(self) -> dict[str, np.ndarray]:
         """Float32 weights under their structured names, for a checkpoint: the master weights where there are some."""
         masters = self.optimizer.state_dict().get("master_weights", {})

@@ -9,6 +9,7 @@ import dataclasses
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import paddle
@@ -17,6 +18,8 @@ from ernie.model.pretraining_model import to_tensors
 from ernie.training import distributed
 from ernie.training.optimizer import Outcome, Updater
 from reader.batches.loader import prefetch
+
+ASKED_TO_STOP = "asked to stop"  # why training ends when a rank was
 
 
 @dataclass
@@ -81,6 +84,7 @@ class Trainer:
         self.state, self.world, self.seed, self.workers = state, world, seed, workers
         self.callbacks, self.stop_requested, self.heartbeat = list(callbacks), stop_requested, heartbeat
         self.stop = ""  # why training ends before ``total``
+        self.directory: Path | None = None  # of the checkpoints, where there are any
 
     def run(self) -> str:
         """Train to the end, or until someone sets ``stop``. Returns why it stopped early, or nothing."""
@@ -97,6 +101,8 @@ class Trainer:
                 if self.stop:
                     break
                 result = self.train_step(micro_batches, counts, begun - waited)
+                if result is None:
+                    break
                 waited = time.perf_counter()
                 for callback in self.callbacks:
                     callback.after_step(self, result)
@@ -114,15 +120,25 @@ class Trainer:
         total = distributed.sum_over_ranks(
             self.world, np.array([*counts, tokens, self.stop_requested()], dtype=np.float64))
         if total[-1]:
-            self.stop = "asked to stop"
+            self.stop = ASKED_TO_STOP
         return total[:-1]
 
-    def train_step(self, micro_batches, counts: np.ndarray, data_wait: float) -> StepResult:
-        """Forward and backward over this rank's micro-batches, one update, and the numbers to show."""
+    def train_step(self, micro_batches, counts: np.ndarray, data_wait: float) -> StepResult | None:
+        """Forward and backward over this rank's micro-batches, one update, and the numbers to show.
+
+        Returns None, with weights and state as before the step, when a stop was asked for between its micro-batches: a
+        step with much accumulation can take longer than a scheduler waits.
+        """
         begun = time.perf_counter()
         state, names, shown = self.state, list(micro_batches[0].targets), []
         for index, batch in enumerate(micro_batches):
             last = index == len(micro_batches) - 1
+            if index and self.stopped_between(last):
+                if not last:
+                    continue  # the other ranks may not have been asked: all decide together before the last one
+                self.updater.discard()
+                self.stop = ASKED_TO_STOP
+                return None
             paddle.seed(self.dropout_seed(index))
             with distributed.without_sync(self.updater.model, last):
                 with self.updater.precision.autocast():
@@ -141,6 +157,13 @@ class Trainer:
         return StepResult(state.step, micro_batches[0].task, rate, outcome, dict(zip(names, values)),
                           bool(np.isfinite(values).all()), sum(b.tokens for b in micro_batches),
                           sum(b.token_ids.size for b in micro_batches), data_wait, seconds, micro_batches)
+
+    def stopped_between(self, last: bool) -> bool:
+        """Whether a stop was asked for during the step: of this rank, and before the ``last`` micro-batch of any."""
+        asked = self.stop_requested()
+        if last:
+            asked = distributed.sum_over_ranks(self.world, np.array([asked], np.float64))[0] > 0
+        return bool(asked)
 
     def total_loss(self, losses: dict, counts: np.ndarray):
         """Weighted sum of mean losses. Means are over the targets of the whole global batch, so that the gradient does

@@ -1,11 +1,11 @@
 """Faults of a process: signals, a parent that dies, a step that hangs. Nothing here waits for another rank.
 
 Every rank leaves a mark in a directory that all share: how far it is, and at the end what went wrong. From the marks
-the launcher tells afterwards which rank failed first (``python -m ernie.training.watchdog``).
+the launcher tells afterwards which rank failed first.
 """
 from __future__ import annotations
 
-import errno
+import contextlib
 import faulthandler
 import json
 import os
@@ -14,24 +14,28 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+
+from reader.utils.errors import InputError
 
 STOPPED = 75  # exit code of a run that was asked to stop and saved (EX_TEMPFAIL: call again)
 FAILED = 1
-HUNG = 74     # exit code after --step-timeout
+HUNG = 74     # exit code after a time-out of the watchdog
 DIVERGED = 70  # exit code after too many steps that were not finite
 
 
 class StopSignals:
-    """SIGTERM (schedulers preempt) and SIGINT (Ctrl-C) ask for a stop after the step under way."""
+    """SIGTERM (schedulers preempt) and SIGINT (Ctrl-C) ask for a stop; a second signal ends the process at once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.received = ""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._receive)
 
-    def _receive(self, number, frame):
-        self.received = signal.Signals(number).name
+    def _receive(self, number: int, frame: object) -> None:
+        self.received = self.received or signal.Signals(number).name
+        signal.signal(number, signal.SIG_DFL)
 
     def request(self, reason: str) -> None:
         """Ask from inside the process."""
@@ -41,74 +45,68 @@ class StopSignals:
         return bool(self.received)
 
 
-class LossyStream:
-    """A text stream that drops what a full disk does not take: a log must not end a healthy run."""
-
-    FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-    def __init__(self, stream):
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        """Write, or lose, ``text``."""
-        try:
-            return self.stream.write(text)
-        except OSError as error:
-            if error.errno not in self.FULL:
-                raise
-            return len(text)
-
-    def __getattr__(self, name):
-        return getattr(self.stream, name)
-
-
 class Watchdog:
-    """A thread that ends the process when a step takes longer than ``timeout`` seconds or its launcher has died.
+    """A thread that ends the process when it makes no progress for too long or its launcher has died.
 
-    As a context manager it also leaves behind the error with which training ended.
+    It watches from the moment it is made, so that joining the group and loading cannot hang unseen either. As a context
+    manager it also leaves behind the error with which training ended.
 
     Args:
-        directory: where the ranks leave their marks. where: what is trained, for messages, such as "stage 1".
+        directory: where the ranks leave their marks. where: what is done, for messages, such as "stage 1".
+        start_timeout: seconds until the first step begins. step_timeout: seconds that a step, or a batch of a
+            measurement, may take.
         ask_to_stop: called with a reason when the launcher wants training to end, or is no more.
     """
 
     GRACE = 15.0  # seconds that an orphaned rank has to save before it is ended where it stands
 
-    def __init__(self, directory, rank: int, where: str, timeout: float, ask_to_stop=lambda reason: None):
-        self.directory, self.rank, self.where, self.timeout = Path(directory), rank, where, timeout
+    def __init__(self, directory: str | Path, rank: int, where: str, start_timeout: float, step_timeout: float,
+                 ask_to_stop: Callable[[str], None] = lambda reason: None):
+        self.directory, self.rank, self.where = Path(directory), rank, where
+        self.start_timeout, self.step_timeout = start_timeout, step_timeout
         self.ask_to_stop = ask_to_stop
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.step, self.since, self.parent = -1, time.monotonic(), os.getppid()
+        self.parent = os.getppid()
         self.launcher = int(os.environ.get("ERNIE_LAUNCHER", "0"))    # the shell that drives the stages
         self.stop_file = Path(os.environ.get("ERNIE_STOP_FILE", os.devnull + "/none"))  # it writes why to stop
         self.log = os.path.join(os.environ.get("PADDLE_LOG_DIR", ""), "workerlog." + os.environ.get(
             "PADDLE_LOCAL_RANK", "0"))
         self.orphaned_at = 0.0
         self._closed = threading.Event()
+        self.begin(where)
         self._leave_mark()
         threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
 
-    def __enter__(self):
+    def __enter__(self) -> Watchdog:
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         self.close()
         if error is not None:
-            from reader.utils.errors import InputError
             text = "".join(traceback.format_exception(kind, error, trace))
             wrong_input = isinstance(error, InputError)
             self.fail(2 if wrong_input else FAILED, str(error) if wrong_input else text)
+
+    def begin(self, where: str) -> None:
+        """Something begins that has no steps yet: loading, building, compiling; ``start_timeout`` counts."""
+        self.where, self.step, self.timeout = where, -1, self.start_timeout
+        self.heartbeat()
+
+    def __call__(self, step: int) -> None:
+        """Step number ``step`` (from 0) begins."""
+        self.step, self.timeout = step, self.step_timeout
+        self.heartbeat()
+
+    def heartbeat(self) -> None:
+        """Take a sign of life; the time-out counts from here."""
+        self.since = time.monotonic()
+        # From C, for what hangs without ever letting the thread below run.
+        faulthandler.dump_traceback_later(self.timeout + self.GRACE, exit=True, file=sys.__stderr__)
 
     def fail(self, code: int, error: str) -> int:
         """Leave behind why this rank ends with exit code ``code``, which is handed back."""
         self._leave_mark(code=code, error=error)
         return code
-
-    def __call__(self, step: int) -> None:
-        """A step begins."""
-        self.step, self.since = step, time.monotonic()
-        # From C, for a step that hangs without ever letting the thread below run.
-        faulthandler.dump_traceback_later(self.timeout + self.GRACE, exit=True, file=sys.__stderr__)
 
     def close(self) -> None:
         """Training is over: nothing to watch."""
@@ -138,21 +136,20 @@ class Watchdog:
     def _leave_mark(self, **more) -> None:
         mark = {"rank": self.rank, "pid": os.getpid(), "node": os.uname().nodename, "where": self.where,
                 "step": self.step + 1, "time": time.time(), "log": self.log, **more}
-        try:
+        with contextlib.suppress(OSError):  # a full disk must not end a healthy run; marks only help to name a culprit
             temporary = self.directory / f"rank-{self.rank}.tmp"
             temporary.write_text(json.dumps(mark), "utf-8")
             temporary.replace(self.directory / f"rank-{self.rank}.json")
-        except OSError:  # a full disk must not end a healthy run; the marks only help to name a culprit
-            pass
 
     def _end(self) -> None:
         """Say which ranks hang, with the stacks of this one, and end the process."""
         marks = read_marks(self.directory, time.time() - self.timeout - 60)
-        lines = [f"rank {self.rank}: {self.where} step {self.step + 1} took longer than {self.timeout:.0f} s "
-                 "(--step-timeout); the job ends"]
+        what, key = (f"step {self.step + 1}", "step_timeout") if self.step >= 0 else ("start", "start_timeout")
+        lines = [f"rank {self.rank}: {self.where} {what} took longer than {self.timeout:.0f} s ({key}); the job ends"]
         silent = [mark["rank"] for mark in marks if time.time() - mark["time"] > 5]
         for mark in marks:
-            lines.append(f"  rank {mark['rank']} (pid {mark['pid']} on {mark['node']}): in step {mark['step']}"
+            doing = f"in step {mark['step']}" if mark["step"] else "before its first step"
+            lines.append(f"  rank {mark['rank']} (pid {mark['pid']} on {mark['node']}): {doing}"
                          + (f", no sign of life for {time.time() - mark['time']:.0f} s" * (mark["rank"] in silent)))
         slowest = min(mark["step"] for mark in marks)
         behind = silent or [mark["rank"] for mark in marks if mark["step"] == slowest]
@@ -218,23 +215,44 @@ def last_words(mark: dict) -> str:
         return ""
 
 
-def main(arguments: list[str]) -> int:
-    """``directory since``: print what the first rank to fail left behind. Exit code: that rank's, or 0 if unknown."""
-    directory, since = arguments
-    mark = first_failure(read_marks(directory, float(since)))
+def explain(directory: str | Path, since: float, code: int, logs: Path, shown: int | None = None) -> int:
+    """Print which rank of a launch failed first, and its last words. Returns its exit code.
+
+    Args:
+        directory: of the marks. since: when the launch began. code: exit code that the launcher saw, used where the
+            ranks left no mark. logs: directory of the ranks' logs on this node. shown: the rank whose words the console
+            has shown already; a mistake in the input that it has named is not said twice.
+    """
+    mark = first_failure(read_marks(directory, since))
     if mark is None:
-        return 0
-    if mark.get("code") == HUNG:
-        print(f"ernie: {mark['error']}")
-        return HUNG
-    how = "" if "code" in mark else f" without a word (killed? out of memory?), pid {mark['pid']} on {mark['node']}"
+        lines = [f"a process of this node failed ({_killed_by(code)}); the end of each log in {logs}:"]
+        for log in sorted(logs.glob("workerlog.*")):
+            lines += [f"  {log.name} | {line}" for line in log.read_text("utf-8", "replace").splitlines()[-10:]]
+    elif mark.get("code") == 2:
+        code, lines = 2, [] if mark["rank"] == shown else [f"rank {mark['rank']}: {mark['error']}"]
+    elif mark.get("code") == HUNG:
+        code, lines = HUNG, [mark["error"], f"logs are in {logs}"]
+    else:
+        lines = [f"logs are in {logs}", *_last_words_of(mark, code)]
+        code = mark.get("code", FAILED)
+    if lines:
+        print("ernie: " + "\n".join(lines), file=sys.stderr)
+    return code
+
+
+def _last_words_of(mark: dict, code: int) -> list[str]:
+    how = "" if "code" in mark else f" without a word ({_killed_by(code)}), pid {mark['pid']} on {mark['node']}"
     place = f"{mark['where']} step {mark['step']}" if mark["step"] else f"{mark['where']}, before its first step"
     words = last_words(mark).rstrip().splitlines()[-40 if "code" in mark else -10:]
-    print(f"ernie: rank {mark['rank']} failed in {place}{how}" + ("; its last words:" if words else ""))
-    for line in words:
-        print(f"  | {line}")
-    return mark.get("code", FAILED)
+    return [f"rank {mark['rank']} failed in {place}{how}" + ("; its last words:" if words else ""),
+            *(f"  | {line}" for line in words)]
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _killed_by(code: int) -> str:
+    """What an exit code says of the end of a process."""
+    if code == 128 + signal.SIGKILL:
+        return "SIGKILL: out of memory, or killed by hand or by a scheduler"
+    if code > 128:
+        with contextlib.suppress(ValueError):
+            return signal.Signals(code - 128).name
+    return f"exit code {code}"

@@ -35,6 +35,23 @@ def quiet() -> Iterator[None]:
         raise
 
 
+def usable_cores() -> int:
+    """Return how many cores this process may use: by its affinity, and by the quota of its control group.
+
+    A share of a big host, such as a scheduler gives, shows in these and not in the number of processors.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for files in (("/sys/fs/cgroup/cpu.max",),
+                  ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us")):
+        try:
+            quota, period = " ".join(Path(file).read_text("utf-8") for file in files).split()
+            if quota not in ("max", "-1"):
+                cores = min(cores, max(1, round(int(quota) / int(period))))
+        except (OSError, ValueError, ZeroDivisionError):  # no such control group
+            continue
+    return max(1, cores)
+
+
 def tune_cpu(environment: MutableMapping[str, str] = os.environ, processor: str | Path = "/proc/cpuinfo") -> list[str]:
     """Set what a process started by hand lacks; the launchers set the same for their ranks. Returns what was set.
 
@@ -42,7 +59,7 @@ def tune_cpu(environment: MutableMapping[str, str] = os.environ, processor: str 
     unless an undocumented switch names the right one. What the user has set stays.
     """
     before = dict(environment)
-    environment.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    environment.setdefault("OMP_NUM_THREADS", str(usable_cores()))
     try:
         with open(processor, encoding="utf-8") as file:
             words = set(file.read().split())
@@ -57,6 +74,19 @@ def tune_this_process() -> None:
     """``tune_cpu`` for this process, once, and only while it can still matter: before paddle is imported."""
     if "paddle" not in sys.modules:
         _chosen.extend(tune_cpu())
+
+
+def share_cpu(processes: int) -> list[str]:
+    """Set what ``processes`` processes to be started from this one lack, each with its share of the cores.
+
+    Returns what was set, by this call or for this process before; what the user has set stays.
+    """
+    tune_this_process()
+    if any(setting.startswith("OMP_NUM_THREADS=") for setting in _chosen):
+        _chosen[:] = [setting for setting in _chosen if not setting.startswith("OMP_NUM_THREADS=")]
+        os.environ["OMP_NUM_THREADS"] = str(max(1, usable_cores() // processes))
+        _chosen.append(f"OMP_NUM_THREADS={os.environ['OMP_NUM_THREADS']}")
+    return list(_chosen)
 
 
 def require_paddle() -> None:

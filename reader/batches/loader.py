@@ -7,6 +7,7 @@ import signal
 import traceback
 from collections import deque
 from itertools import count, islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
 
@@ -91,7 +92,14 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, pickle.dumps(fetch)), daemon=True,
                                        name=f"batch worker {number}")
-        self.process.start()
+        # A scheduler's signal to all processes, and Ctrl-C, are the parent's to handle, which then ends its workers.
+        # They inherit what is blocked here. Starting the tracker, which the first worker does, would unblock it again.
+        resource_tracker.ensure_running()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # so that the end of the process is the end of the pipe
         self.asked, self.results = 0, deque()
 
@@ -114,18 +122,19 @@ class _Worker:
 
     def _died(self) -> None:
         self.process.join()
-        raise WorkerDied(f"{self.process.name} ended abruptly with code {self.process.exitcode}: killed, perhaps for "
-                         "want of memory; fewer workers or a smaller window need less") from None
+        code = self.process.exitcode
+        why = "SIGKILL, most often for want of memory: fewer workers or a smaller window need less" \
+            if code == -signal.SIGKILL else f"{signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        raise WorkerDied(f"{self.process.name} ended abruptly ({why})") from None
 
     def stop(self) -> None:
-        self.process.terminate()
+        self.process.kill()
         self.process.join()
         self.pipe.close()
 
 
 def _work(pipe, pickled: bytes) -> None:
     """What a worker does until its parent hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     fetch = None
     while True:
         try:

@@ -21,17 +21,18 @@ def train(monkeypatch):
     import_paddle()
     from ernie.pretraining import stage as pretraining
     from ernie.pretraining.curriculum import load
+    from ernie.training import run as life_cycle
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def stage(file, output, *assignments, stop_after=None, number=1):
-        class Stop(pretraining.StopSignals):
+        class Stop(life_cycle.StopSignals):
             calls = 0
 
             def __call__(self):
                 self.calls += 1
                 return bool(stop_after) and self.calls > stop_after
 
-        monkeypatch.setattr(pretraining, "StopSignals", Stop)
+        monkeypatch.setattr(life_cycle, "StopSignals", Stop)
         return pretraining.train_stage(load(file, assignments), number, output)
 
     yield stage

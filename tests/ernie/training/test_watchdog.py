@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from ernie.training.watchdog import HUNG, LossyStream, StopSignals, Watchdog, first_failure, read_marks
+from ernie.training.watchdog import HUNG, StopSignals, Watchdog, explain, first_failure, read_marks
+from ernie.utils.console import LossyStream
 from reader.utils.errors import InputError
 from tests.ernie import runs
 
@@ -41,26 +42,22 @@ def test_a_rank_that_was_torn_down_by_its_peers_end_is_no_culprit(tmp_path):
     assert first_failure([mark(0, 1.0, log=str(tmp_path / "log")), mark(1, 1.0, log="absent")])["rank"] == 1
 
 
-def explained(directory) -> tuple:
-    done = subprocess.run([sys.executable, "-m", "ernie.training.watchdog", directory, "0"], capture_output=True,
-                          text=True, cwd=runs.ROOT)
-    return done.returncode, done.stdout
-
-
 @pytest.mark.parametrize("error, code, words", [
-    (InputError("is damaged", "store", 3), 2, "  | store line 3: is damaged"),
-    (KeyError("x"), 1, "  | KeyError: 'x'"),
+    (InputError("is damaged", "store", 3), 2, "ernie: rank 3: store line 3: is damaged\n"),
+    (KeyError("x"), 1, "rank 3 failed in stage 2 step 12; its last words:\n  | Traceback"),
 ])
-def test_the_last_error_of_a_rank_is_kept_for_the_launcher(tmp_path, error, code, words):
-    with pytest.raises(type(error)), Watchdog(tmp_path, 3, "stage 2", 60) as watchdog:
+def test_the_last_error_of_a_rank_is_kept_for_the_launcher(tmp_path, error, code, words, capsys):
+    with pytest.raises(type(error)), Watchdog(tmp_path, 3, "stage 2", 60, 60) as watchdog:
         watchdog(11)
         raise error
-    found, text = explained(tmp_path)
-    assert found == code and text.startswith("ernie: rank 3 failed in stage 2 step 12") and words in text
+    assert explain(tmp_path, 0, 1, tmp_path) == code
+    assert words in capsys.readouterr().err
+    if code == 2:
+        assert explain(tmp_path, 0, 1, tmp_path, shown=3) == 2 and not capsys.readouterr().err
 
 
 def test_marks_of_an_earlier_launch_do_not_count(tmp_path):
-    with Watchdog(tmp_path, 0, "stage 1", 60):
+    with Watchdog(tmp_path, 0, "stage 1", 60, 60):
         pass
     assert read_marks(tmp_path, time.time() - 60) and not read_marks(tmp_path, time.time() + 60)
 
@@ -70,10 +67,17 @@ import sys, time
 from ernie.training.watchdog import Watchdog
 def a_reader_that_never_ends():
     time.sleep(60)
-with Watchdog(sys.argv[1], 0, "stage 1", 1.0) as watchdog:
+with Watchdog(sys.argv[1], 0, "stage 1", 60, 1.0) as watchdog:
     watchdog(41)
     a_reader_that_never_ends()
 """
+
+
+def test_a_start_that_hangs_ends_the_process_too(tmp_path):
+    code = HANGING.replace('60, 1.0)', '1.0, 60)').replace("watchdog(41)", "pass")
+    done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, cwd=runs.ROOT,
+                          timeout=30)
+    assert done.returncode == HUNG and "rank 0: stage 1 start took longer than 1 s (start_timeout)" in done.stderr
 
 
 def test_a_hanging_step_ends_the_process_with_its_stack(tmp_path):
@@ -82,16 +86,16 @@ def test_a_hanging_step_ends_the_process_with_its_stack(tmp_path):
     done = subprocess.run([sys.executable, "-c", HANGING, tmp_path], capture_output=True, text=True, cwd=runs.ROOT,
                           timeout=30)
     assert done.returncode == HUNG and time.monotonic() - begun < 20
-    assert "rank 0: stage 1 step 42 took longer than 1 s (--step-timeout)" in done.stderr
+    assert "rank 0: stage 1 step 42 took longer than 1 s (step_timeout)" in done.stderr
     assert "rank 1 (pid 101 on n): in step 7, no sign of life for 2" in done.stderr
     assert "rank 1 is where the others wait" in done.stderr and "in a_reader_that_never_ends" in done.stderr
-    assert explained(tmp_path)[0] == HUNG
+    assert explain(tmp_path, 0, 1, tmp_path) == HUNG
 
 
 def test_the_launcher_asks_for_a_stop_by_a_file(tmp_path, monkeypatch):
     monkeypatch.setenv("ERNIE_STOP_FILE", str(tmp_path / "stop"))
     asked = []
-    with Watchdog(tmp_path / "alive", 0, "stage 1", 60, asked.append):
+    with Watchdog(tmp_path / "alive", 0, "stage 1", 60, 60, asked.append):
         time.sleep(0.1)
         assert not asked
         (tmp_path / "stop").write_text("SIGTERM\n")
@@ -106,7 +110,7 @@ def test_an_orphan_asks_for_a_stop(tmp_path, monkeypatch):
     gone.wait()
     monkeypatch.setenv("ERNIE_LAUNCHER", str(gone.pid))
     asked = []
-    with Watchdog(tmp_path, 0, "stage 1", 60, asked.append):
+    with Watchdog(tmp_path, 0, "stage 1", 60, 60, asked.append):
         deadline = time.monotonic() + 10
         while not asked and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -120,6 +124,7 @@ def test_signals_are_noted_and_nothing_more():
         assert not signals()
         os.kill(os.getpid(), signal.SIGTERM)
         assert signals() and signals.received == "SIGTERM"
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL  # a second one ends the process
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,9 +1,11 @@
 """The CPU switches: set only where the user set nothing, and only on processors that have the instructions."""
 import os
+import subprocess
+import sys
 
 import pytest
 
-from ernie.utils.paddle_setup import tune_cpu
+from ernie.utils.paddle_setup import tune_cpu, usable_cores
 
 
 @pytest.mark.parametrize("processor, expected", [
@@ -17,7 +19,7 @@ def test_the_amd_switch_follows_the_processor(tmp_path, processor, expected):
     environment = {}
     tune_cpu(environment, tmp_path / "cpuinfo")
     assert environment.get("MKL_DEBUG_CPU_TYPE") == expected
-    assert environment["OMP_NUM_THREADS"] == str(os.cpu_count())
+    assert environment["OMP_NUM_THREADS"] == str(usable_cores())
 
 
 def test_what_the_user_set_stays(tmp_path):
@@ -29,4 +31,18 @@ def test_what_the_user_set_stays(tmp_path):
 
 def test_elsewhere_than_linux_only_the_threads_are_set(tmp_path):
     environment = {}
-    assert tune_cpu(environment, tmp_path / "none") == [f"OMP_NUM_THREADS={os.cpu_count()}"]
+    assert tune_cpu(environment, tmp_path / "none") == [f"OMP_NUM_THREADS={usable_cores()}"]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="no processor affinity here")
+def test_threads_follow_the_share_of_the_machine_and_the_number_of_processes(tmp_path):
+    code = ("import os; from ernie.utils.paddle_setup import tune_cpu; first = min(os.sched_getaffinity(0)); "
+            "os.sched_setaffinity(0, {first}); e = {}; tune_cpu(e); print(e['OMP_NUM_THREADS'])")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "1\n"
+    code = ("import os; from ernie.utils.paddle_setup import share_cpu; share_cpu(10**6); "
+            "print(os.environ['OMP_NUM_THREADS'])")
+    for given, expected in ((None, "1\n"), ("3", "3\n")):
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+        environment.update({"OMP_NUM_THREADS": given} if given else {})
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment
+                              ).stdout == expected

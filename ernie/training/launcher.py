@@ -1,0 +1,217 @@
+"""Starts the ranks of this node, shows what the first one says, and ends them all when one fails.
+
+    python -m ernie.training.launcher --logs DIR --marks DIR [--nnodes N --rank R --master H:P] [--devices 0,1] \\
+        -- SCRIPT ...
+
+The ranks find one another by the environment variables that ``paddle.distributed.launch`` sets, so that fleet works as
+under Paddle's own launcher; a script may be started by either. Beyond it, this one finds a master by name, waits for a
+bounded time, keeps no copy of the environment on disk, leaves ranks that were asked to stop the time to save, tells
+which rank failed first, and ends all nodes when one of them fails. No paddle.
+"""
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ernie.training import cluster, rendezvous
+from ernie.training.watchdog import FAILED, STOPPED, explain
+from ernie.utils.arguments import Parser
+from ernie.utils.console import LossyStream
+from ernie.utils.paddle_setup import share_cpu
+from reader.utils.errors import InputError
+
+LAST_WORDS = 3.0  # seconds that the other ranks have to say what they saw when one has failed
+POLL = 0.2
+
+
+class Launcher:
+    """The ranks of one node.
+
+    Args:
+        where: nodes and devices. logs: directory for workerlog.<k>, created. marks: directory in which ranks leave
+            marks, read when one has failed. script: what every rank runs: a Python file and its arguments.
+        timeout: seconds to wait for the other nodes. stop_file: its existence asks the ranks to save and end.
+    """
+
+    def __init__(self, where: cluster.Cluster, logs: Path, marks: Path, script: list[str], timeout: float,
+                 stop_file: Path):
+        self.where, self.logs, self.marks, self.script = where, logs, marks, script
+        self.timeout, self.stop_file = timeout, stop_file
+        self.ranks: list[subprocess.Popen] = []
+        self.begun = time.time()
+
+    def run(self) -> int:
+        """Start the ranks, wait for their end. Returns 0, or the exit code of the rank that failed first."""
+        self.logs.mkdir(parents=True, exist_ok=True)
+        for old in self.logs.glob("workerlog.*"):
+            old.unlink()
+        try:
+            peers = self._meet()
+        except rendezvous.Stopped:
+            return STOPPED
+        well = False
+        try:
+            with self._follow(self.logs / "workerlog.0"):
+                self._start(peers.nodes)
+                code = self._wait(peers)
+            well = code == 0
+        finally:
+            self.kill()
+            peers.end(well)
+        if code in (0, STOPPED):
+            return code
+        return explain(self.marks, self.begun, code, self.logs, shown=0 if self.where.node_rank == 0 else None)
+
+    def _meet(self) -> rendezvous.Peers:
+        where = self.where
+        store_port, *ports = free_ports(1 + where.nproc)
+        if where.nnodes == 1:
+            return rendezvous.Peers([rendezvous.Node(0, "127.0.0.1", store_port, ports)], [])
+        return rendezvous.meet(where.node_rank, where.nnodes, where.master, store_port, ports, self.timeout,
+                               asked_to_stop=self.stop_file.exists)
+
+    def _start(self, nodes: list[rendezvous.Node]) -> None:
+        for local in range(self.where.nproc):
+            environment = rank_environment(nodes, self.where, local)
+            with open(self.logs / f"workerlog.{local}", "wb") as log:
+                self.ranks.append(subprocess.Popen(
+                    [sys.executable, "-u", *self.script], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    env={**os.environ, **environment, "PADDLE_LOG_DIR": str(self.logs.resolve())}))
+
+    def _wait(self, peers: rendezvous.Peers) -> int:
+        """Until all have ended, or one has failed here or on another node."""
+        while True:
+            codes = [rank.poll() for rank in self.ranks]
+            failed = next((code for code in codes if code and code != STOPPED), 0)
+            if failed and STOPPED not in codes:
+                self._let_speak()
+            if failed and STOPPED not in codes or None not in codes:
+                return 128 - failed if failed < 0 else failed or max(code or 0 for code in codes)
+            if peers.failed():
+                self._let_speak()
+                print("ernie: another node has failed or was stopped; its own log says why", file=sys.stderr)
+                return FAILED
+            time.sleep(POLL)
+
+    def _let_speak(self) -> None:
+        deadline = time.monotonic() + LAST_WORDS
+        while time.monotonic() < deadline and any(rank.poll() is None for rank in self.ranks):
+            time.sleep(POLL / 2)
+
+    def kill(self) -> None:
+        """End every rank that is left, where it stands."""
+        for rank in self.ranks:
+            with contextlib.suppress(ProcessLookupError):
+                rank.kill()
+        for rank in self.ranks:
+            rank.wait()
+
+    @contextlib.contextmanager
+    def _follow(self, log: Path) -> Iterator[None]:
+        """Show what a log file says as it grows."""
+        log.touch()
+        ended = threading.Event()
+
+        def show() -> None:
+            with open(log, encoding="utf-8", errors="replace") as file:
+                last = False
+                while not last:
+                    last = ended.wait(POLL)
+                    while text := file.read(1 << 16):
+                        sys.stdout.write(text)
+                        sys.stdout.flush()
+
+        thread = threading.Thread(target=show, name="log follower", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+
+def rank_environment(nodes: list[rendezvous.Node], where: cluster.Cluster, local: int) -> dict[str, str]:
+    """Return what fleet reads of the environment; the names are those of ``paddle.distributed.launch``.
+
+    Args:
+        nodes: of the job, in rank order. where: this node. local: number of the process on this node.
+    """
+    endpoints = [f"{node.address}:{port}" for node in nodes for port in node.ports]
+    total, rank = len(endpoints), sum(len(node.ports) for node in nodes[:where.node_rank]) + local
+    environment = {
+        "PADDLE_MASTER": f"{nodes[0].address}:{nodes[0].store_port}",
+        "PADDLE_GLOBAL_SIZE": str(total), "PADDLE_LOCAL_SIZE": str(where.nproc),
+        "PADDLE_GLOBAL_RANK": str(rank),
+        "PADDLE_LOCAL_RANK": str(local), "PADDLE_NNODES": str(len(nodes)), "PADDLE_RANK_IN_NODE": str(local),
+        "PADDLE_CURRENT_ENDPOINT": endpoints[rank], "PADDLE_TRAINER_ID": str(rank),
+        "PADDLE_TRAINERS_NUM": str(total), "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
+        "POD_IP": nodes[where.node_rank].address}
+    if where.devices and has_cards():
+        environment["FLAGS_selected_gpus"] = where.devices.split(",")[local]
+    else:
+        environment["PADDLE_DISTRI_BACKEND"] = "gloo"
+    return environment
+
+
+def has_cards() -> bool:
+    """Whether an NVIDIA driver answers on this node."""
+    try:
+        return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
+    except OSError:
+        return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports of this node that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the launcher; the exit code tells the shell whether to start again (see ernie/training/watchdog.py)."""
+    own, script = arguments[:arguments.index("--")], arguments[arguments.index("--") + 1:]
+    parser = Parser(prog="launcher", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    cluster.add_arguments(parser)
+    parser.add_argument("--logs", type=Path, required=True, help="directory of the ranks' logs")
+    parser.add_argument("--marks", type=Path, required=True, help="directory of the ranks' marks")
+    parser.add_argument("--rendezvous-timeout", type=float, default=600, help="seconds to wait for the other nodes")
+    flags = parser.parse_args(own)
+    sys.stdout, sys.stderr = LossyStream(sys.stdout), LossyStream(sys.stderr)
+    try:
+        where = cluster.from_flags(flags)
+        stop_file = Path(os.environ["ERNIE_STOP_FILE"])
+        chosen = share_cpu(where.nproc)
+        if chosen:
+            print(f"ernie: {', '.join(chosen)} (set them yourself to choose otherwise)", file=sys.stderr)
+        launcher = Launcher(where, flags.logs, flags.marks, script, flags.rendezvous_timeout, stop_file)
+        _pass_on_stops(stop_file)
+        return launcher.run()
+    except InputError as error:
+        print(f"ernie: {error}", file=sys.stderr)
+        return 2
+
+
+def _pass_on_stops(stop_file: Path) -> None:
+    """A signal that a scheduler sent to every process is the same wish as the stop file of the shell."""
+    def ask(number: int, frame: object) -> None:
+        with contextlib.suppress(OSError):
+            stop_file.write_text(signal.Signals(number).name + "\n", "utf-8")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

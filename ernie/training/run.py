@@ -1,0 +1,198 @@
+"""The life-cycle of a run, shared by pre-training stages and fine-tuning.
+
+    with Run(output, ...) as run:      # watchdog, process group, lock of the directory
+        code = run.train(training)     # resume or warm start, train, stop or divergence protocol, finish
+
+What is trained is a ``Training``: it says how a trainer is built and what is done when training is over.
+"""
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+import paddle
+
+from ernie.checkpoints import checkpoint
+from ernie.training import distributed
+from ernie.training.amp import Precision
+from ernie.training.callbacks import Callback, Checkpoints, Divergence, Log, SameOnAllRanks
+from ernie.training.optimizer import Updater
+from ernie.training.scalars import scalar_writer
+from ernie.training.schedule import Schedule
+from ernie.training.settings import LossScaling, OptimizerSettings
+from ernie.training.trainer import ASKED_TO_STOP, Trainer, TrainState
+from ernie.training.watchdog import DIVERGED, STOPPED, StopSignals, Watchdog
+from ernie.utils.console import close_console, make_console_lossy
+from ernie.utils.files import lock
+from reader.utils.errors import InputError
+
+
+class Training(Protocol):
+    """What a run trains: a stage of a curriculum, or one seed of a fine-tuning recipe."""
+
+    name: str  # for messages: "stage 2", "seed 1"
+
+    def prepare(self) -> Trainer:
+        """Build the trainer, resumed or warm-started. Every rank does the same."""
+
+    def finish(self, trainer: Trainer, reason: str) -> None:
+        """Measure and record, after the last step. ``reason``: why training ended early, or nothing."""
+
+
+class Run:
+    """One process of a run: its rank, its signals, its watchdog, and on the main rank the lock of the directory.
+
+    Args:
+        output: the run directory, the same on all ranks; or a function that finds it, called before anyone writes.
+        start_timeout, step_timeout: seconds, see ``Watchdog``. marks: directory of the ranks' marks, by default
+            ``alive`` in the run directory; to be given when ``output`` is a function.
+    Attributes:
+        world: rank and size. directory: the run directory. signals: whether this process was asked to stop.
+    Raises:
+        InputError: the directory cannot be written, or another run holds it.
+    """
+
+    def __init__(self, output: str | Path | Callable[[], Path], *, start_timeout: float, step_timeout: float,
+                 marks: Path | None = None):
+        make_console_lossy()
+        self.signals = StopSignals()
+        self._output = output
+        if marks is None:
+            if callable(output):
+                raise TypeError("marks must be given when output is a function")
+            marks = Path(output) / "alive"
+        rank = int(os.environ.get("PADDLE_TRAINER_ID", "0"))
+        try:
+            self.watchdog = Watchdog(marks, rank, "start", start_timeout, step_timeout, self.signals.request)
+        except OSError as error:
+            raise InputError(f"cannot be written: {error.strerror or error}", marks.parent) from None
+        self._lock: IO | None = None
+
+    def __enter__(self) -> Run:
+        try:
+            self._begin()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def _begin(self) -> None:
+        self.world = distributed.start(timeout=max(self.watchdog.start_timeout, self.watchdog.step_timeout))
+        self.directory = Path(self._output() if callable(self._output) else self._output)
+        distributed.barrier(self.world)  # nobody writes before all have looked
+        if self.world.main:
+            try:
+                self._lock = lock(self.directory, say=self.say)
+            except OSError as error:
+                raise InputError(f"cannot be written: {error.strerror or error}", self.directory) from None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        self.watchdog.__exit__(kind, error, trace)
+        if self._lock:
+            self._lock.close()
+        close_console()
+
+    def say(self, text: object) -> None:
+        """Print a line; the main rank does, the others are silent."""
+        if self.world.main:
+            print(text, flush=True)
+
+    def barrier(self) -> None:
+        """Wait for every rank."""
+        distributed.barrier(self.world)
+
+    def train(self, training: Training) -> int:
+        """Train to the end, or until something stops it. Returns the exit code of the process."""
+        self.watchdog.begin(training.name)
+        trainer = training.prepare()
+        reason = trainer.run()
+        self.watchdog.heartbeat()
+        # A rank may be asked after its last step: then all end here, lest those of other nodes wait for it.
+        asked = distributed.sum_over_ranks(self.world, np.array([self.signals()], np.float64))[0]
+        if asked or reason == ASKED_TO_STOP:
+            self.say(f"{training.name}: stopped by {self.signals.received or 'another rank'} after step "
+                     f"{trainer.state.step} of {trainer.total}; start again to go on from there")
+            return STOPPED
+        if reason == Divergence.REASON:
+            last = checkpoint.newest(trainer.directory, self.say)
+            return self.watchdog.fail(
+                DIVERGED, f"{trainer.state.bad_in_a_row} steps in a row were not finite; training ends. The last good "
+                          f"checkpoint is {last or 'that from which it began'}")
+        training.finish(trainer, reason)
+        self.barrier()
+        return 0
+
+
+@dataclass
+class TrainingSettings:
+    """The settings of a training that curricula and recipes share, under one name each."""
+
+    optimizer: OptimizerSettings
+    schedule: Schedule
+    precision: str
+    amp_level: str
+    loss_scaling: LossScaling
+    recompute: bool
+    workers: int
+    log_every: int
+    checkpoint_every: int
+    keep_checkpoints: int
+    check_ranks_every: int
+    max_bad_steps: int
+
+
+def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float], total: int, *, directory: Path,
+                  name: str, seed: int, settings: TrainingSettings, warm_start: Callable[[], None],
+                  files: dict[str, str], callbacks: Callable[[Updater], Iterable[Callback]] = lambda updater: (),
+                  later_steps: int = 0, look: str = "") -> Trainer:
+    """Build a trainer where the training stands: as it begins, or as its last checkpoint left it.
+
+    Args:
+        model: with fresh weights. batches, weights, total, seed: see ``Trainer``. directory: of log and checkpoints.
+        name: begins every console line. warm_start: gives ``model`` its first weights; not called when resuming.
+        files: name -> text, carried by every checkpoint. callbacks: what else looks at training, between the log and
+            the checkpoints. later_steps: of what follows, for the ETA. look: command that shows a step's batch.
+    """
+    updater, state = _model_and_state(run, model, directory, settings, warm_start)
+    scalars = scalar_writer(directory / "visualdl") if run.world.main else None
+    writer = checkpoint.CheckpointWriter(directory, settings.keep_checkpoints, files)
+    trainer = Trainer(updater, batches, weights, total, state=state, world=run.world, seed=seed,
+                      workers=settings.workers, stop_requested=run.signals, heartbeat=run.watchdog, callbacks=[
+                          Divergence(settings.max_bad_steps, name, look),
+                          Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=scalars),
+                          SameOnAllRanks(settings.check_ranks_every), *callbacks(updater),
+                          Checkpoints(settings.checkpoint_every, writer)])
+    trainer.directory = directory
+    return trainer
+
+
+def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSettings,
+                     warm_start: Callable[[], None]) -> tuple[Updater, TrainState]:
+    if hasattr(model.ernie.encoder, "recompute"):
+        model.ernie.encoder.recompute = settings.recompute
+    resumed = checkpoint.newest(directory, run.say)
+    if not resumed:
+        warm_start()
+    precision = Precision(settings.precision, settings.amp_level, settings.loss_scaling)
+    if precision.note:
+        run.say(precision.note)
+    updater = Updater(model, settings.optimizer, settings.schedule, precision, run.world)
+    if not resumed:
+        return updater, TrainState()
+    found = checkpoint.read(resumed)
+    updater.restore(found.model, found.optimizer)
+    state = TrainState(**found.state)
+    updater.precision.restore(state.scaler)
+    run.say(f"resumes {resumed} at step {state.step}")
+    return updater, state
+
+
+def set_weights(model: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Give a model the arrays that it has parameters for; what they do not name stays."""
+    own = model.state_dict()
+    model.set_state_dict({**own, **{name: paddle.to_tensor(array).astype(own[name].dtype)
+                                    for name, array in arrays.items() if name in own}})

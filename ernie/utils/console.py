@@ -1,0 +1,54 @@
+"""The console of a training process: a log that cannot be written must not end a healthy run."""
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Any, TextIO
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class LossyStream:
+    """A text stream that drops what a full disk does not take."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write ``text``, or lose it."""
+        try:
+            return self.stream.write(text)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or lose what is buffered."""
+        try:
+            self.stream.flush()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def make_console_lossy() -> None:
+    """Let standard output and error of this process lose what a full disk does not take."""
+    for name in ("stdout", "stderr"):
+        if not isinstance(getattr(sys, name), LossyStream):
+            setattr(sys, name, LossyStream(getattr(sys, name)))
+
+
+def close_console() -> None:
+    """Flush standard output; where that fails for want of space, let the interpreter's own flush at exit not fail."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is None:
+            continue
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

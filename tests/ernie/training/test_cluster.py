@@ -1,0 +1,149 @@
+"""Nodes and devices, from flags or from what schedulers say; and how nodes find one another."""
+import argparse
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from ernie.training import rendezvous
+from ernie.training.cluster import first_host, from_flags
+from ernie.training.launcher import free_ports, rank_environment
+from reader.utils.errors import InputError
+from tests.ernie import runs
+
+
+def cluster(environment=None, **flags):
+    """"nodes|rank|master|devices|processes"."""
+    named = argparse.Namespace(**{name: flags.get(name) for name in ("nnodes", "rank", "master", "devices")})
+    found = from_flags(named, environment or {})
+    return f"{found.nnodes}|{found.node_rank}|{found.master}|{found.devices}|{found.nproc}"
+
+
+@pytest.mark.parametrize("flags, environment, expected", [
+    ({}, {}, "1|0|||1"),
+    ({"devices": "0,1,3"}, {}, "1|0||0,1,3|3"),
+    ({"nnodes": "2", "rank": "1", "master": "a:1", "devices": "0"}, {}, "2|1|a:1|0|1"),
+    ({}, {"SLURM_NNODES": "2", "SLURM_NODEID": "1", "SLURM_JOB_NODELIST": "gpu[07-08]"}, "2|1|gpu07:29500||1"),
+    ({}, {"SLURM_NNODES": "2", "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "gpu[07-08]", "ERNIE_PORT": "7000"},
+     "2|0|gpu07:7000||1"),
+    ({}, {"SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "gpu07"}, "1|0|||1"),
+    ({}, {"PADDLE_NNODES": "4", "PADDLE_NODE_RANK": "3", "PADDLE_MASTER": "m:8"}, "4|3|m:8||1"),
+    ({}, {"PADDLE_NNODES": "4", "PADDLE_TRAINER_ID": "2", "PADDLE_MASTER": "m:8"}, "4|2|m:8||1"),
+    ({}, {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "ERNIE_MASTER": "m:9"}, "2|1|m:9||1"),
+    ({"nnodes": "2", "rank": "0", "master": "mine:5"},
+     {"SLURM_NNODES": "8", "SLURM_NODEID": "7", "SLURM_JOB_NODELIST": "gpu[07-08]"}, "2|0|mine:5||1"),
+])
+def test_flags_come_before_the_scheduler(flags, environment, expected):
+    assert cluster(environment, **flags) == expected
+
+
+@pytest.mark.parametrize("nodes, first", [
+    ("gpu07", "gpu07"), ("gpu[07-08]", "gpu07"), ("gpu[3,5-9],login", "gpu3"), ("a-1.s[001-099]x,b2", "a-1.s001x"),
+    ("login1,gpu[1-2]", "login1"), ("", ""), ("[1-2]", ""), ("rack[1-2]node[1-2]", "")])
+def test_the_first_of_slurms_nodes_is_read_without_scontrol(nodes, first):
+    assert first_host(nodes) == first
+
+
+@pytest.mark.parametrize("flags, environment, words", [
+    ({"nnodes": "2"}, {}, "2 nodes need --rank (0 to 1) and --master HOST:PORT"),
+    ({}, {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}, "2 nodes need --rank"),
+    ({"devices": "0,,1"}, {}, "--devices 0,,1: expected numbers separated by commas"),
+    ({"devices": "gpu0"}, {}, "--devices gpu0: expected numbers separated by commas"),
+    ({"nnodes": "two"}, {}, "--nnodes two is not a number"),
+    ({"nnodes": "2", "rank": "2", "master": "m:1"}, {}, "--rank 2 is not one of 0 to 1"),
+    ({"nnodes": "2", "rank": "0", "master": "m"}, {}, "--master m is not HOST:PORT"),
+    ({}, {"SLURM_NNODES": "2", "SLURM_NODEID": "1", "SLURM_JOB_NODELIST": "r[1-2]n[1-2]"},
+     "SLURM names the nodes 'r[1-2]n[1-2]', in which no first node could be found"),
+    ({}, {"SLURM_NNODES": "2", "SLURM_NODEID": "1", "SLURM_STEP_ID": "0", "SLURM_STEP_TASKS_PER_NODE": "8(x2)",
+          "SLURM_JOB_NODELIST": "n[1-2]"}, "SLURM starts 8 copies of the launcher on a node"),
+    ({}, {"OMPI_COMM_WORLD_SIZE": "16", "OMPI_COMM_WORLD_LOCAL_SIZE": "8"}, "Open MPI started 8 copies"),
+])
+def test_mistakes_are_named(flags, environment, words):
+    with pytest.raises(InputError) as error:
+        cluster(environment, **flags)
+    assert words in str(error.value)
+
+
+def test_run_pretrain_names_its_mistakes_before_it_starts_anything(tmp_path):
+    for options, words in ((["--max-restarts", "x"], "--max-restarts x is not a number"),
+                           (["--output"], "--output needs a value"), (["--outptu", "x"], "unknown option --outptu")):
+        done = subprocess.run(["bash", "run_pretrain.sh", *options], cwd=runs.ROOT, capture_output=True, text=True)
+        assert done.returncode == 2 and words in done.stderr
+
+
+def meet(rank, nnodes=2, port=0, timeout=20.0, host="localhost", ports=(1,), stop=lambda: False):
+    return rendezvous.meet(rank, nnodes, f"{host}:{port}", 4000 + rank, list(ports), timeout, asked_to_stop=stop)
+
+
+def together(*calls):
+    """What calls in threads of their own return or raise, in order."""
+    found = [None] * len(calls)
+
+    def one(k, call):
+        try:
+            found[k] = call()
+        except Exception as error:
+            found[k] = error
+
+    threads = [threading.Thread(target=one, args=pair) for pair in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return found
+
+
+def test_nodes_meet_at_a_host_name_and_all_get_the_same_table():
+    port = free_ports(1)[0]
+    found = together(lambda: meet(2, 3, port, ports=(7, 8)), lambda: meet(1, 3, port), lambda: meet(0, 3, port))
+    assert found[0].nodes == found[1].nodes == found[2].nodes
+    assert [(node.rank, node.address, node.store_port, node.ports) for node in found[0].nodes] == [
+        (0, "127.0.0.1", 4000, [1]), (1, "127.0.0.1", 4001, [1]), (2, "127.0.0.1", 4002, [7, 8])]
+    # global ranks follow the nodes' order, whatever the number of processes on each
+    where = from_flags(argparse.Namespace(nnodes="3", rank="2", master=f"localhost:{port}", devices="0,1"), {})
+    second = rank_environment(found[0].nodes, where, 1)
+    assert second["PADDLE_TRAINER_ID"] == "3" and second["PADDLE_TRAINERS_NUM"] == "4"
+    assert second["PADDLE_MASTER"] == "127.0.0.1:4000" and second["PADDLE_CURRENT_ENDPOINT"] == "127.0.0.1:8"
+    assert second["PADDLE_TRAINER_ENDPOINTS"] == "127.0.0.1:1,127.0.0.1:1,127.0.0.1:7,127.0.0.1:8"
+    # a node that ends badly, or vanishes, is noticed by all; one that ends well is not missed
+    first, other, last = found[2], found[1], found[0]
+    other.end(well=True)
+    time.sleep(0.2)
+    assert not first.failed()
+    last.end(well=False)
+    time.sleep(0.2)
+    assert first.failed()
+
+
+def test_nodes_that_do_not_come_are_named_after_a_bounded_wait(capsys):
+    port = free_ports(1)[0]
+    with pytest.raises(InputError, match=r"waited . s for 3 nodes at localhost:\d+ \(127.0.0.1\); missing: node 1, 2"):
+        meet(0, 3, port, timeout=1.5)
+    assert "ernie: waiting for 3 nodes at localhost:" in capsys.readouterr().err
+    with pytest.raises(InputError, match="node 0 does not answer yet"):
+        meet(1, 2, port, timeout=1.5)
+    with pytest.raises(rendezvous.Stopped):
+        meet(1, 2, port, stop=lambda: True)
+
+
+def test_nodes_that_disagree_are_refused_with_the_reason():
+    port = free_ports(1)[0]
+    served, twin, alien, good = together(
+        lambda: meet(0, 3, port, timeout=8), lambda: (time.sleep(1), meet(1, 2, port))[1],
+        lambda: (time.sleep(1.5), meet(1, 3, port, timeout=8))[1], lambda: (time.sleep(2), meet(1, 3, port))[1])
+    assert "was started with --nnodes 2, node 0 with 3" in str(twin)
+    assert "there is another node with --rank 1" in str(good) and "missing: node 2" in str(served)
+    assert isinstance(alien, InputError)
+
+
+def test_a_busy_port_and_an_unknown_host_are_one_line_each():
+    port = free_ports(1)[0]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        with pytest.raises(InputError, match="node 0 cannot listen there"):
+            meet(0, port=port, timeout=2)
+    with pytest.raises(InputError, match="node 0 does not know this host"):
+        meet(0, port=port, host="no-such-host.invalid")
