@@ -26,6 +26,10 @@ class FinetuningModel(nn.Layer):
         self.ernie = Encoder(config)
         self.heads = nn.LayerDict({kind.name: DenseHead(config, kind.outputs)})
 
+    def unused(self, names) -> list:
+        """Parameters that the loss does not reach: the pooler's at token level. ``names`` holds the one task."""
+        return [] if self.level == "sequence" else self.ernie.pooler.parameters()
+
     def outputs(self, token_ids, token_type_ids, position_ids, lengths, task_ids):
         """Scores in float32: [rows, outputs], or [rows, width, outputs] at token level."""
         hidden, pooled = self.ernie(token_ids, token_type_ids, position_ids, lengths, task_ids)

@@ -32,6 +32,15 @@ class PretrainingModel(nn.Layer):
         self.heads = nn.LayerDict({name: DenseHead(config, len(task.classes)) for name, task in tasks.items()
                                    if name not in self.vocabulary_tasks})
 
+    def unused(self, names) -> list:
+        """Parameters that the losses of the tasks in ``names`` do not reach: other heads, and perhaps the pooler."""
+        layers = [head for name, head in self.heads.items() if name not in names]
+        if self.vocabulary_tasks and self.vocabulary_tasks.isdisjoint(names):
+            layers.append(self.cls)
+        if all(self.levels[name] != "sequence" for name in names):
+            layers.append(self.ernie.pooler)
+        return [parameter for layer in layers for parameter in layer.parameters()]
+
     def logits(self, token_ids, token_type_ids, position_ids, lengths, task_ids, targets) -> dict:
         """Scores [k, classes] of every task in ``targets``, in the order of its positions."""
         hidden, pooled = self.ernie(token_ids, token_type_ids, position_ids, lengths, task_ids)

@@ -38,7 +38,9 @@ def start(timeout: float = 1800.0) -> World:
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         return World()
     strategy = fleet.DistributedStrategy()
-    strategy.find_unused_parameters = True  # a step trains the heads of its own tasks only
+    # A step trains the heads of its own tasks only. Paddle's search for the parameters that a loss does not reach ends
+    # in an error under recompute, which hides parameters from it; ``with_zero_gradients`` gives them one instead.
+    strategy.find_unused_parameters = False
     warnings.filterwarnings("ignore", message="Current global rank")  # said of every barrier on gloo
     with quiet():  # a list of flags that were set on purpose
         fleet.init(is_collective=True, strategy=strategy, log_level="WARNING")
@@ -49,7 +51,16 @@ def wrap(world: World, model, optimizer):
     """(model, optimizer) as fleet synchronises them; the same objects when there is one process."""
     if world.size == 1:
         return model, optimizer
-    return fleet.distributed_model(model), fleet.distributed_optimizer(optimizer)
+    wrapped = fleet.distributed_model(model)
+    # The reducer searches the graph behind the first forward pass once, and would take what is unused or recomputed in
+    # that step for unused for ever. So its first pass is one that reaches every parameter, with gradients of zero.
+    parameters = [parameter for parameter in model.parameters() if not parameter.stop_gradient]
+    everything = with_zero_gradients(paddle.to_tensor([0.0], stop_gradient=False), parameters)
+    wrapped._reducer.prepare_for_backward([everything])
+    everything.backward()
+    for parameter in parameters:
+        parameter.clear_gradient(False)
+    return wrapped, fleet.distributed_optimizer(optimizer)
 
 
 def unwrap(model):
@@ -60,6 +71,24 @@ def unwrap(model):
 def without_sync(model, last: bool):
     """A context in which gradients stay local, for all micro-batches but the last of a step."""
     return contextlib.nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()
+
+
+class _WithZeroGradients(paddle.autograd.PyLayer):
+    """The identity of a loss whose backward pass gives other parameters a gradient of zeros."""
+
+    @staticmethod
+    def forward(ctx, loss, *parameters):
+        ctx.parameters = parameters
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return (gradient, *(paddle.zeros_like(parameter) for parameter in ctx.parameters))
+
+
+def with_zero_gradients(loss, parameters):
+    """The same loss, from which ``parameters`` receive zeros: the all-reduce waits for every parameter of the model."""
+    return _WithZeroGradients.apply(loss, *parameters) if parameters else loss
 
 
 def sum_over_ranks(world: World, values: np.ndarray) -> np.ndarray:

@@ -39,6 +39,7 @@ class Updater:
 
     def __init__(self, model, settings, schedule, precision: Precision, world: distributed.World):
         self.schedule, self.precision, self.clip_norm = schedule, precision, settings.clip_norm
+        self.world = world
         decayed = {parameter.name for name, parameter in model.named_parameters() if decays(name)}
         optimizer = paddle.optimizer.AdamW(
             learning_rate=schedule(1), beta1=settings.beta1, beta2=settings.beta2, epsilon=settings.epsilon,
@@ -51,19 +52,28 @@ class Updater:
         self.model, self._synchronised = distributed.wrap(world, self.layer, self.optimizer)
         self.names = {parameter.name: name for name, parameter in self.layer.named_parameters()}
 
-    def backward(self, loss) -> None:
-        """Add the gradients of a micro-batch."""
+    def backward(self, loss, unused=()) -> None:
+        """Add the gradients of a micro-batch.
+
+        Args:
+            unused: parameters that this loss does not reach; given with the micro-batch whose backward pass sums the
+                gradients over the ranks, and again to ``step``.
+        """
         scale = self.precision.loss_scale
+        loss = distributed.with_zero_gradients(loss, unused if self.world.size > 1 else ())
         (loss if scale == 1 else loss * scale).backward()
 
-    def step(self, update: int, values=None) -> Outcome:
+    def step(self, update: int, values=None, unused=()) -> Outcome:
         """Apply the gradients as the ``update``-th update (from 1), or skip them all when one is not finite.
 
         Args:
             values: a float32 tensor that the caller wants to see; fetched together with the norm, because every
                 fetch waits for the device.
+            unused: parameters that no loss of this step reaches: neither they nor their moments change.
         """
         self.optimizer.set_lr(self.schedule(update))
+        for parameter in unused:
+            parameter.clear_gradient(False)
         gradients = [p.grad for p in self.layer.parameters() if p.grad is not None and not p.stop_gradient]
         square = sum_of_squares(gradients)
         fetched = (square if values is None else paddle.concat([square, values.reshape([-1])])).numpy()

@@ -131,6 +131,7 @@ class Trainer:
         """
         begun = time.perf_counter()
         state, names, shown = self.state, list(micro_batches[0].targets), []
+        unused = self.updater.layer.unused(names)  # by the tasks of this step, the same in every micro-batch and rank
         for index, batch in enumerate(micro_batches):
             last = index == len(micro_batches) - 1
             if index and self.stopped_between(last):
@@ -143,9 +144,9 @@ class Trainer:
             with distributed.without_sync(self.updater.model, last):
                 with self.updater.precision.autocast():
                     losses = self.updater.model(**to_tensors(batch))
-                self.updater.backward(self.total_loss(losses, counts))
+                self.updater.backward(self.total_loss(losses, counts), unused if last else ())
             shown += [value.detach().astype("float32").reshape([1]) for name in names for value in losses[name]]
-        outcome = self.updater.step(state.updates + 1, paddle.concat(shown))
+        outcome = self.updater.step(state.updates + 1, paddle.concat(shown), unused)
         values = outcome.values.reshape(len(micro_batches), len(names), 3).astype(np.float64).sum(axis=0)
         seconds = time.perf_counter() - begun + data_wait
         rate = self.updater.schedule(state.updates + 1)

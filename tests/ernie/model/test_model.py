@@ -7,6 +7,7 @@ import pytest
 paddle = pytest.importorskip("paddle")
 
 from ernie.model.config import ErnieConfig  # noqa: E402
+from ernie.model.finetuning_model import FinetuningModel  # noqa: E402
 from ernie.model.pretraining_model import PretrainingModel, to_tensors  # noqa: E402
 from reader.batches.examples import Batch, Targets  # noqa: E402
 from reader.utils.labels import IGNORE  # noqa: E402
@@ -54,6 +55,25 @@ def test_names_are_those_of_released_checkpoints():
             "cls.predictions.transform.weight", "cls.predictions.layer_norm.bias", "cls.predictions.decoder_bias",
             "heads.capital.weight", "heads.order.bias"} <= names
     assert len(names) == 5 + 1 + 2 * 16 + 2 + 5 + 4 and not any("dropout" in name for name in names)
+
+
+@pytest.mark.parametrize("names", [("masking",), ("capital",), ("order",), ("masking", "order"),
+                                   ("capital", "masking")])
+def test_unused_parameters_are_those_without_a_gradient(names):
+    model, inputs = PretrainingModel(small(), TASKS), to_tensors(batch())
+    inputs["targets"] = {name: inputs["targets"][name] for name in names}
+    paddle.add_n([losses[0] for losses in model(**inputs).values()]).backward()
+    without = {parameter.name for parameter in model.parameters() if parameter.grad is None}
+    assert {parameter.name for parameter in model.unused(names)} == without
+
+
+@pytest.mark.parametrize("level", ["token", "sequence"])
+def test_unused_parameters_of_a_model_that_is_fine_tuned(level):
+    kind = SimpleNamespace(name="kind", level=level, loss="cross_entropy", outputs=3)
+    model, inputs = FinetuningModel(small(), kind), to_tensors(batch(kind=([0, 2], [2, 0])))
+    model(**inputs)["kind"][0].backward()
+    without = {parameter.name for parameter in model.parameters() if parameter.grad is None}
+    assert {parameter.name for parameter in model.unused(["kind"])} == without
 
 
 def test_joint_losses_equal_the_losses_one_by_one():

@@ -105,3 +105,22 @@ def test_stages_follow_one_another_and_a_finished_one_is_left_alone(tmp_path, tr
     assert runs.identical(first, runs.final(tmp_path / "run"))
     measured = json.loads((tmp_path / "run/stage-2/dev.json").read_text())
     assert set(measured) == {"knowledge_masking", "capitalization"}
+
+
+def test_two_ranks_recompute_bit_for_bit(tmp_path):
+    """Heads and the pooler are unused in turn, the first micro-batch is not summed, dropout is drawn again."""
+    file = runs.declare(tmp_path, [{"knowledge_masking": 4, "sentence_reordering": 3, "capitalization": 2}])
+    runs.run(file, tmp_path / "plain", "--devices", "0,1", "--max-restarts", "0")
+    runs.run(file, tmp_path / "recomputed", "--devices", "0,1", "--max-restarts", "0", "--set", "recompute=true")
+    assert runs.identical(runs.final(tmp_path / "plain"), runs.final(tmp_path / "recomputed"))
+
+
+def test_a_head_that_no_step_uses_is_left_alone_by_two_ranks(tmp_path):
+    """The second stage does not train the tasks of the first: their heads keep every bit, weight decay and all."""
+    file = runs.declare(tmp_path, [{"knowledge_masking": 2, "sentence_reordering": 2}, {"capitalization": 3}])
+    runs.run(file, tmp_path / "run", "--devices", "0,1", "--max-restarts", "0")
+    first, second = runs.final(tmp_path / "run"), runs.final(tmp_path / "run", 2)
+    unused = [name for name in first if name.startswith(("heads.", "cls.", "ernie.pooler."))]
+    assert len(unused) == 9 and all(np.array_equal(first[name], second[name]) for name in unused)
+    trained = first.keys() - set(unused)
+    assert not any(np.array_equal(first[name], second[name]) for name in trained if "attn.q_proj.weight" in name)
