@@ -19,7 +19,7 @@ def measured(size: str, layers: str, recompute: bool) -> None:
     from ernie.planning import benchmark
     from ernie.planning.memory import CPU, FLOAT32, Head, memory
     from ernie.planning.plan import Plan
-    from ernie.pretraining.curriculum import Curriculum
+    from ernie.pretraining.curriculum import Curriculum, TaskEntry
     from ernie.pretraining.stages import Stage
 
     hidden, depth, heads, vocabulary, rows, width = SHAPES[size]
@@ -28,7 +28,7 @@ def measured(size: str, layers: str, recompute: bool) -> None:
         benchmark.paddle.set_flags({"FLAGS_use_stride_kernel": True})
     config = ErnieConfig(vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=depth, num_attention_heads=heads)
     declared = [Head("token", vocabulary=True), Head("token", 2), Head("token", 2), Head("sequence", 33)]
-    curriculum = Curriculum(["masking"], {}, "", max_length=width, batch_tokens=rows * width,
+    curriculum = Curriculum([TaskEntry("masking")], {}, "", max_length=width, batch_tokens=rows * width,
                             micro_batch_tokens=rows * width, recompute=recompute)
     plan = Plan(curriculum, 1, config, [Stage(1, {"masking": 10}, ["masking"])], declared)
     peak = benchmark.measure(plan, steps=1).peak

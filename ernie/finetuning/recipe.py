@@ -2,12 +2,28 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from ernie.training.schedule import SCHEDULES
 from ernie.training.settings import LossScaling
 from ernie.utils.config_io import build, override, read_yaml
+from ernie.utils.limits import (
+    AmpLevel,
+    Count,
+    Decay,
+    Natural,
+    NotNegative,
+    OneOf,
+    Positive,
+    PrecisionName,
+    Range,
+    Seed,
+    Share,
+    Workers,
+)
 from ernie.utils.resources import CONFIGS
 from reader.finetune.labels import Classes, Score
 from reader.finetune.splits import SplitReader
@@ -36,65 +52,43 @@ class Recipe:
     suite: str
     kind: str
     reader: SplitReader
-    metrics: list
-    max_length: int
-    schedule: str
-    warmup_proportion: float
-    weight_decay: float
-    over_runs: str
-    learning_rate: float = 5e-5
-    batch_size: int = 32
-    epochs: int = 3
-    batch_unit: str = "examples"
+    metrics: list[str]
+    max_length: Annotated[int, Range(4, 131_072)]
+    schedule: Annotated[str, OneOf(*SCHEDULES)]
+    warmup_proportion: Share
+    weight_decay: NotNegative
+    over_runs: Annotated[str, OneOf("median", "mean")]
+    learning_rate: Positive = 5e-5
+    batch_size: Count = 32
+    epochs: Annotated[int, Range(1, 10_000)] = 3
+    batch_unit: Annotated[str, OneOf("examples", "tokens")] = "examples"
     predicted_with: str = ""
     options: dict = field(default_factory=dict)
-    task_id: int = 0
-    seed: int = 1
+    task_id: Annotated[int, Range(0, 4_095)] = 0
+    seed: Seed = 1
     lower_case: bool = True
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    clip_norm: float = 1.0
-    precision: str = "fp32"
-    amp_level: str = "O1"
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
+    epsilon: Positive = 1e-8
+    clip_norm: NotNegative = 1.0    # 0: no clipping
+    precision: PrecisionName = "fp32"
+    amp_level: AmpLevel = "O1"
     loss_scaling: LossScaling = field(default_factory=LossScaling)
     recompute: bool = False
-    micro_batch_tokens: int = 8192  # padded tokens that one card takes at once; accumulation fills the difference
-    predict_batch_tokens: int = 16384
-    evaluate_every: int = 0
-    checkpoint_every: int = 500
-    log_every: int = 50
-    max_steps: int = 0              # 0: all the epochs
-    train_rows: int = 0             # 0: all of them
-    max_bad_steps: int = 10
-    start_timeout: float = 1800.0   # seconds until the first step
-    step_timeout: float = 1800.0    # seconds of a step
-    workers: int = 0                # processes that make batches ahead of time
-    check_ranks_every: int = 100    # steps between two comparisons of the ranks' weights; 0: never
+    micro_batch_tokens: Count = 8192  # padded tokens that one card takes at once; accumulation fills the difference
+    predict_batch_tokens: Count = 16384
+    evaluate_every: Natural = 0
+    checkpoint_every: Count = 500
+    log_every: Count = 50
+    max_steps: Natural = 0          # 0: all the epochs
+    train_rows: Natural = 0         # 0: all of them
+    max_bad_steps: Count = 10
+    start_timeout: Positive = 1800.0   # seconds until the first step
+    step_timeout: Positive = 1800.0    # seconds of a step
+    workers: Workers = 0               # processes that make batches ahead of time
+    check_ranks_every: Natural = 100   # steps between two comparisons of the ranks' weights; 0: never
 
     def __post_init__(self):
-        if self.batch_unit not in ("examples", "tokens"):
-            raise InputError(f"batch_unit {self.batch_unit!r} is not one of examples, tokens")
-        if self.precision not in ("fp32", "fp16", "bf16"):
-            raise InputError(f"precision {self.precision!r} is not one of fp32, fp16, bf16")
-        if self.over_runs not in ("median", "mean"):
-            raise InputError(f"over_runs {self.over_runs!r} is not one of median, mean")
-        for name in ("batch_size", "epochs", "checkpoint_every", "log_every", "micro_batch_tokens",
-                     "predict_batch_tokens"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} is {getattr(self, name)}, must be at least 1")
-        for name in ("seed", "task_id", "max_steps", "train_rows", "evaluate_every", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name} is {getattr(self, name)}, must not be negative")
-        for name in ("learning_rate", "start_timeout", "step_timeout"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name} is {getattr(self, name):g}, must be above 0")
-        if not 0 <= self.warmup_proportion <= 1:
-            raise InputError(f"warmup_proportion is {self.warmup_proportion:g}, must be between 0 and 1")
-        if self.schedule not in SCHEDULES:
-            raise InputError(f"schedule {self.schedule!r} is not one of {', '.join(SCHEDULES)}")
-        if self.max_length < 4:
-            raise InputError(f"max_length is {self.max_length}, must be at least 4")
         if self.batch_unit == "tokens" and self.batch_size < self.max_length:
             raise InputError(f"batch_size {self.batch_size} tokens does not hold one example of {self.max_length}")
 
@@ -126,9 +120,12 @@ def load(task: str, size: str = "base", assignments=()) -> Recipe:
         raise InputError(f"size {size!r} is not one of {', '.join(SIZES)}")
     content = read_yaml(path)
     suites = read_yaml(DIRECTORY / "suites.yaml")
-    if content.get("suite") not in suites:
-        raise InputError(f"suite {content.get('suite')!r} is not one of {', '.join(suites)}", path)
+    if str(content.get("suite")) not in suites:
+        raise InputError(f"suite {reprlib.repr(content.get('suite'))} is not one of {', '.join(suites)}", path)
     sizes = {name: content.pop(name, None) or {} for name in SIZES}
+    for name, settings in sizes.items():
+        if not isinstance(settings, dict):
+            raise InputError(f"{name}: expected a mapping, found {reprlib.repr(settings)}", path)
     mapping = {**suites[content["suite"]], **content, **sizes[size], "task": path.stem}
     return from_dict(override(mapping, assignments), str(path))
 

@@ -1,36 +1,89 @@
 """Configuration: dataclasses read strictly from yaml or json, overridden by dotted keys."""
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
+import reprlib
+import types
 import typing
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean
 
+LARGEST_FILE = 1 << 18  # bytes
+MOST_VALUES = 10_000    # in a file, with every alias written out
 
-def read_yaml(path) -> dict:
-    """The mapping in a yaml or json file; InputError names file and line of a syntax error."""
+
+class _Loader(yaml.SafeLoader):
+    """yaml's safe loader, which also refuses duplicate keys and aliases that unfold to more than a file could hold."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        self._size(node, {})
+        return node
+
+    def _size(self, node: yaml.Node | None, known: dict[int, int]) -> int:
+        """Return how many values a node stands for with its aliases written out."""
+        if not isinstance(node, yaml.CollectionNode):
+            return 1
+        if id(node) in known:
+            if known[id(node)] < 0:
+                raise yaml.MarkedYAMLError(problem="an alias inside the value that it stands for",
+                                           problem_mark=node.start_mark)
+            return known[id(node)]
+        known[id(node)] = -1
+        parts = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+        size = 1 + sum(self._size(part, known) for part in parts)
+        if size > MOST_VALUES:
+            raise yaml.MarkedYAMLError(problem=f"more than {MOST_VALUES:,} values", problem_mark=node.start_mark)
+        known[id(node)] = size
+        return size
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: set[str] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":  # keys merged from elsewhere may be overridden
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice",
+                                               problem_mark=key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: str | Path) -> dict:
+    """Read the mapping in a yaml or json file.
+
+    Raises:
+        InputError: the file cannot be read, is larger than a configuration, gives a key twice, or is not valid yaml;
+            the line is named.
+    """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
+        with open(path, "rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise InputError(f"is larger than {LARGEST_FILE:,} bytes: not a configuration", path)
+        found = _parse(content.decode("utf-8"))
     except FileNotFoundError:
         raise InputError("no such configuration file", path) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot be read: {error}", path) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise InputError(f"not valid yaml: {getattr(error, 'problem', error)}", path,
-                         mark.line + 1 if mark else None) from None
-    if not isinstance(content, dict):
-        raise InputError(f"holds {type(content).__name__}, expected a mapping of keys to values", path)
-    return content
+        raise InputError(f"not valid yaml: {_problem(error)}", path, mark.line + 1 if mark else None) from None
+    if not isinstance(found, dict):
+        raise InputError(f"holds {type(found).__name__}, expected a mapping of keys to values", path)
+    return found
 
 
-def override(mapping: dict, assignments: typing.Iterable[str]) -> dict:
-    """``mapping`` with ``a.b=value`` assignments put in, values read as yaml. Changes nothing in place."""
+def override(mapping: dict, assignments: Iterable[str]) -> dict:
+    """Return ``mapping`` with ``a.b=value`` assignments put in, values read as yaml. Changes nothing in place."""
     result = dict(mapping)
     for assignment in assignments:
         key, sign, text = assignment.partition("=")
@@ -46,19 +99,30 @@ def override(mapping: dict, assignments: typing.Iterable[str]) -> dict:
     return result
 
 
-def build(cls, mapping: dict, where: str):
-    """An instance of dataclass ``cls``; unknown keys, missing keys and wrong types are InputErrors that say what to do.
+def build(cls: Any, mapping: Any, where: str) -> Any:
+    """Make an instance of dataclass ``cls`` from plain containers.
+
+    Field types may be nested dataclasses, ``list[X]``, ``dict[str, X]``, ``X | None``, and any of these annotated with
+    the limits of ``ernie.utils.limits``. A dataclass with a class variable ``shorthand`` may be given as one word: the
+    value of the field that it names.
 
     Args:
         where: named in errors: a file, or a file and key.
+    Raises:
+        InputError: an unknown or missing key, a value of the wrong type or outside its limits.
     """
-    hints = typing.get_type_hints(cls)
+    shorthand = getattr(cls, "shorthand", "")
+    if shorthand and isinstance(mapping, str):
+        mapping = {shorthand: mapping}
+    if not isinstance(mapping, dict):
+        raise InputError(f"expected a mapping, found {reprlib.repr(mapping)}", where)
+    hints = typing.get_type_hints(cls, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     values = {}
     for key, value in mapping.items():
         if key not in fields:
             near = did_you_mean(key, fields) or f" (known: {', '.join(fields)})"
-            raise InputError(f"unknown key {key!r}{near}", where)
+            raise InputError(f"unknown key {reprlib.repr(key)}{near}", where)
         values[key] = _convert(hints[key], value, f"{where}: {key}")
     missing = [name for name, field in fields.items() if name not in values
                and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING]
@@ -70,13 +134,25 @@ def build(cls, mapping: dict, where: str):
         raise InputError(error.reason, error.path or where, error.line) from None
 
 
-def _scalar(text: str, assignment: str):
+def _parse(text: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506  (a safe loader)
+    except RecursionError:
+        raise yaml.YAMLError("nested too deeply") from None
+    except (ValueError, TypeError, OverflowError) as error:  # a number or date that Python cannot hold
+        raise yaml.YAMLError(str(error)) from None
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    return str(getattr(error, "problem", None) or error).replace("\n", " ")
+
+
+def _scalar(text: str, assignment: str) -> Any:
     """yaml's reading of the value in an assignment, plus floats like 1e-4, which yaml 1.1 takes for text."""
     try:
-        value = yaml.safe_load(text)
+        value = _parse(text)
     except yaml.YAMLError as error:
-        reason = getattr(error, "problem", error)
-        raise InputError(f"--set {assignment!r}: the value is not valid yaml ({reason})") from None
+        raise InputError(f"--set {assignment!r}: the value is not valid yaml ({_problem(error)})") from None
     if isinstance(value, str):
         try:
             return float(value)
@@ -85,23 +161,34 @@ def _scalar(text: str, assignment: str):
     return value
 
 
-def _convert(hint, value, where: str):
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """Return ``value`` as the type that ``hint`` asks for, checked against its limits."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Union:  # Optional[...]
-        if value is None:
-            return None
-        return _convert(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is typing.Annotated:
+        value = _convert(arguments[0], value, where)
+        for limit in arguments[1:]:
+            fault = "" if value is None else limit.fault(value)
+            if fault:
+                raise InputError(f"{reprlib.repr(value)} {fault}", where)
+        return value
+    if origin in (typing.Union, types.UnionType):  # X | None
+        return None if value is None else _convert(next(a for a in arguments if a is not types.NoneType), value, where)
     if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise InputError(f"expected a mapping, found {value!r}", where)
         return build(hint, value, where)
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # yaml reads 5e-5 as text
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError, OverflowError):
+            value = float(value)  # yaml reads 5e-5 as text
     expected = origin or hint
     if expected in (int, float, str, bool, list, dict) and \
             (not isinstance(value, expected) or (expected is int and isinstance(value, bool))):
-        raise InputError(f"expected {expected.__name__}, found {value!r}", where)
+        raise InputError(f"expected {expected.__name__}, found {reprlib.repr(value)}", where)
+    if expected is float and not math.isfinite(value):
+        raise InputError(f"{value} is not a finite number", where)
+    if origin is list:
+        return [_convert(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value)]
+    if origin is dict:
+        odd = [key for key in value if not isinstance(key, str)]
+        if odd:
+            raise InputError(f"key {reprlib.repr(odd[0])} is not text", where)
+        return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     return value

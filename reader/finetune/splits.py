@@ -41,7 +41,7 @@ class SplitReader:
     folder: str = ""
     files: dict = field(default_factory=dict)
     format: str = ""
-    columns: list = field(default_factory=list)
+    columns: list[dict] = field(default_factory=list)
     classes: list = field(default_factory=list)
     aliases: dict = field(default_factory=dict)
     label_separator: str = ""

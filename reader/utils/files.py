@@ -5,7 +5,7 @@ import contextlib
 import gzip
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -45,4 +45,5 @@ def write_json(path: str | Path, content: Any) -> None:
 
 def open_maybe_gzip(path: str | Path, mode: str = "rb", **options: Any) -> IO:
     """Open a file for reading; one whose name ends in .gz is decompressed on the way."""
-    return (gzip.open if str(path).endswith(".gz") else open)(path, mode, **options)
+    opener: Callable[..., Any] = gzip.open if str(path).endswith(".gz") else open
+    return opener(path, mode, **options)

@@ -57,10 +57,11 @@ def test_the_step_of_a_run_is_shown_as_it_is_trained(run, tmp_path):
     from ernie.pretraining.inspection import step_of_run
     from ernie.pretraining.run_directory import RunDirectory
     from ernie.pretraining.stages import stages_of
+    from ernie.utils.config_io import build
     store = build_store(tmp_path / "s", random_documents(100))
-    curriculum = Curriculum(["knowledge_masking", "sentence_reordering"], {"s": {"path": str(store.path)}},
-                            "model.json", iterations_per_task=30, max_length=64, batch_tokens=512,
-                            micro_batch_tokens=256)
+    curriculum = build(Curriculum, {
+        "tasks": ["knowledge_masking", "sentence_reordering"], "corpora": {"s": str(store.path)}, "model": "model.json",
+        "iterations_per_task": 30, "max_length": 64, "batch_tokens": 512, "micro_batch_tokens": 256}, "test")
     RunDirectory(tmp_path / "run").record(curriculum, stages_of(curriculum), {})
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["stages"][1] == asdict(stages_of(curriculum)[1])

@@ -5,6 +5,7 @@ import pytest
 
 from ernie.pretraining.curriculum import Curriculum
 from ernie.pretraining.model_config import model_config
+from ernie.utils.config_io import build
 from reader.utils.errors import InputError
 
 SIZES = {"vocab_size": 100, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "type_vocab_size": 2,
@@ -19,7 +20,8 @@ SIZES = {"vocab_size": 100, "hidden_size": 8, "num_hidden_layers": 1, "num_atten
 ])
 def test_sentence_types_must_suffice(tmp_path, task, message):
     (tmp_path / "model.json").write_text(json.dumps(SIZES))
-    curriculum = Curriculum([task], {"c": {"path": "store"}}, str(tmp_path / "model.json"), max_length=64)
+    curriculum = build(Curriculum, {"tasks": [task], "corpora": {"c": {"path": "store"}},
+                                    "model": str(tmp_path / "model.json"), "max_length": 64}, "test")
     if message is None:
         assert model_config(curriculum).type_vocab_size == 2
     else:

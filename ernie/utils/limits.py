@@ -1,0 +1,55 @@
+"""Limits of configuration values, declared as the types of dataclass fields and checked by ``config_io.build``.
+
+    learning_rate: Positive = 5e-5
+    precision: Annotated[str, OneOf("fp32", "fp16", "bf16")] = "fp32"
+"""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+LARGEST = 10 ** 9  # of any count: what is more does not fit the machines that this code can address
+
+
+@dataclass(frozen=True)
+class Range:
+    """A finite number from ``least`` to ``most``; with ``above`` or ``below`` the end itself is excluded."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+
+    def fault(self, value: Any) -> str:
+        """Return what is wrong with a number, or an empty string."""
+        if math.isfinite(value) and self.least <= value <= self.most and self.above < value < self.below:
+            return ""
+        ends = [text.format(end) for text, end in (("at least {:,}", self.least), ("above {:,}", self.above),
+                                                   ("at most {:,}", self.most), ("below {:,}", self.below))
+                if math.isfinite(end)]
+        return f"must be {' and '.join(ends) or 'a finite number'}"
+
+
+class OneOf:
+    """One of a few words."""
+
+    def __init__(self, *words: str):
+        self.words = words
+
+    def fault(self, value: Any) -> str:
+        """Return what is wrong with a word, or an empty string."""
+        return "" if value in self.words else f"is not one of {', '.join(self.words)}"
+
+
+Count = Annotated[int, Range(1, LARGEST)]
+Natural = Annotated[int, Range(0, LARGEST)]
+Iterations = Annotated[int, Range(1, 10 ** 7)]     # the order of a stage's steps is held in memory
+Seed = Annotated[int, Range(0, 2 ** 32 - 1)]
+Workers = Annotated[int, Range(0, 1024)]
+Positive = Annotated[float, Range(above=0)]
+NotNegative = Annotated[float, Range(0)]
+Share = Annotated[float, Range(0, 1)]
+Decay = Annotated[float, Range(0, below=1)]        # of a running mean
+PrecisionName = Annotated[str, OneOf("fp32", "fp16", "bf16")]
+AmpLevel = Annotated[str, OneOf("O1", "O2")]
