@@ -54,6 +54,16 @@ class Task:
         """One example of this task, made near ``anchor``; every random choice comes from ``rng``."""
         raise TypeError(f"{type(self).__name__} makes no examples: define example()")
 
+    def rules(self, segments: list[np.ndarray]) -> dict[str, int]:
+        """Labels that rules of thumb give an example without reading it, by the name of the rule.
+
+        Each is a baseline that dev metrics are shown beside. None by default; only sequence-level tasks are asked.
+
+        Args:
+            segments: the token ids of each segment.
+        """
+        return {}
+
     def explain(self, label: int) -> str:
         """What a label says, for a person."""
         return self.classes[label]

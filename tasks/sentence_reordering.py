@@ -58,6 +58,10 @@ class SentenceReordering(SequenceTask):
         read = ", ".join(map(str, self.restore(label)))
         return f"shown in the order {self.classes[label]}; read segments {read} to restore it"
 
+    def rules(self, segments: list[np.ndarray]) -> dict[str, int]:
+        """Nothing was shuffled."""
+        return {"identity order": self.label_of(range(min(len(segments), self.m)))}
+
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
         """A label first, then a text with enough sentences, cut at random sentence boundaries."""
         label = int(rng.integers(len(self.orders)))

@@ -13,9 +13,10 @@ READER = {"utils": (), "text": ("utils",), "store": ("utils", "text"), "batches"
           "finetune": ("utils",)}
 BELOW_TRAINING = ("utils", "model", "checkpoints")
 BELOW_RUNS = (*BELOW_TRAINING, "training")
-BELOW_USERS = (*BELOW_RUNS, "pretraining", "finetuning")
+BELOW_USERS = (*BELOW_RUNS, "baselines", "pretraining", "finetuning")
 ERNIE = {"utils": (), "model": ("utils",), "checkpoints": ("utils", "model"), "training": BELOW_TRAINING,
-         "pretraining": BELOW_RUNS, "finetuning": BELOW_RUNS, "planning": BELOW_USERS, "serving": BELOW_USERS,
+         "baselines": ("utils", "training"), "pretraining": (*BELOW_RUNS, "baselines"),
+         "finetuning": BELOW_RUNS, "planning": BELOW_USERS, "serving": BELOW_USERS,
          "report": BELOW_USERS, "release2019": BELOW_USERS,
          "commands": (*BELOW_USERS, "planning", "serving", "report")}
 MOST_FILES = 15

@@ -2,12 +2,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from ernie.baselines.run import RunBaselines, shallow_baselines
 from ernie.model.pretraining_model import to_tensors
+from ernie.pretraining.data import PretrainingData
 from ernie.training import distributed
 from ernie.training.metrics import Baseline, GroupMetrics, TaskMetrics
+
+
+def run_baselines(data: PretrainingData, names: list[str], directory: str | Path, world: distributed.World,
+                  heartbeat: Callable[[], None] = lambda: None) -> dict[str, Baseline]:
+    """Find the best shallow baseline of each task of a run; the result is the same on all ranks.
+
+    The main rank computes what ``baselines.json`` in the run directory does not hold yet: seconds, once in a run.
+
+    Args:
+        names: tasks that have dev data. directory: of the run. heartbeat: called before every task.
+    """
+    def compute(name: str) -> list[Baseline]:
+        heartbeat()
+        return shallow_baselines(data.tasks[name], data.batches(name, [name], 1),
+                                 data.batches(name, [name], 1, dev=True), data.curriculum.dev_batches,
+                                 data.tokenizer.size)
+
+    found = RunBaselines(directory).complete({name: partial(compute, name) for name in names}) if world.main else None
+    return distributed.gather(world, found)[0]
 
 
 def measure(model, batches: dict, count: int, tasks: dict, world: distributed.World,

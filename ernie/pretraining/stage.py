@@ -69,6 +69,8 @@ class StageTraining:
                     for name in data.measurable(self.tasks_so_far)}
         if stage.until_converged and not self.dev:
             raise InputError("until_converged needs dev data, and no corpus names any", curriculum.name)
+        self.baselines = evaluation.run_baselines(data, list(self.dev), self.directory.path, run.world,
+                                                  run.watchdog.heartbeat)
         self._announce()
         return build_trainer(
             run, self.model, batches, {name: data.weights[name] for name in names}, stage.steps,
@@ -76,7 +78,7 @@ class StageTraining:
             settings=self._settings(), warm_start=self._warm_start, callbacks=self._callbacks, files={
                 "ernie_config.json": json.dumps(self.config.to_dict(), indent=2),
                 "vocab.txt": data.vocab_file.read_text("utf-8")},
-            later_steps=sum(s.steps for s in self.stages[self.number:]),
+            later_steps=sum(s.steps for s in self.stages[self.number:]), baselines=self.baselines,
             look=f"ernie inspect --run {self.directory.path} --stage {self.number}")
 
     def _settings(self) -> TrainingSettings:
@@ -108,7 +110,7 @@ class StageTraining:
     def _measure(self, updater: Updater) -> dict[str, TaskMetrics]:
         """Dev metrics of every task so far, on all ranks."""
         return evaluation.measure(updater.model, self.dev, self.curriculum.dev_batches, self.data.tasks,
-                                  self.run.world, heartbeat=self.run.watchdog.heartbeat)
+                                  self.run.world, self.baselines, heartbeat=self.run.watchdog.heartbeat)
 
     def _announce(self) -> None:
         size = self.run.world.size
@@ -118,6 +120,9 @@ class StageTraining:
                      f"{self.curriculum.batch_tokens:,} tokens in {self.curriculum.slices(size)} micro-batches on "
                      f"{size} process{'es' * (size > 1)}; {parameters:,} parameters, vocabulary "
                      f"{self.data.tokenizer.size:,}")
+        if self.baselines:
+            self.run.say("best shallow baselines on dev data: " + "; ".join(
+                f"{name} {baseline.figure} ({baseline.name})" for name, baseline in self.baselines.items()))
 
     def finish(self, trainer: Trainer, reason: str) -> None:
         """Measure on dev data; on the main rank write the mark that the stage is over and print the table so far."""

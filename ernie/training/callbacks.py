@@ -6,13 +6,14 @@ import resource
 import sys
 import time
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ernie.checkpoints.checkpoint import CheckpointWriter
 from ernie.training import distributed
-from ernie.training.metrics import LogLine, TrainingMetrics
+from ernie.training.metrics import Baseline, LogLine, TrainingMetrics
 from ernie.training.trainer import Callback, StepResult, Trainer
 from reader.utils.files import atomic_write
 
@@ -24,11 +25,13 @@ class Log(Callback):
         file: the JSON lines; what a resumed run computes again is cut off first.
         stage: begins every console line. later_steps: of the stages that follow, for the ETA of the run.
         also: called with every line on the main rank, or None.
+        baselines: task -> its best shallow baseline on dev data, shown beside the training metrics.
     """
 
-    def __init__(self, every: int, file, stage: str = "", later_steps: int = 0, also=None):
+    def __init__(self, every: int, file, stage: str = "", later_steps: int = 0, also=None,
+                 baselines: Mapping[str, Baseline] | None = None):
         self.every, self.file, self.stage, self.later_steps = every, Path(file), stage, later_steps
-        self.also = also
+        self.also, self.baselines = also, baselines or {}
 
     def start(self, trainer: Trainer) -> None:
         self.launched = time.time()
@@ -108,7 +111,9 @@ class Log(Callback):
                 f"  {line.memory_mib:,} MiB  {eta}")
 
     def _task(self, name: str, values: TrainingMetrics) -> str:
-        return f"{name} {values.loss:.3f} ({100 * values.accuracy:.1f}%)"
+        baseline = self.baselines.get(name)
+        beside = f", shallow {baseline.figure}" if baseline else ""
+        return f"{name} {values.loss:.3f} ({100 * values.accuracy:.1f}%{beside})"
 
 
 class Checkpoints(Callback):

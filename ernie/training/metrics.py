@@ -27,12 +27,19 @@ class Baseline:
 
     Attributes:
         name: what it predicts from. accuracy: share of the targets. loss: mean cross-entropy in nats per target, where
-            the predictor gives probabilities.
+            the predictor gives probabilities. by_loss: whether the loss is the figure to judge by, as for a task over
+            the vocabulary.
     """
 
     name: str
     accuracy: float
     loss: Optional[float] = None
+    by_loss: bool = False
+
+    @property
+    def figure(self) -> str:
+        """The figure to judge by, as text."""
+        return f"loss {self.loss:.3f}" if self.by_loss else f"{100 * self.accuracy:.1f}%"
 
 
 @dataclass

@@ -8,7 +8,7 @@ What is trained is a ``Training``: it says how a trainer is built and what is do
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -20,6 +20,7 @@ from ernie.checkpoints import checkpoint
 from ernie.training import distributed
 from ernie.training.amp import Precision
 from ernie.training.callbacks import Callback, Checkpoints, Divergence, Log, SameOnAllRanks
+from ernie.training.metrics import Baseline
 from ernie.training.optimizer import Updater
 from ernie.training.scalars import scalar_writer
 from ernie.training.schedule import Schedule
@@ -148,7 +149,8 @@ class TrainingSettings:
 def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float], total: int, *, directory: Path,
                   name: str, seed: int, settings: TrainingSettings, warm_start: Callable[[], None],
                   files: dict[str, str], callbacks: Callable[[Updater], Iterable[Callback]] = lambda updater: (),
-                  later_steps: int = 0, look: str = "") -> Trainer:
+                  later_steps: int = 0, look: str = "",
+                  baselines: Mapping[str, Baseline] | None = None) -> Trainer:
     """Build a trainer where the training stands: as it begins, or as its last checkpoint left it.
 
     Args:
@@ -156,6 +158,7 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
         name: begins every console line. warm_start: gives ``model`` its first weights; not called when resuming.
         files: name -> text, carried by every checkpoint. callbacks: what else looks at training, between the log and
             the checkpoints. later_steps: of what follows, for the ETA. look: command that shows a step's batch.
+        baselines: task -> its best shallow baseline, shown beside its metrics.
     """
     updater, state = _model_and_state(run, model, directory, settings, warm_start)
     scalars = scalar_writer(directory / "visualdl") if run.world.main else None
@@ -163,7 +166,8 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
     trainer = Trainer(updater, batches, weights, total, state=state, world=run.world, seed=seed,
                       workers=settings.workers, stop_requested=run.signals, heartbeat=run.watchdog, callbacks=[
                           Divergence(settings.max_bad_steps, name, look),
-                          Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=scalars),
+                          Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=scalars,
+                              baselines=baselines),
                           SameOnAllRanks(settings.check_ranks_every), *callbacks(updater),
                           Checkpoints(settings.checkpoint_every, writer)])
     trainer.directory = directory

@@ -1,0 +1,96 @@
+"""Shallow predictors of token-level tasks: count tables over a token and its neighbours."""
+from __future__ import annotations
+
+import numpy as np
+
+from ernie.baselines.samples import NOTHING, TokenSample
+from ernie.training.metrics import Baseline
+
+PSEUDOCOUNTS = (3.0, 10.0, 30.0, 100.0, 300.0)  # of the unigram distribution mixed into bigrams; the best is taken
+
+
+def label_of_token(train: TokenSample, dev: TokenSample, classes: int) -> Baseline:
+    """The most frequent label of this token id in training data; of a token not seen there, that of all tokens."""
+    return label_table("most frequent label of the token", train, dev, classes, train.read, dev.read)
+
+
+def label_table(name: str, train: TokenSample, dev: TokenSample, classes: int, keys: np.ndarray,
+                dev_keys: np.ndarray) -> Baseline:
+    """The most frequent label of each key in training data; of an unseen key, that of all targets.
+
+    Args:
+        keys, dev_keys: [n] integers, one for each target of ``train`` and ``dev``.
+    """
+    prior = np.bincount(train.labels, minlength=classes) / max(1, len(train))
+    known, inverse = np.unique(keys, return_inverse=True)
+    counts = np.bincount(inverse * classes + train.labels, minlength=len(known) * classes).reshape(-1, classes)
+    place = np.minimum(np.searchsorted(known, dev_keys), len(known) - 1)
+    mine = np.where((known[place] == dev_keys)[:, None], counts[place], 0) + prior  # one pseudocount, spread like all
+    chance = mine[np.arange(len(dev)), dev.labels] / mine.sum(axis=1)
+    right = mine.argmax(axis=1) == dev.labels
+    return Baseline(name, float(right.mean()), float(-np.log(np.maximum(chance, 1e-9)).mean()))
+
+
+def masked_lm(train: TokenSample, dev: TokenSample, text: tuple[np.ndarray, np.ndarray], vocabulary: int,
+              mask: int) -> list[Baseline]:
+    """Unigrams and bigrams of the training text, alone and where a target can be read as it is.
+
+    A target that is not masked was left as it is about half of the time: ``as read`` takes that share from training
+    data and falls back to the other tables for the rest.
+
+    Args:
+        text: ([n] ids, [n] left neighbours) of training text. vocabulary: number of tokens. mask: id of [MASK].
+    """
+    ids, left = text
+    unigram = (np.bincount(ids, minlength=vocabulary) + 0.5) / (len(ids) + 0.5 * vocabulary)
+    share = np.zeros(vocabulary)
+    visible = train.read != mask
+    if visible.any():
+        share[:] = (train.read[visible] == train.labels[visible]).mean()
+    share[mask] = 0.0
+    inner = left != NOTHING
+    tables = [("unigrams", unigram[dev.labels], np.full(len(dev), int(unigram.argmax())))]
+    for name, keys, values, context in (("bigrams, left neighbour", left[inner], ids[inner], dev.left),
+                                        ("bigrams, right neighbour", ids[inner], left[inner], dev.right)):
+        if len(keys):
+            tables.append((name, *_bigram(keys, values, context, dev.labels, unigram)))
+    found = []
+    for name, chance, best in tables:
+        found.append(Baseline(name, float((best == dev.labels).mean()), float(-np.log(chance).mean()), True))
+        seen = share[dev.read]
+        mixed = seen * (dev.read == dev.labels) + (1 - seen) * chance
+        best = np.where(seen >= 0.5, dev.read, best)
+        found.append(Baseline(f"{name}, and the token as read", float((best == dev.labels).mean()),
+                              float(-np.log(np.maximum(mixed, 1e-12)).mean()), True))
+    return found
+
+
+def _bigram(keys: np.ndarray, values: np.ndarray, context: np.ndarray, labels: np.ndarray,
+            unigram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """([n] probability of each label given its context, [n] most probable token), smoothed with the unigrams."""
+    size = len(unigram)
+    pairs, counts = np.unique(keys * size + values, return_counts=True)
+    totals = np.bincount(keys, minlength=size)
+    begin = np.searchsorted(pairs, np.arange(size + 1) * size)
+    known = (context >= 0) & (context < size)
+    place = np.where(known, context, 0)
+    wanted = place * size + labels
+    at = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+    hits = np.where(known & (pairs[at] == wanted), counts[at], 0)
+    total = np.where(known, totals[place], 0)
+    options = [(hits + weight * unigram[labels]) / (total + weight) for weight in PSEUDOCOUNTS]
+    choice = int(np.argmin([-np.log(chance).mean() for chance in options]))
+    best = _best(pairs, counts + PSEUDOCOUNTS[choice] * unigram[pairs % size], begin, unigram, PSEUDOCOUNTS[choice])
+    return options[choice], np.where(known, best[place], int(unigram.argmax()))
+
+
+def _best(pairs: np.ndarray, scores: np.ndarray, begin: np.ndarray, unigram: np.ndarray, weight: float) -> np.ndarray:
+    """[vocabulary] the most probable token after each context."""
+    size = len(unigram)
+    top = int(unigram.argmax())
+    best = np.full(size, top)
+    order = np.lexsort((scores, pairs // size))  # the last pair of each context has its highest score
+    filled = np.flatnonzero(begin[1:] > begin[:-1])
+    last = order[begin[filled + 1] - 1]
+    best[filled] = np.where(scores[last] >= weight * unigram[top], pairs[last] % size, top)
+    return best
