@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from reader.store.build import build_corpus  # noqa: E402
 from reader.store.demo import SOURCES  # noqa: E402
-from reader.text.documents import Rejected, Span, find_inputs, read_documents  # noqa: E402
+from reader.text.documents import ReadOptions, Rejected, Span, find_inputs, read_documents  # noqa: E402
 from reader.text.tokenizer import Tokenizer  # noqa: E402
 from reader.text.vocabulary import build_vocab  # noqa: E402
 
@@ -41,8 +41,9 @@ def measure_tokenizers(args) -> float:
     backend = Tokenizer.load(args.vocab).backend
     started = time.perf_counter()
     for path in find_inputs(args.input):
-        paragraphs = [paragraph for document in read_documents(Span(str(path)), args.layout, Rejected(), args.language)
-                      for paragraph in document]
+        options = ReadOptions(args.layout, args.language)
+        paragraphs = [paragraph for document in read_documents(Span(str(path)), options, Rejected())
+                      for paragraph in document.paragraphs]
         for first in range(0, len(paragraphs), 10_000):
             backend.encode_batch_fast(paragraphs[first:first + 10_000], add_special_tokens=False)
     return time.perf_counter() - started

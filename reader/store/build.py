@@ -30,8 +30,18 @@ from reader.text.annotators import DEFAULTS, Annotation, find_annotator
 from reader.text.annotators.spans import covered
 from reader.text.chunk_cache import ChunkCache
 from reader.text.chunks import Block
-from reader.text.documents import LAYOUTS, Rejected, Span, find_inputs, plan_parts, read_documents, sample_documents
+from reader.text.documents import (
+    LAYOUTS,
+    Document,
+    ReadOptions,
+    Rejected,
+    Span,
+    find_inputs,
+    plan_parts,
+    read_documents,
+)
 from reader.text.flags import KIND_NAMES, KIND_SHIFT, UNIT_START, WORD_START
+from reader.text.sampling import Sample
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
 
@@ -51,6 +61,11 @@ class BuildRecipe:
     options: dict = field(default_factory=dict)
     lower_case: bool = True
     document_tokens: int | None = None  # longer documents are cut, see ``cut_documents``
+
+    @property
+    def reading(self) -> ReadOptions:
+        """How the input files are read."""
+        return ReadOptions(self.layout, self.language)
 
 
 class PartTokens(NamedTuple):
@@ -93,7 +108,7 @@ def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "fi
     output, files = Path(output), find_inputs(inputs)
     refuse_foreign(output)
     total = sum(file.stat().st_size for file in files)
-    parts = plan_parts(files, layout, int(np.clip(total // 64, *PART_BYTES)))
+    parts = plan_parts(files, recipe.reading, int(np.clip(total // 64, *PART_BYTES)))
     plan = plan_digest(recipe, files, shard, like and learnt_of(like))
     if output.exists():
         if read_manifest(output).get("plan") == plan:
@@ -161,7 +176,7 @@ def prepare(recipe: BuildRecipe, files: list[Path], learnt: Path, like=None) -> 
     else:
         partial.mkdir()
         annotator = find_annotator(recipe.annotator)
-        sample = sample_documents(files, recipe.layout, recipe.language, annotator.sample, Rejected())
+        sample = Sample(files, recipe.reading, annotator.sample, Rejected())
         try:
             annotator.mine(sample, partial, **recipe.options)
         except InputError:  # a bad option: nothing was built yet
@@ -260,9 +275,9 @@ def build_part(recipe: BuildRecipe, spans: list[Span], folder: Path, index: int)
     rejected, units = Rejected(), Counter()
     writer = StoreWriter(folder / f"{index:06d}", recipe.vocab_file, recipe.language)
     documents = itertools.chain.from_iterable(
-        read_documents(span, recipe.layout, rejected, recipe.language) for span in spans)
+        read_documents(span, recipe.reading, rejected) for span in spans)
     for group in batched(documents):
-        tokens = _pipelines[key].tokens(group)
+        tokens = _pipelines[key].tokens([document.paragraphs for document in group])
         if tokens is not None:
             if recipe.document_tokens:
                 tokens = cut_documents(tokens, recipe.document_tokens)
@@ -291,12 +306,12 @@ def cut_documents(tokens: PartTokens, limit: int) -> PartTokens:
     return tokens._replace(documents=np.array(sizes, np.int64))
 
 
-def batched(documents: Iterator[list[str]]) -> Iterator[list[list[str]]]:
+def batched(documents: Iterator[Document]) -> Iterator[list[Document]]:
     """Documents in groups of about BLOCK_CHARACTERS."""
     group, size = [], 0
     for document in documents:
         group.append(document)
-        size += sum(map(len, document))
+        size += sum(map(len, document.paragraphs))
         if size >= BLOCK_CHARACTERS:
             yield group
             group, size = [], 0

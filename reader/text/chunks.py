@@ -30,11 +30,35 @@ def chunk_pattern() -> re.Pattern:
     versions of Python and of the tokenizer agree split here; a newer one stays inside its chunk, where the tokenizer
     itself splits it.
     """
-    old = unicodedata.ucd_3_2_0
-    points = [point for point in range(0x80, 0x20000)
-              if old.category(chr(point))[0] == "P" == unicodedata.category(chr(point))[0]]
-    single = "!-/:-@\\[-`{-~" + _ranges(points) + _CJK
+    single = _single_characters()
     return re.compile(f"[^{single}{_SPACES}\n]+ ?|[{single}] ?|\n|[{_SPACES}]+")
+
+
+@cache
+def _single_characters() -> str:
+    """The inside of a character class: characters that are a chunk of their own."""
+    points = [point for point in range(0x80, 0x20000)
+              if unicodedata.ucd_3_2_0.category(chr(point))[0] == "P" == unicodedata.category(chr(point))[0]]
+    return "!-/:-@\\[-`{-~" + _ranges(points) + _CJK
+
+
+@cache
+def _run_pattern() -> re.Pattern:
+    return re.compile(f"[^{_single_characters()}{_SPACES}\n]+")
+
+
+def drop_long_chunks(text: str, limit: int) -> tuple[str, int]:
+    """Replace chunks of more than ``limit`` characters by a space; return the text and how many there were."""
+    count = 0
+
+    def keep(match: re.Match) -> str:
+        nonlocal count
+        if match.end() - match.start() <= limit:
+            return match[0]
+        count += 1
+        return " "
+
+    return _run_pattern().sub(keep, text), count
 
 
 def _ranges(points: list[int]) -> str:

@@ -3,10 +3,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from reader.text.chunks import chunk_pattern
-from reader.text.documents import LAYOUTS, Rejected, find_inputs, sample_documents
+from reader.text.documents import LAYOUTS, ReadOptions, Rejected, find_inputs
+from reader.text.sampling import Sample
 from reader.text.tokenizer import SPECIAL_TOKENS
 from reader.utils.errors import InputError
 from reader.utils.files import atomic_write
@@ -53,7 +53,8 @@ def build_vocab(inputs, language: str, size: int, output, *, layout: str = "file
     """Learn a vocabulary from files and folders (reader/text/documents.py) and write it.
 
     Args:
-        sample: characters of text that are looked at, taken evenly from the files when there are more.
+        sample: characters of text that are looked at, a uniform sample of the input (reader/text/sampling.py) where
+            it holds more.
     Returns:
         the vocabulary, and what could not be used.
     Raises:
@@ -64,7 +65,7 @@ def build_vocab(inputs, language: str, size: int, output, *, layout: str = "file
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout {layout!r}: one of {', '.join(LAYOUTS)}")
     rejected = Rejected()
-    texts = Paragraphs(find_inputs(inputs), layout, language, sample, rejected)
+    texts = Paragraphs(Sample(find_inputs(inputs), ReadOptions(layout, language), sample, rejected))
     vocab = train_vocab(texts, language, size, lower_case)
     if len(vocab) <= len(SPECIAL_TOKENS):
         raise InputError("no usable document in the input" + (f"; {rejected}" if rejected.total else ""))
@@ -72,13 +73,13 @@ def build_vocab(inputs, language: str, size: int, output, *, layout: str = "file
     return vocab, rejected
 
 
-class Paragraphs:
-    """The paragraphs of files; iterates any number of times, what cannot be used is noted the first time."""
 
-    def __init__(self, files: list[Path], layout: str, language: str, characters: int, rejected: Rejected):
-        self.given, self.rejected = (files, layout, language, characters), rejected
+class Paragraphs:
+    """The paragraphs of documents, each a list of paragraphs; iterates as often as the documents do."""
+
+    def __init__(self, documents: Iterable[list[str]]):
+        self.documents = documents
 
     def __iter__(self) -> Iterator[str]:
-        rejected, self.rejected = self.rejected, Rejected()
-        for paragraphs in sample_documents(*self.given, rejected):
+        for paragraphs in self.documents:
             yield from paragraphs

@@ -1,19 +1,25 @@
 """Layouts to documents, cut anywhere; what cannot be used is named, the rest survives."""
+import bz2
 import gzip
 import json
+import lzma
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reader.text import documents
-from reader.text.documents import Rejected, Span, find_inputs, plan_parts, read_documents
+from reader.text.documents import ReadOptions, Rejected, Span, find_inputs, plan_parts, read_documents
+from reader.text.formats import lines as lines_module
+from reader.text.formats import plain
 from reader.utils.errors import InputError
 
 
 def read(path, layout="file", language="en", start=0, stop=None):
     rejected = Rejected()
-    return list(read_documents(Span(str(path), start, stop), layout, rejected, language)), rejected
+    found = read_documents(Span(str(path), start, stop), ReadOptions(layout, language), rejected)
+    return [document.paragraphs for document in found], rejected
 
 
 def test_layout_file_joins_wrapped_lines(tmp_path):
@@ -54,7 +60,7 @@ def test_invalid_utf8_rejects_its_document_only(tmp_path):
 
 
 def test_an_enormous_line_is_rejected_in_little_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr(documents, "MAX_LINE", 1 << 20)
+    monkeypatch.setattr(lines_module, "MAX_LINE", 1 << 20)
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"text": "a"}\n' + b"x" * (3 << 20) + b'\n{"text": "b"}\n')
     found, rejected = read(path)
@@ -62,8 +68,9 @@ def test_an_enormous_line_is_rejected_in_little_memory(tmp_path, monkeypatch):
 
 
 def test_long_paragraphs_and_documents_are_cut(tmp_path, monkeypatch):
-    monkeypatch.setattr(documents, "MAX_PARAGRAPH", 18)
-    monkeypatch.setattr(documents, "MAX_DOCUMENT", 30)
+    for module in (documents, plain):
+        monkeypatch.setattr(module, "MAX_PARAGRAPH", 18)
+        monkeypatch.setattr(module, "MAX_DOCUMENT", 30)
     path = tmp_path / "a.txt"
     path.write_text("12345678\n" * 9, "utf-8")
     two = "12345678 12345678"
@@ -110,8 +117,85 @@ def test_parts_together_are_the_whole(lines, step, layout, tmp_path_factory):
     text = "".join(f"{json.dumps({'text': line})}\n" if layout == "jsonl" else f"{line}\n" for line in lines)
     path.write_text(text, "utf-8")
     whole, rejected = read(path, "lines")
-    parts = [span for part in plan_parts([path], "lines", step) for span in part]
+    parts = [span for part in plan_parts([path], ReadOptions("lines"), step) for span in part]
     pieces = [read(path, "lines", start=span.start, stop=span.stop) for span in parts]
     assert [document for found, _ in pieces for document in found] == whole
     assert sorted(line for _, part in pieces for line in part.examples)[:20] == sorted(rejected.examples)[:20] \
         or rejected.total > 20
+
+
+def test_enormous_tokens_are_cut_out_with_a_count(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("before " + "7" * 400_000 + " between " + "é" * 1001 + ", after " + "x" * 1000, "utf-8")
+    found, rejected = read(path)
+    assert found == [["before   between  , after " + "x" * 1000]]
+    assert rejected.reasons == {"run of over 1000 characters without a space, cut out": 2}
+    path.write_text("中" * 5000, "utf-8")  # characters of a script without spaces are words each
+    assert read(path, language="zh") == ([["中" * 5000]], Rejected())
+
+
+@pytest.mark.parametrize("layout, name", [("file", "a.txt"), ("lines", "a.txt"), ("lines", "a.jsonl")])
+def test_runs_of_empty_lines_are_passed_over_at_once(tmp_path, layout, name):
+    path = tmp_path / name
+    head, tail = ('{"text": "one"}', '{"text": "two"}\n{') if name.endswith("jsonl") else ("one", "two")
+    path.write_bytes(head.encode() + b"\n" * 30_000_001 + b"\r\n" + tail.encode())
+    started = time.perf_counter()
+    found, rejected = read(path, layout)
+    assert time.perf_counter() - started < 3
+    assert [part for document in found for part in document] == ["one", "two"]
+    if name.endswith("jsonl"):
+        assert rejected.reasons == {"empty line in jsonl": 30_000_001, "line is not JSON": 1}
+        assert rejected.examples[0].startswith(f"{path} line 2: empty") and " line 30000004: " in rejected.examples[1]
+
+
+def test_a_damaged_archive_of_any_kind_keeps_what_came_before(tmp_path):
+    whole = b"".join(b'{"text": "%d"}\n' % (k * k * 7919) for k in range(60_000))
+    for suffix, compress in ((".bz2", bz2.compress), (".xz", lzma.compress), (".gz", gzip.compress)):
+        path = tmp_path / f"a.jsonl{suffix}"
+        archive = compress(whole)
+        path.write_bytes(archive)
+        assert len(read(path)[0]) == 60_000
+        path.write_bytes(archive[:-(len(archive) // 3)])
+        found, rejected = read(path)
+        assert len(found) > 1000 and list(rejected.reasons) == ["file cannot be read to its end"], suffix
+
+
+def test_zst(tmp_path, peer):
+    zstandard = peer("zstandard")
+    rows = b"".join(b'{"text": "%d"}\n' % k for k in range(200_000))
+    path = tmp_path / "a.jsonl.zst"
+    path.write_bytes(zstandard.compress(rows[:1000]) + zstandard.compress(rows[1000:]))  # two frames
+    assert len(read(path)[0]) == 200_000
+    archive = zstandard.compress(rows)
+    path.write_bytes(archive[:len(archive) // 2])
+    found, rejected = read(path)
+    assert len(found) > 1000 and list(rejected.reasons) == ["file cannot be read to its end"]
+
+
+@pytest.mark.parametrize("record, paragraphs, speakers", [
+    ({"text": "a\nb\nc", "speakers": ["x", "y", "x"]}, ["a", "b", "c"], [0, 1, 0]),
+    ({"text": ["a\nb", "c"], "title": "T"}, ["T", "a b", "c"], None),
+    ({"text": ["a", "", "c"], "speakers": [5, 5, 2]}, ["a", "c"], [0, 1]),
+    ({"turns": ["a", "b", "c"]}, ["a", "b", "c"], [0, 1, 0]),
+    ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}, ["a", "b"], [0, 1]),
+    ({"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}, ["a", "b"], [0, 0]),
+    ({"text": "a\nb", "speakers": ["x"]}, "speakers are not parallel to the paragraphs", None),
+    ({"text": "a", "speakers": "x"}, "speakers are not parallel to the paragraphs", None),
+    ({"turns": [{"id": 1}]}, "turn without a text", None),
+    ({"turns": [1]}, "turn is neither a string nor an object", None),
+    ({"turns": []}, "empty document", None), ({"text": [1]}, "no string field 'text'", None)])
+def test_dialogues(tmp_path, record, paragraphs, speakers):
+    path, rejected = tmp_path / "a.jsonl", Rejected()
+    path.write_text(json.dumps(record))
+    found = list(read_documents(Span(str(path)), ReadOptions(), rejected))
+    if isinstance(paragraphs, str):
+        assert not found and list(rejected.reasons) == [paragraphs]
+    else:
+        assert [tuple(document) for document in found] == [(paragraphs, speakers)]
+
+
+def test_named_fields(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"content": "b", "head": "a"}')
+    options = ReadOptions(text_field="content", title_field="head")
+    assert next(read_documents(Span(str(path)), options, Rejected())).paragraphs == ["a", "b"]

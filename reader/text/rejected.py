@@ -1,0 +1,44 @@
+"""A count of the documents, lines and files that could not be used, with the reasons."""
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from os import PathLike
+
+from reader.utils.errors import InputError
+
+
+@dataclass
+class Rejected:
+    """Documents, lines and files that could not be used.
+
+    Attributes:
+        reasons: how many, by reason. examples: the first LIMIT ones as printable lines that name file and line.
+    """
+
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: list[str] = field(default_factory=list)
+    LIMIT = 20
+
+    def add(self, reason: str, path: str | PathLike[str] | None, line: int | None = None, detail: str = "",
+            count: int = 1) -> None:
+        """Count one rejected document, line or file (``count`` of them when there are several of a kind)."""
+        self.reasons[reason] += count
+        if len(self.examples) < self.LIMIT:
+            self.examples.append(str(InputError(f"{reason}{': ' if detail else ''}{detail}", path, line)))
+
+    def merge(self, reasons: dict[str, int], examples: list[str]) -> None:
+        """Add the counts and examples of another process."""
+        self.reasons.update(reasons)
+        self.examples = (self.examples + examples)[:self.LIMIT]
+
+    @property
+    def total(self) -> int:
+        """The number of rejected documents, lines and files."""
+        return sum(self.reasons.values())
+
+    def __str__(self) -> str:
+        lines = [f"rejected {self.total}: " + ", ".join(f"{count} {reason}" for reason, count in
+                                                       self.reasons.most_common())]
+        more = self.total - len(self.examples)
+        return "\n  ".join(lines + self.examples + ([f"... and {more} more"] if more > 0 else []))
