@@ -15,7 +15,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--size", type=int, required=True, metavar="N", help="tokens, the five special ones included")
     parser.add_argument("--output", required=True, metavar="FILE")
     parser.add_argument("--layout", default="file", choices=("file", "lines"), help="of .txt files (default: file)")
-    parser.add_argument("--sample", type=float, default=1000, metavar="M", help="million characters to look at, a uniform sample of a larger input (1000)")
+    parser.add_argument("--sample", type=float, default=1000, metavar="M",
+                        help="million characters to look at, drawn evenly from a larger input (1000)")
     parser.add_argument("--cased", action="store_true", help="keep case and accents")
 
 
