@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTEST_ARGS ?=
 
-.PHONY: test test-slow test-all lint bench clean
+.PHONY: test test-slow test-all lint bench clean distclean
 
 define in_environment
 ERNIE_EXTRAS=test; . scripts/environment.sh; ernie_tune_cpu
@@ -16,8 +16,8 @@ test-slow: ## tests that take longer than a minute
 
 test-all: test test-slow
 
-lint: ## style and common mistakes
-	@$(in_environment) >/dev/null; "$$PYTHON" -m ruff check .
+lint: ## style, common mistakes, types
+	@$(in_environment) >/dev/null; set -e; "$$PYTHON" -m ruff check .; "$$PYTHON" -m mypy
 
 bench: ## speed, beside peers where they are installed; prints tables (docs/benchmarks.md)
 	@$(in_environment); set -e; corpus=output/bench/corpus; \
@@ -27,5 +27,9 @@ bench: ## speed, beside peers where they are installed; prints tables (docs/benc
 	"$$PYTHON" benchmarks/step.py; \
 	"$$PYTHON" benchmarks/trainer_overhead.py --config configs/curriculum/demo_en.yaml --corpus $$corpus
 
-clean:
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+clean: ## what builds, tests and lint left behind
+	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage profiler_log
+	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
+
+distclean: clean ## also the environments that the launchers and CI made; output/ holds your runs and stays
+	rm -rf .venv .venv-*

@@ -16,12 +16,12 @@ PY
 ernie_find_python() {
     local candidate
     for candidate in ${PYTHON:-} python3 python3.12 python3.11 python3.10 python3.9 python; do
-        if "$candidate" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+        if "$candidate" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
             echo "$candidate"
             return 0
         fi
     done
-    echo "ernie: no Python 3.9 to 3.13 found (set PYTHON=/path/to/python)" >&2
+    echo "ernie: no Python 3.9 to 3.12 found (set PYTHON=/path/to/python)" >&2
     return 2
 }
 

@@ -20,7 +20,7 @@ import sys
 from reader.utils.errors import InputError
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files and folders")
     parser.add_argument("--language", required=True, choices=("en", "zh"))
@@ -39,8 +39,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--cased", action="store_true", help="keep case and accents (a cased vocabulary)")
 
 
-def run(args) -> int:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; return its exit code, None for 0."""
     from reader.store.build import build_corpus, print_report
     for pair in args.option:
         if "=" not in pair:

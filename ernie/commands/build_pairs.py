@@ -15,14 +15,16 @@ lists of such files (path<TAB>mask_word_prob), and makes one store at DIR, for k
 """
 from __future__ import annotations
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from reader.utils.errors import InputError
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("task", choices=("discourse", "ir", "baidu"))
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="stores, texts, Discovery, logs")
@@ -44,8 +46,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="raw text: processes")
 
 
-def run(args) -> None:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> None:
+    """Carry the command out; return its exit code, None for 0."""
     from reader.store import pairs
     if args.task == "baidu":
         build_baidu(args)
@@ -68,7 +70,7 @@ def run(args) -> None:
         print(rejected)
 
 
-def build_baidu(args) -> None:
+def build_baidu(args: argparse.Namespace) -> None:
     """One store of what Baidu's file lists name."""
     from reader.store.baidu import build_from_baidu
     manifest, rejected = build_from_baidu(args.input, needed(args, "vocab"), args.output, args.language or "zh")
@@ -78,7 +80,7 @@ def build_baidu(args) -> None:
         print(rejected)
 
 
-def needed(args, name: str):
+def needed(args: argparse.Namespace, name: str) -> Any:
     """An option that this kind of input cannot do without."""
     value = getattr(args, name)
     if not value:
@@ -94,8 +96,9 @@ def is_discovery(inputs: list[str]) -> bool:
 class corpora:
     """The stores to mine: those given, or one that is built of raw text beside the output and removed afterwards."""
 
-    def __init__(self, args):
-        self.args, self.made = args, None
+    def __init__(self, args: argparse.Namespace):
+        self.args = args
+        self.made: Path | None = None
 
     def __enter__(self) -> list[str]:
         args = self.args
@@ -112,7 +115,7 @@ class corpora:
             shutil.rmtree(self.made, ignore_errors=True)
 
 
-def print_report(report: dict, output) -> None:
+def print_report(report: dict[str, dict[str, int]], output: str) -> None:
     """Pairs per class in train and dev."""
     for part, counts in report.items():
         print(f"{output}/{part}: {sum(counts.values()):,} pairs, {len(counts)} classes")

@@ -7,8 +7,10 @@ token. The same input gives the same file.
 """
 from __future__ import annotations
 
+import argparse
 
-def add_arguments(parser) -> None:
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files and folders")
     parser.add_argument("--language", required=True, choices=("en", "zh"))
@@ -20,8 +22,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--cased", action="store_true", help="keep case and accents")
 
 
-def run(args) -> None:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> None:
+    """Carry the command out; return its exit code, None for 0."""
     from reader.text.vocabulary import build_vocab
     vocab, rejected = build_vocab(args.input, args.language, args.size, args.output, layout=args.layout,
                                   sample=int(args.sample * 1e6), lower_case=not args.cased)

@@ -1,12 +1,13 @@
 """Arguments and steps that several commands of a pre-training run share."""
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from ernie.pretraining.curriculum import CorpusSource, Curriculum, load
 
 
-def add_run_arguments(parser, output: bool = True) -> None:
+def add_run_arguments(parser: argparse.ArgumentParser, output: bool = True) -> None:
     """--config, --output, --corpus, --set, --tasks-from."""
     parser.add_argument("--config", required=True, metavar="FILE", help="curriculum (yaml)")
     parser.add_argument("--output", required=output, metavar="DIR", help="run directory", default="output")
@@ -18,7 +19,7 @@ def add_run_arguments(parser, output: bool = True) -> None:
                         help="a Python file with tasks of your own; repeatable")
 
 
-def read_curriculum(args) -> Curriculum:
+def read_curriculum(args: argparse.Namespace) -> Curriculum:
     """The curriculum as the arguments declare it; ``{output}`` in the paths of its data is the run directory."""
     curriculum = load(args.config, args.assignments)
     curriculum.tasks_from = [*curriculum.tasks_from, *args.tasks_from]

@@ -7,18 +7,20 @@ example: ernie convert ernie_base_en.tar.gz ernie-base-hf --to huggingface
 """
 from __future__ import annotations
 
+import argparse
+
 FAMILIES = ("own", "static", "dygraph", "paddlenlp", "huggingface")
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("source", metavar="SRC", help="checkpoint of any family")
     parser.add_argument("target", metavar="DST", help="directory to write; must not exist or be empty")
     parser.add_argument("--to", required=True, choices=FAMILIES, help="family to write")
 
 
-def run(args) -> None:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> None:
+    """Carry the command out; return its exit code, None for 0."""
     from ernie.checkpoints.formats import write
     from ernie.checkpoints.warm_start import read_pretrained
     found = read_pretrained(args.source)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Carry the command out; returns its exit code, None for 0."""
+    """Carry the command out; return its exit code, None for 0."""
     if args.kind == "reviews":
         from reader.finetune.reviews import write_reviews
         for name, rows in write_reviews(args.output, args.rows).items():

@@ -7,13 +7,14 @@ example: ernie encode --init output/demo --input texts.txt --output vectors.npy 
 """
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 
 from reader.utils.errors import InputError
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--init", required=True, help="checkpoint of any family, run or archive")
     parser.add_argument("--input", required=True, help="UTF-8 text, one text a line")
@@ -25,8 +26,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--task-id", type=int, default=0, help="which task embedding to add, where the model has them")
 
 
-def run(args) -> None:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> None:
+    """Carry the command out; return its exit code, None for 0."""
     import time
 
     from ernie.utils.paddle_setup import import_paddle

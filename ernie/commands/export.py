@@ -8,8 +8,10 @@ example: ernie export output/mrpc --to inference --output served/mrpc
 """
 from __future__ import annotations
 
+import argparse
 
-def add_arguments(parser) -> None:
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("source", metavar="RUN", help="output of fine-tuning, or a checkpoint of any family")
     parser.add_argument("--to", required=True, choices=("inference", "onnx"))
@@ -18,8 +20,8 @@ def add_arguments(parser) -> None:
                         help="bf16: run by oneDNN in bfloat16 on the CPU (Paddle 3)")
 
 
-def run(args) -> None:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> None:
+    """Carry the command out; return its exit code, None for 0."""
     from ernie.utils.paddle_setup import import_paddle
     import_paddle()
     from ernie.serving.export import export

@@ -5,10 +5,11 @@ example: ernie finetune --task mrpc --data glue/MRPC --init checkpoints/ernie_ba
 """
 from __future__ import annotations
 
+import argparse
 import os
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--task", metavar="NAME", help="one of the recipes in configs/finetune, or the path of a yaml")
     parser.add_argument("--data", metavar="DIR", help="the task's files as published, or a folder of several tasks")
@@ -25,8 +26,8 @@ def add_arguments(parser) -> None:
                                                          "GLUE score and the submission zip")
 
 
-def run(args) -> int:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; return its exit code, None for 0."""
     from ernie.finetuning import recipe as recipes
     from reader.utils.errors import InputError
 

@@ -11,10 +11,11 @@ gives another class than the first carries its number, as in word/1. Segments ar
 """
 from __future__ import annotations
 
+import argparse
 import sys
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--task", metavar="NAME", help="a task, for example knowledge_masking")
     parser.add_argument("--corpus", nargs="+", default=[], metavar="DIR", help="stores of ernie build-corpus")
@@ -29,8 +30,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--step", type=int, default=1, help="with --run: the step of that stage, from 1 (default: 1)")
 
 
-def run(args) -> None:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> None:
+    """Carry the command out; return its exit code, None for 0."""
     from reader.utils.errors import InputError
     if bool(args.corpus) + bool(args.pairs) + bool(args.run) != 1:
         raise InputError("give one of --corpus, --pairs and --run")
@@ -41,7 +42,7 @@ def run(args) -> None:
     show_step(args) if args.run else show_store(args)
 
 
-def show_store(args) -> None:
+def show_store(args: argparse.Namespace) -> None:
     """Examples of one task, drawn from stores."""
     import numpy as np
 
@@ -57,7 +58,7 @@ def show_store(args) -> None:
         print(page)
 
 
-def show_step(args) -> None:
+def show_step(args: argparse.Namespace) -> None:
     """Examples that a step of a run trains on."""
     from ernie.pretraining.inspection import pages, step_of_run
     from reader.utils.errors import InputError

@@ -15,8 +15,8 @@ import argparse
 import os
 import sys
 
+from ernie.utils import launchers
 from ernie.utils.paddle_setup import require_paddle
-from ernie.utils.resources import PACKAGE, ROOT
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,10 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replace this process with the launcher, on the interpreter and the package that run this command."""
+    """Replace this process with the launcher."""
     require_paddle()
-    script = ROOT / f"run_{args.launcher}.sh"
-    environment = {**os.environ, "PYTHON": sys.executable, "ERNIE_MAIN": str(PACKAGE / "__main__.py")}
-    environment.pop("VIRTUAL_ENV", None)  # comes before PYTHON in scripts/environment.sh
     sys.stdout.flush()
-    os.execvpe("bash", ["bash", str(script), *args.arguments], environment)
+    os.execvpe("bash", launchers.command(args.launcher, args.arguments), launchers.environment())

@@ -9,12 +9,13 @@ example: ernie plan --config configs/curriculum/ernie2_en.yaml --cards 48
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from ernie.commands import common
 from ernie.planning.plan import GIB, SPARE, Plan
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     common.add_run_arguments(parser, output=False)
     parser.add_argument("--cards", type=_positive(int), default=1, metavar="N", help="over all machines (default 1)")
@@ -24,8 +25,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--measure", action="store_true", help="time a few real steps on this machine for the speed")
 
 
-def run(args) -> None:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> None:
+    """Carry the command out; return its exit code, None for 0."""
     plan = Plan.of(common.read_curriculum(args), args.cards)
     sections = [heading(plan, args.config), iterations(plan), learning_rates(plan), batch(plan), memory(plan),
                 fitting(plan, args.card_memory), communication(plan)]
@@ -43,7 +44,7 @@ def run(args) -> None:
         print(f"\nnote: {warning}")
 
 
-def heading(plan: Plan, file) -> str:
+def heading(plan: Plan, file: str) -> str:
     """What is planned."""
     curriculum, config, count = plan.curriculum, plan.config, plan.parameters
     sizes = f"{config.num_hidden_layers} layers, hidden {config.hidden_size}, vocabulary {config.vocab_size:,}"
@@ -110,7 +111,7 @@ def memory(plan: Plan) -> str:
             f"(recompute is {switch})\n{_table(rows)}\n  *: not at the same moment; the larger one counts")
 
 
-def fitting(plan: Plan, sizes) -> str:
+def fitting(plan: Plan, sizes: Sequence[float]) -> str:
     """The largest micro-batch for each size of card."""
     modes = [("as it is", False)] + [("with recompute", True)] * (plan.config.encoder == "transformer")
     rows = [["", *(name for name, _ in modes), "configured"]]

@@ -8,6 +8,7 @@ example: ernie predict --model output/mrpc --input test.tsv --output answers.tsv
 """
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 CHUNK = 2048  # rows that are read, tokenized and answered together
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--model", required=True, metavar="DIR", help="output of `ernie finetune`, or a model in it")
     parser.add_argument("--input", required=True, metavar="FILE", help="rows, in a layout of the task; .gz as well")
@@ -27,8 +28,8 @@ def add_arguments(parser) -> None:
                         help="override a key of the model's recipe, for example predict_batch_tokens=4096")
 
 
-def run(args) -> int:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; return its exit code, None for 0."""
     from ernie.utils.paddle_setup import import_paddle
     import_paddle()
     from ernie.finetuning.data import chunks

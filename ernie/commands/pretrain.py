@@ -4,10 +4,12 @@ example: ernie pretrain --config configs/curriculum/demo_en.yaml --output output
 """
 from __future__ import annotations
 
+import argparse
+
 from ernie.commands import common
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     common.add_run_arguments(parser)
     parser.add_argument("--stage", type=int, required=True, help="number of the stage, from 1")
@@ -15,8 +17,8 @@ def add_arguments(parser) -> None:
                         help="end the job when a step takes longer (default: the curriculum's)")
 
 
-def run(args) -> int:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; return its exit code, None for 0."""
     from ernie.utils.paddle_setup import import_paddle
 
     import_paddle()

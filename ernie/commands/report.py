@@ -7,18 +7,19 @@ example: ernie report output/demo_en
 """
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from reader.utils.errors import InputError
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("run", metavar="RUN_DIR", help="the --output of run_pretrain.sh")
     parser.add_argument("--output", metavar="FILE", help="default: report.html in the run directory")
 
 
-def run(args) -> None:
+def run(args: argparse.Namespace) -> None:
     """Carry the command out; returns its exit code, None for 0."""
     from ernie.report.page import render
     from ernie.report.runs import read_run

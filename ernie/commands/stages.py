@@ -7,20 +7,21 @@ example: ernie stages --config configs/curriculum/demo_en.yaml --output output/d
 """
 from __future__ import annotations
 
+import argparse
 import sys
 
 from ernie.commands import common
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     common.add_run_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="check and list, prepare nothing")
     parser.add_argument("--table", action="store_true", help="print stage x task instead")
 
 
-def run(args) -> int:
-    """Carry the command out; returns its exit code, None for 0."""
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; return its exit code, None for 0."""
     from ernie.utils.paddle_setup import import_paddle
 
     import_paddle()
@@ -37,9 +38,10 @@ def run(args) -> int:
         measured = stage_metrics(run, stages)
         size = PretrainingData(curriculum).tokenizer.size
         print(f"\n{ForgettingMatrix(measured, size).table()}\n" if measured else "no stage has been measured")
-        last = max((s.number for s in stages if run.done(s.number)), default=0)
-        if last:
-            checkpoint = run.stage_path(last) / run.done(last)["checkpoint"]
+        ends = [(stage.number, done) for stage in stages if (done := run.done(stage.number))]
+        if ends:
+            last, done = ends[-1]
+            checkpoint = run.stage_path(last) / done["checkpoint"]
             print(f"checkpoint: {checkpoint}    report: ernie report {run.path}")
         return 0
     if args.dry_run and curriculum.demo and not (run.path / "corpus").exists():

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from ernie.model.encoder import Encoder
 from ernie.model.exported import INPUTS, Exported, is_exported
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
+from reader.utils.text import did_you_mean
 
 HEADER = 128  # bytes of a .npy header
 CHUNK = 4096  # texts that are tokenized and sorted by length together
+POOLINGS = ("mean", "cls", "first")
 
 
 class Vectors:
@@ -27,7 +30,7 @@ class Vectors:
     Attributes: model (``Encoder`` in eval mode, or ``Exported``), tokenizer, config, report (what was loaded).
     """
 
-    def __init__(self, path, max_length: int = 512, task_id: int = 0):
+    def __init__(self, path: str | Path, max_length: int = 512, task_id: int = 0):
         vocab, lower_case = (self._open_export if is_exported(path) else self._open_checkpoint)(path)
         if vocab is None:
             raise InputError("no vocab.txt beside the weights", path)
@@ -57,22 +60,29 @@ class Vectors:
         vocab = Path(path) / "vocab.txt"
         return vocab if vocab.is_file() else None, facts["lower_case"]
 
-    def encode(self, texts, pooling: str = "mean", batch_tokens: int = 4096) -> np.ndarray:
-        """[n, H] float32, a vector for each text, in order.
+    def encode(self, texts: Sequence[str], pooling: str = "mean", batch_tokens: int = 4096) -> np.ndarray:
+        """Return [n, H] float32, a vector for each text, in order.
 
         Args:
             texts: list of str. pooling: "mean" of the hidden states of all tokens, [CLS] and [SEP] included; "first",
                 the hidden state of [CLS]; or "cls", the pooled output (a dense layer and tanh over it).
-            batch_tokens: places of a padded batch.
+            batch_tokens: positions of a padded batch.
+        Raises:
+            InputError: ``texts`` is no list of str, there is no such pooling, or batch_tokens is below 1.
         """
+        if pooling not in POOLINGS:
+            near = did_you_mean(pooling, POOLINGS) or f": expected one of {', '.join(POOLINGS)}"
+            raise InputError(f"unknown pooling {pooling!r}{near}")
+        texts = _checked(texts, batch_tokens)
         out = np.empty((len(texts), self.config.hidden_size), np.float32)
         for start in range(0, len(texts), CHUNK):
             for rows, hidden, pooled, lengths in self._batches(texts[start:start + CHUNK], batch_tokens):
                 out[start + rows] = _pool(hidden, pooled, lengths, pooling)
         return out
 
-    def encode_tokens(self, texts, batch_tokens: int = 4096) -> list[np.ndarray]:
-        """For each text, [its tokens with [CLS] and [SEP], H] float32."""
+    def encode_tokens(self, texts: Sequence[str], batch_tokens: int = 4096) -> list[np.ndarray]:
+        """Return, for each text, [its tokens with [CLS] and [SEP], H] float32."""
+        texts = _checked(texts, batch_tokens)
         out = [None] * len(texts)
         for start in range(0, len(texts), CHUNK):
             for rows, hidden, _, lengths in self._batches(texts[start:start + CHUNK], batch_tokens):
@@ -107,6 +117,19 @@ class Vectors:
         return hidden.numpy(), pooled.numpy()
 
 
+def _checked(texts: Sequence[str], batch_tokens: int) -> list[str]:
+    """The texts as a list; InputError for what is none."""
+    if isinstance(texts, str):
+        raise InputError(f"expected a list of texts, found one text: encode([{texts!r:.40}])")
+    texts = list(texts)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"texts[{number}] is {text!r:.40} ({type(text).__name__}), expected str")
+    if batch_tokens < 1:
+        raise InputError(f"batch_tokens is {batch_tokens}, must be at least 1")
+    return texts
+
+
 def _pool(hidden, pooled, lengths, pooling: str) -> np.ndarray:
     if pooling == "cls":
         return pooled
@@ -116,7 +139,8 @@ def _pool(hidden, pooled, lengths, pooling: str) -> np.ndarray:
     return (hidden * inside[..., None]).sum(1) / lengths[:, None].astype(np.float32)
 
 
-def encode_file(vectors: Vectors, source, target, pooling: str, batch_tokens: int, progress) -> int:
+def encode_file(vectors: Vectors, source: str | Path, target: str | Path, pooling: str, batch_tokens: int,
+                progress: Callable[[int], None]) -> int:
     """Vectors of a text file's lines into a ``.npy`` file, in constant memory.
 
     Args:

@@ -32,4 +32,4 @@ def locate_curriculum(name: str | Path) -> Path:
     if str(name) in shipped:
         return shipped[str(name)]
     near = did_you_mean(Path(name).stem, shipped) or f" (shipped: {', '.join(shipped)})"
-    raise InputError(f"no such curriculum{near}", name)
+    raise InputError(f"no such configuration file{near}", name)

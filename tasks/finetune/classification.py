@@ -16,6 +16,14 @@ class Choice(NamedTuple):
     probabilities: np.ndarray
 
 
+class Label(NamedTuple):
+    """The name of the chosen class, its probability, and the probabilities of all classes by name."""
+
+    name: str
+    probability: float
+    probabilities: dict[str, float]
+
+
 class Classification(TextKind):
     """A class for each row, from the pooled [CLS]."""
 
@@ -46,3 +54,8 @@ class Classification(TextKind):
 
     def gold(self, row):
         return self.classes.names[row.label]
+
+    def answer(self, prediction: Choice) -> Label:
+        names = self.classes.names
+        by_name = dict(zip(names, prediction.probabilities.tolist()))
+        return Label(names[prediction.label], by_name[names[prediction.label]], by_name)

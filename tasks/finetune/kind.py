@@ -1,6 +1,8 @@
 """What a kind of fine-tuning task declares."""
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from reader.batches.examples import Targets
@@ -75,6 +77,10 @@ class Kind:
     def gold(self, row) -> str:
         """The label of a row as a person reads it."""
         raise NotImplementedError
+
+    def answer(self, prediction) -> Any:
+        """Return a prediction of ``decode`` in words: names of classes instead of their numbers."""
+        return prediction
 
     @staticmethod
     def labelled(row) -> bool:

@@ -97,6 +97,9 @@ class SequenceLabelling(Kind):
     def gold(self, row):
         return SEPARATOR.join(self.classes.names[label] for label in row.labels)
 
+    def answer(self, prediction: Tags) -> list[str]:
+        return [self.classes.names[label] for label in prediction.labels]
+
     def header(self):
         return ["text_a", "label"]
 

@@ -1,0 +1,168 @@
+"""A checkpoint as an object: vectors, masked words, and the answers of a fine-tuned model."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+import paddle
+
+from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
+from ernie.finetuning.predictor import Predictor, find_model
+from ernie.model.config import ErnieConfig
+from ernie.model.encoder import Encoder
+from ernie.model.exported import is_exported
+from ernie.model.heads import PredictionHeads
+from ernie.serving.vectors import Vectors
+from reader.finetune.rows import QuestionRow, TagRow, TextRow
+from reader.finetune.splits import SplitReader
+from reader.text.tokenizer import Tokenizer
+from reader.utils.errors import InputError
+
+MASK = "[MASK]"
+Input = Union[str, Sequence[str]]  # a text, two texts, the units of a sentence, or a question and its passage
+
+
+class Candidate(NamedTuple):
+    """A token for a masked position, and its probability."""
+
+    token: str
+    probability: float
+
+
+class Model:
+    """A loaded checkpoint; ``ernie.load`` returns one.
+
+    Args:
+        path: a checkpoint of any family, a pre-training run, an output of fine-tuning, an archive, or an export.
+        max_length: tokens of a text that are read, [CLS] and [SEP] included; the rest is cut off.
+        task_id: whose embedding is added to every token, where the model has task embeddings.
+    Raises:
+        InputError: there is no checkpoint at ``path``, it is damaged, or the arguments do not fit it.
+    """
+
+    def __init__(self, path: str | Path, max_length: int = 512, task_id: int = 0):
+        self.path = Path(find_model(path) or path)
+        self._predictor = Predictor(self.path) if find_model(path) else None
+        self._arguments = max_length, task_id
+        if self._predictor is None:
+            self.vectors  # noqa: B018  (loaded now, so that what is wrong is said now)
+
+    @cached_property
+    def vectors(self) -> Vectors:
+        """The encoder with its tokenizer."""
+        return Vectors(self.path, *self._arguments)
+
+    @property
+    def config(self) -> ErnieConfig:
+        """Sizes of the model."""
+        return (self._predictor or self.vectors).config
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to tokens and back."""
+        return (self._predictor or self.vectors).tokenizer
+
+    @property
+    def report(self) -> str:
+        """What was loaded from where, and what was missing, for people to read."""
+        return str(self.vectors.report)
+
+    @property
+    def task(self) -> str | None:
+        """Name of the task that the model is fine-tuned on; None for a pre-trained model."""
+        return self._predictor.recipe.task if self._predictor else None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels that ``predict`` chooses from; empty where the task has none."""
+        return tuple(getattr(self._predictor.classes, "names", ())) if self._predictor else ()
+
+    def encode(self, texts: Sequence[str], pooling: str = "mean", batch_tokens: int = 4096) -> np.ndarray:
+        """Return [n, hidden size] float32, a vector for each text; see ``Vectors.encode``."""
+        return self.vectors.encode(texts, pooling, batch_tokens)
+
+    def encode_tokens(self, texts: Sequence[str], batch_tokens: int = 4096) -> list[np.ndarray]:
+        """Return, for each text, [its tokens with [CLS] and [SEP], hidden size] float32."""
+        return self.vectors.encode_tokens(texts, batch_tokens)
+
+    def fill_mask(self, text: str, top: int = 5) -> list[list[Candidate]]:
+        """Return, for each [MASK] in ``text``, the ``top`` most probable tokens, the best first.
+
+        >>> model.fill_mask("Paris is the [MASK] of France.")[0][0].token
+
+        Raises:
+            InputError: no [MASK] in the text or behind ``max_length``; the checkpoint has no masked-LM head.
+        """
+        if not isinstance(text, str) or MASK not in text:
+            raise InputError(f"fill_mask: expected a text with {MASK}, found {text!r:.80}")
+        if top < 1:
+            raise InputError(f"fill_mask: top {top} is less than 1")
+        head, tokenizer, vectors = self._masked_lm, self.tokenizer, self.vectors
+        ids = [tokenizer.cls_id]
+        for place, part in enumerate(text.split(MASK)):
+            ids += [tokenizer.mask_id] * (place > 0) + tokenizer.encode(part).ids.tolist()
+        ids = [*ids[:vectors.max_length - 1], tokenizer.sep_id]
+        masked = [place for place, token in enumerate(ids) if token == tokenizer.mask_id]
+        if len(masked) < text.count(MASK):
+            raise InputError(f"fill_mask: a {MASK} stands behind the first {vectors.max_length} tokens")
+        hidden, _ = vectors.forward(np.array([ids]), np.array([len(ids)]))
+        with paddle.no_grad():
+            scores = head.predictions(paddle.to_tensor(hidden[0, masked]),
+                                      vectors.model.embeddings.word_embeddings.weight)
+        scores = scores.astype("float32").numpy()[:, :tokenizer.size]
+        probabilities = np.exp(scores - scores.max(1, keepdims=True))
+        probabilities /= probabilities.sum(1, keepdims=True)
+        return [[Candidate(tokenizer.vocab[index], float(row[index])) for index in np.argsort(-row)[:top]]
+                for row in probabilities]
+
+    @cached_property
+    def _masked_lm(self) -> PredictionHeads:
+        found = None if is_exported(self.path) else read_pretrained(self.path)
+        if found is None or not any(name.startswith("cls.") for name in found.arrays):
+            raise InputError("holds no masked-LM head: fine-tuned, exported, or saved without one", self.path)
+        holder = paddle.nn.Layer()
+        holder.ernie, holder.cls = Encoder(found.config), PredictionHeads(found.config)
+        load_pretrained(holder, found)
+        holder.eval()
+        return holder.cls
+
+    def predict(self, inputs: Sequence[Input]) -> list[Any]:
+        """Return one answer for each input, of a fine-tuned model.
+
+        Args:
+            inputs: for texts, each a str, or two of them where the task compares two; for tagging, a list of the units
+                of a sentence, or a str, whose characters are the units; for reading, (question, passage).
+        Returns:
+            For classes, ``tasks.finetune.classification.Label`` (name, probability, probabilities); for scores, float;
+            for tags, list of str; for reading, ``tasks.finetune.reading_comprehension.Answer``.
+        Raises:
+            InputError: the model is not fine-tuned, or an input has another form than its task reads.
+        """
+        model = self._predictor
+        if model is None:
+            raise InputError("is not fine-tuned: predict needs an output of `ernie finetune`", self.path)
+        if isinstance(inputs, str):
+            raise InputError("predict: expected a list of inputs, found one text: predict([text])")
+        rows = [self._row(model.recipe.reader, number, item) for number, item in enumerate(inputs)]
+        return [model.kind.answer(prediction) for prediction in model.predict(rows)] if rows else []
+
+    def _row(self, reader: SplitReader, number: int, item: Input) -> TextRow | TagRow | QuestionRow:
+        parts = [item] if isinstance(item, str) else list(item)
+        if not parts or not all(isinstance(part, str) for part in parts):
+            raise InputError(f"predict: input {number} is {item!r:.80}, expected text")
+        if reader.layout == "tagged":
+            return TagRow(list(item), None, number)
+        if reader.layout == "questions":
+            if len(parts) != 2:
+                raise InputError(f"predict: input {number} is {item!r:.80}, expected (question, passage)")
+            return QuestionRow(str(number), parts[0], parts[1], parts[1], [], [])
+        wanted = len(reader.columns[0].get("text", parts))
+        if len(parts) != wanted:
+            raise InputError(f"predict: input {number} has {len(parts)} texts, {self.task} reads {wanted}")
+        if reader.remove_spaces:
+            parts = [part.replace(" ", "") for part in parts]
+        return TextRow(tuple(parts), None, str(number), "", number)
+
