@@ -40,7 +40,7 @@ def load(path: str | Path, max_length: int = 512, task_id: int = 0) -> Model:
     Args:
         max_length: tokens of a text that are read. task_id: whose embedding is added, where the model has them.
     Raises:
-        InputError: there is no checkpoint at ``path`` or it is damaged. ImportError: Paddle is not installed.
+        InputError: there is no checkpoint at ``path`` or it is damaged. MissingPaddle: Paddle is not installed.
     """
     import_paddle(tell=False)
     from ernie.serving.model import Model

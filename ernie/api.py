@@ -12,7 +12,7 @@ from ernie.pretraining.curriculum import Curriculum
 from ernie.pretraining.forgetting import Measured, stage_metrics
 from ernie.pretraining.run_directory import RunDirectory
 from ernie.utils import launchers
-from ernie.utils.config_io import read_yaml
+from ernie.utils.config_io import build, read_yaml
 from ernie.utils.paddle_setup import import_paddle, require_paddle
 from ernie.utils.resources import locate_curriculum
 from reader.utils.errors import InputError
@@ -133,7 +133,7 @@ def pretraining_result(run: Union[str, Path]) -> PretrainingResult:
     done = directory.done(number)
     if done is None:
         raise InputError(f"stage {number} is not finished", run)
-    stages = directory.stages(Curriculum(**record["curriculum"]))
+    stages = directory.stages(build(Curriculum, record["curriculum"], str(directory.file)))
     return PretrainingResult(Path(run), directory.stage_path(number) / done["checkpoint"],
                              stage_metrics(directory, stages))
 

@@ -19,7 +19,7 @@ MISSING = ("PaddlePaddle is not installed: pip install 'ernie-pretrain[cpu]' (or
 _chosen: list[str] = []  # variables that tune_this_process set, until import_paddle has told of them
 
 
-class MissingPaddle(InputError, ImportError):
+class MissingPaddle(InputError):
     """Paddle is not installed; the message says what to install."""
 
 
