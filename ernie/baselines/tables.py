@@ -49,25 +49,31 @@ def masked_lm(train: TokenSample, dev: TokenSample, text: tuple[np.ndarray, np.n
         share[:] = (train.read[visible] == train.labels[visible]).mean()
     share[mask] = 0.0
     inner = left != NOTHING
-    tables = [("unigrams", unigram[dev.labels], np.full(len(dev), int(unigram.argmax())))]
+    tables = [("unigrams", unigram[dev.labels], np.full(len(dev), int(unigram.argmax())), unigram.max())]
     for name, keys, values, context in (("bigrams, left neighbour", left[inner], ids[inner], dev.left),
                                         ("bigrams, right neighbour", ids[inner], left[inner], dev.right)):
         if len(keys):
             tables.append((name, *_bigram(keys, values, context, dev.labels, unigram)))
     found = []
-    for name, chance, best in tables:
+    for name, chance, best, top in tables:
         found.append(Baseline(name, float((best == dev.labels).mean()), float(-np.log(chance).mean()), True))
         seen = share[dev.read]
         mixed = seen * (dev.read == dev.labels) + (1 - seen) * chance
-        best = np.where(seen >= 0.5, dev.read, best)
+        best = np.where(seen > (1 - seen) * top, dev.read, best)
         found.append(Baseline(f"{name}, and the token as read", float((best == dev.labels).mean()),
                               float(-np.log(np.maximum(mixed, 1e-12)).mean()), True))
     return found
 
 
 def _bigram(keys: np.ndarray, values: np.ndarray, context: np.ndarray, labels: np.ndarray,
-            unigram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """([n] probability of each label given its context, [n] most probable token), smoothed with the unigrams."""
+            unigram: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bigrams of training text, smoothed with the unigrams.
+
+    Args:
+        keys, values: [t] the two tokens of every pair. context, labels: [n] of the targets.
+    Returns:
+        [n] probability of each label given its context, [n] the most probable token there, [n] its probability.
+    """
     size = len(unigram)
     pairs, counts = np.unique(keys * size + values, return_counts=True)
     totals = np.bincount(keys, minlength=size)
@@ -80,17 +86,21 @@ def _bigram(keys: np.ndarray, values: np.ndarray, context: np.ndarray, labels: n
     total = np.where(known, totals[place], 0)
     options = [(hits + weight * unigram[labels]) / (total + weight) for weight in PSEUDOCOUNTS]
     choice = int(np.argmin([-np.log(chance).mean() for chance in options]))
-    best = _best(pairs, counts + PSEUDOCOUNTS[choice] * unigram[pairs % size], begin, unigram, PSEUDOCOUNTS[choice])
-    return options[choice], np.where(known, best[place], int(unigram.argmax()))
+    weight = PSEUDOCOUNTS[choice]
+    best, score = _best(pairs, counts + weight * unigram[pairs % size], begin, unigram, weight)
+    return (options[choice], np.where(known, best[place], int(unigram.argmax())),
+            np.where(known, score[place] / (total + weight), unigram.max()))
 
 
-def _best(pairs: np.ndarray, scores: np.ndarray, begin: np.ndarray, unigram: np.ndarray, weight: float) -> np.ndarray:
-    """[vocabulary] the most probable token after each context."""
+def _best(pairs: np.ndarray, scores: np.ndarray, begin: np.ndarray, unigram: np.ndarray,
+          weight: float) -> tuple[np.ndarray, np.ndarray]:
+    """([vocabulary] the most probable token after each context, [vocabulary] its score)."""
     size = len(unigram)
     top = int(unigram.argmax())
-    best = np.full(size, top)
+    best, score = np.full(size, top), np.full(size, weight * unigram[top])
     order = np.lexsort((scores, pairs // size))  # the last pair of each context has its highest score
     filled = np.flatnonzero(begin[1:] > begin[:-1])
     last = order[begin[filled + 1] - 1]
-    best[filled] = np.where(scores[last] >= weight * unigram[top], pairs[last] % size, top)
-    return best
+    best[filled] = np.where(scores[last] >= score[filled], pairs[last] % size, top)
+    score[filled] = np.maximum(scores[last], score[filled])
+    return best, score
