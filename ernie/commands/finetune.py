@@ -49,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
     from ernie.finetuning import run as finetuning
 
     if recipe.predicted_with:
+        from ernie.finetuning.answers import answer_with
         recipe.reader.find(args.data, "test")
-        return finetuning.answer_with(args.init, recipe, args.data, args.output, recipe.splits("test"), args.size)
+        return answer_with(args.init, recipe, args.data, args.output, recipe.splits("test"), args.size)
     code = finetuning.train(recipe, args.data, args.output, args.runs, init=args.init, size=args.size,
                             model=args.model, vocab=args.vocab)
     return code if "ERNIE_LAUNCHER" in os.environ else min(code, 1)  # the launcher tells a stop from a failure

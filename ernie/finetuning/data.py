@@ -3,14 +3,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+
+import numpy as np
 
 from ernie.finetuning.recipe import Recipe, make_kind, paper
 from ernie.model.config import ErnieConfig
 from ernie.utils.resources import CONFIGS
-from reader.text.tokenizer import Tokenizer
+from reader.text.tokenizer import Tokenizer, read_vocab
 from reader.utils.errors import InputError
 from tasks.finetune.features import Features
 
@@ -30,13 +33,13 @@ class Start:
 
 @dataclass
 class Split:
-    """One file as the model reads it. rows: None for training data, whose text is not kept."""
+    """One file as the model reads it. rows: none for training data, whose text is not kept."""
 
     name: str
     path: Path
     count: int
     features: Features
-    rows: list | None = None
+    rows: list = field(default_factory=list)
 
 
 class FinetuningData:
@@ -59,8 +62,10 @@ class FinetuningData:
         if path is None:
             return None
         source = self.recipe.reader.open(path, name, self.classes)
-        stream = islice(source, self.recipe.train_rows or None) if name == "train" else iter(source)
-        parts, rows, count = [], [], 0
+        stream = self._drawn(source, path) if name == "train" and self.recipe.train_rows else source
+        parts: list[Features] = []
+        rows: list = []
+        count = 0
         for chunk in chunks(stream, CHUNK):
             parts.append(self.kind.features(chunk, tokenizer, self.recipe.max_length))
             count += len(chunk)
@@ -68,10 +73,19 @@ class FinetuningData:
         features = Features.join(parts)
         known = self.published.get(name)
         beside = "" if known is None else " as published" if known == source.account.rows else f", {known:,} published"
-        windows = f"; {len(features):,} windows" if len(features) != count else ""
-        self.say(f"{name}: {source.account}{beside}{windows}; {len(features.ids):,} tokens "
+        drawn = f"; {count:,} of them drawn" if count != source.account.rows else ""
+        inputs = f"; {len(features):,} model inputs" if len(features) != count else ""
+        self.say(f"{name}: {source.account}{beside}{drawn}{inputs}; {len(features.ids):,} tokens "
                  f"({time.perf_counter() - begun:.1f} s)")
-        return Split(name, path, count, features, rows if keep_rows else None)
+        return Split(name, path, count, features, rows)
+
+    def _drawn(self, source: Iterable, path: Path) -> Iterator:
+        """``train_rows`` rows, drawn from the whole file and left in its order: the same for every seed."""
+        total = sum(1 for _ in self.recipe.reader.open(path, "train", self.classes))
+        generator = np.random.Generator(np.random.Philox(key=0xD4A3))
+        chosen = np.zeros(total, bool)
+        chosen[generator.permutation(total)[:self.recipe.train_rows]] = True
+        return (row for row, keep in zip(source, chosen.tolist()) if keep)
 
     def texts(self):
         """The texts of the training file, for learning a vocabulary."""
@@ -86,7 +100,7 @@ class FinetuningData:
                 yield row.context
 
 
-def chunks(stream, size: int):
+def chunks(stream: Iterable, size: int) -> Iterator[list]:
     """Lists of up to ``size`` items."""
     stream = iter(stream)
     while found := list(islice(stream, size)):
@@ -120,6 +134,7 @@ def find_start(recipe: Recipe, data: FinetuningData, init, size: str, output, *,
             raise InputError("has no vocab.txt; name one with --vocab", init)
         tokenizer = Tokenizer.load(file, recipe.lower_case and pretrained.lower_case)
         config = pretrained.config
+        check_vocabulary(tokenizer.vocab, file, config.vocab_size, pretrained.vocab, init)
     else:
         language = "en" if recipe.suite == "glue" else "zh"
         config = ErnieConfig.load(model or MODELS / f"{size}_{language}.json")
@@ -137,6 +152,29 @@ def find_start(recipe: Recipe, data: FinetuningData, init, size: str, output, *,
         data.say(f"task_id {recipe.task_id} does nothing: the model has no task embedding")
     text = "".join(token + "\n" for token in tokenizer.vocab)
     return Start(config, tokenizer, text, pretrained)
+
+
+def check_vocabulary(tokens: list, file, rows: int, own, where) -> None:
+    """Refuse a vocabulary that is not the one that a checkpoint was trained with, before anything is computed.
+
+    Args:
+        tokens: of the vocabulary in ``file``. rows: of the word embedding. own: the vocabulary beside the checkpoint,
+            or None.
+    Raises:
+        InputError: it has more tokens than the embedding has rows, far fewer, or other tokens at the same numbers.
+    """
+    if len(tokens) > rows:
+        raise InputError(f"{len(tokens):,} tokens, but the word embedding of {where} has {rows:,} rows: this is the "
+                         "vocabulary of another model", file)
+    if own is not None and Path(own) != Path(file):
+        odd = next(((number, theirs, token) for number, (theirs, token) in enumerate(zip(read_vocab(own), tokens))
+                    if theirs != token), None)
+        if odd:
+            raise InputError(f"token {odd[0]} is {odd[2]!r}, in {own} it is {odd[1]!r}: this is the vocabulary of "
+                             "another model", file, odd[0] + 1)
+    elif own is None and len(tokens) < 0.9 * rows:
+        raise InputError(f"{len(tokens):,} tokens, but the word embedding of {where} has {rows:,} rows: this is the "
+                         "vocabulary of another model", file)
 
 
 def _learnt_vocabulary(data: FinetuningData, language: str, size: int, file: Path, recipe: Recipe) -> Path:

@@ -72,7 +72,12 @@ class SequenceLabelling(Kind):
 
     def score(self, rows, predictions):
         gold = [self.chunks(row.labels) for row in rows]
-        return metrics.entities(gold, [self.chunks(prediction.labels) for prediction in predictions])
+        return self.entity_scores(gold, [self.chunks(prediction.labels) for prediction in predictions])
+
+    @staticmethod
+    def entity_scores(gold: list, found: list) -> dict[str, float]:
+        """The metrics from lists of ``chunks``."""
+        return metrics.entities(gold, found)
 
     def __init__(self, classes):
         super().__init__(classes)

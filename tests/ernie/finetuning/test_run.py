@@ -282,3 +282,96 @@ def test_summary_of_nothing(tmp_path):
     from reader.utils.errors import InputError
     with pytest.raises(InputError, match="no finished fine-tuning run"):
         summarise(tmp_path)
+
+
+def test_more_runs_are_kept_when_fewer_are_asked_for(tmp_path, model_files, capsys):
+    data = make_data("rte", tmp_path / "data")
+    assert finetune("rte", data, tmp_path / "out", model_files, extra=["--runs", "3"]) == 0
+    capsys.readouterr()
+    assert finetune("rte", data, tmp_path / "out", model_files, extra=["--runs", "1"]) == 0
+    assert len(result(tmp_path / "out")["figures"]["dev"]["accuracy"]["values"]) == 3
+    assert "figures over all 3 seeds of this output: 1, 2, 3" in capsys.readouterr().out
+
+
+def test_sampled_rows_are_drawn_from_the_whole_file(tmp_path, model_files, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    for split, count in ("train", 1000), ("dev", 8):
+        table(data / f"{split}.tsv", ["sentence", "label"], [["a" * (1 + n // 100), n % 2] for n in range(count)])
+    from ernie.finetuning.data import FinetuningData
+    from reader.text.tokenizer import Tokenizer
+    recipe = load("sst-2", assignments=["train_rows=100", "max_length=16"])
+    tokenizer, said = Tokenizer.load(model_files[1]), []
+    split = FinetuningData(recipe, data, said.append).split("train", tokenizer)
+    places = [len(row.texts[0]) for row in split.rows]
+    assert (split.count, places) == (100, sorted(places))
+    assert set(places) == set(range(1, 11))  # some from every tenth of the file
+    assert "1,000 rows, 67,349 published; 100 of them drawn" in said[0]
+    again = FinetuningData(recipe, data, said.append).split("train", tokenizer)
+    assert again.rows == split.rows
+
+
+def test_a_vocabulary_of_another_model_is_refused_before_training(tmp_path, model_files, capsys):
+    from ernie.finetuning.data import check_vocabulary
+    from reader.utils.errors import InputError
+    (tmp_path / "own.txt").write_text("a\nb\nc\n")
+    for tokens, own, message in ((["a"] * 11, None, "11 tokens, but the word embedding of M has 10 rows"),
+                                 (["a"] * 8, None, "8 tokens, but the word embedding of M has 10 rows"),
+                                 (["a", "x", "c"], tmp_path / "own.txt", "line 2: token 1 is 'x', in .* it is 'b'")):
+        with pytest.raises(InputError, match=message):
+            check_vocabulary(tokens, tmp_path / "vocab.txt", 10, own, "M")
+    check_vocabulary(["a"] * 10, tmp_path / "vocab.txt", 10, None, "M")
+    check_vocabulary(["a", "b", "c", "d"], tmp_path / "vocab.txt", 10, tmp_path / "own.txt", "M")
+    data = make_data("rte", tmp_path / "data")
+    assert finetune("rte", data, tmp_path / "first", model_files) == 0
+    model = tmp_path / "first" / "seed-1" / "best"
+    (tmp_path / "long.txt").write_text(model_files[1].read_text("utf-8") + "x\n" * 99, "utf-8")
+    capsys.readouterr()
+    assert main(["finetune", "--task", "rte", "--data", str(data), "--init", str(model), "--output", str(tmp_path),
+                 "--vocab", str(tmp_path / "long.txt"), "--set", "max_length=32"]) == 2
+    assert "this is the vocabulary of another model" in capsys.readouterr().err
+
+
+OWN = {
+    "multi_label": ("classification of several",
+                    {"reader": {"columns": [{"text": "text", "label": "tags"}], "label_separator": "|",
+                                "classes": ["x", "y"]}, "metrics": ["micro_f1"]},
+                    [{"text": "a b", "tags": ["x", "y"]}, {"text": "c", "tags": []}] * 4),
+    "multiple_choice": ("choices", {"reader": {"columns": [{"text": ["text", "ask"], "choices": "options",
+                                                            "label": "answer"}], "classes": ["A", "B", "C"]},
+                                    "metrics": ["accuracy"]},
+                        [{"text": "a b", "ask": "c", "options": ["d", "e", "f"], "answer": "B"},
+                         {"text": "a", "ask": "b", "options": ["g", "h"], "answer": "A"}] * 4),
+    "regression": ("scores", {"reader": {"columns": [{"text": "text", "label": "score"}]}, "metrics": ["pearson"]},
+                   [{"text": "a b", "score": -100}, {"text": "c", "score": 2.5}] * 4),
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_a_users_own_jsonl_of_every_kind(tmp_path, model_files, capsys, kind):
+    _, recipe, rows = OWN[kind]
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps({"suite": "glue", "kind": kind, **recipe}))
+    (tmp_path / "data").mkdir()
+    for split in "train", "dev", "test":
+        (tmp_path / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert finetune(str(file), tmp_path / "data", tmp_path / "out", model_files, "batch_size=3", "epochs=2") == 0
+    assert set(result(tmp_path / "out")["figures"]["dev"]) >= set(recipe["metrics"])
+    assert len((tmp_path / "out" / "seed-1" / "test.tsv").read_text().splitlines()) == 9
+    capsys.readouterr()
+
+
+def test_questions_without_an_answer(tmp_path, model_files):
+    file = tmp_path / "squad2.yaml"
+    file.write_text(json.dumps({"suite": "glue", "kind": "reading_comprehension", "options": {"no_answer": True},
+                                "reader": {"layout": "questions", "no_answer": True},
+                                "metrics": ["squad_em", "squad_f1"]}))
+    (tmp_path / "data").mkdir()
+    content = {"data": [{"paragraphs": [{"context": "a b c", "qas": [
+        {"id": "1", "question": "d", "answers": [{"text": "b", "answer_start": 2}]},
+        {"id": "2", "question": "e", "answers": [], "is_impossible": True}]}]}]}
+    for split in "train", "dev":
+        (tmp_path / "data" / f"{split}.json").write_text(json.dumps(content))
+    assert finetune(str(file), tmp_path / "data", tmp_path / "out", model_files, "epochs=60", "learning_rate=0.01",
+                    "log_every=100", "options.max_query_length=4") == 0
+    assert result(tmp_path / "out")["figures"]["dev"]["squad_em"]["value"] == 1.0

@@ -1,0 +1,161 @@
+"""The training of one seed: model, batches, measurements, and the best weights on dev data."""
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import paddle
+
+from ernie.checkpoints import checkpoint
+from ernie.checkpoints.warm_start import load_pretrained
+from ernie.finetuning.answers import write_predictions
+from ernie.finetuning.data import FinetuningData, Split, Start
+from ernie.finetuning.predictor import FILE, describe, run_model
+from ernie.finetuning.recipe import Recipe
+from ernie.finetuning.watcher import Measurement, Plan, Watcher
+from ernie.model.finetuning_model import FinetuningModel
+from ernie.training import distributed
+from ernie.training.optimizer import Updater
+from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
+from ernie.training.schedule import Schedule
+from ernie.training.settings import OptimizerSettings
+from ernie.training.trainer import Callback, StepResult, Trainer
+from reader.utils.files import write_json
+from tasks.finetune.batches import EpochBatches
+
+
+@dataclass
+class Material:
+    """What the trainings of a run share.
+
+    Attributes:
+        measured, predicted: dev splits, test splits; the first dev split chooses the best weights.
+    """
+
+    data: FinetuningData
+    start: Start
+    train_data: Split
+    measured: list[Split]
+    predicted: list[Split]
+
+
+class SeedTraining:
+    """The training of one seed.
+
+    Args:
+        name: begins its console lines. directory: of its checkpoints, model and figures.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, material: Material, watcher: Watcher, seed: int, directory: Path,
+                 name: str = ""):
+        self.run, self.recipe, self.watcher, self.seed, self.directory = run, recipe, watcher, seed, directory
+        self.name = name or f"seed {seed}"
+        self.world, self.say, self.kind, self.start = run.world, run.say, material.data.kind, material.start
+        self.train_data, self.measured, self.predicted = material.train_data, material.measured, material.predicted
+        self.pad_id = self.start.tokenizer.pad_id
+        self.files = {"ernie_config.json": json.dumps(self.start.config.to_dict(), indent=2) + "\n",
+                      "vocab.txt": self.start.vocab_text, FILE: describe(recipe, material.data.classes)}
+
+    def prepare(self) -> Trainer:
+        """Build the model, with the weights of the checkpoint or resumed, and everything around it."""
+        recipe, world = self.recipe, self.world
+        paddle.seed(self.seed)
+        self.model = FinetuningModel(self.start.config, self.kind)
+        batches = EpochBatches(self.train_data.features, self.kind, seed=self.seed, epochs=recipe.epochs,
+                               batch_size=recipe.batch_size, unit=recipe.batch_unit, task_id=recipe.task_id,
+                               pad_id=self.pad_id, micro_tokens=recipe.micro_batch_tokens, rank=world.rank,
+                               size=world.size)
+        total = min(batches.steps, recipe.max_steps or batches.steps)
+        warmup = int(total * recipe.warmup_proportion)
+        points = {step for step in batches.ends.tolist() if step <= total} | {total}
+        if recipe.evaluate_every:
+            points.update(range(recipe.evaluate_every, total, recipe.evaluate_every))
+        self.plan = Plan(batches, total, warmup, points)
+        self.watcher.begun(self, self.plan)
+        return build_trainer(self.run, self.model, batches, {self.kind.name: 1.0}, total, directory=self.directory,
+                             name=self.name, seed=self.seed, settings=self._settings(warmup, total),
+                             warm_start=self._warm_start, files=self.files,
+                             callbacks=self._callbacks)
+
+    def _settings(self, warmup: int, total: int) -> TrainingSettings:
+        recipe = self.recipe
+        optimizer = OptimizerSettings(recipe.learning_rate, recipe.beta1, recipe.beta2, recipe.epsilon,
+                                      recipe.weight_decay, recipe.clip_norm)
+        return TrainingSettings(
+            optimizer, Schedule(recipe.schedule, recipe.learning_rate, warmup, total), recipe.precision,
+            recipe.amp_level, recipe.loss_scaling, recipe.recompute, recipe.workers, recipe.log_every,
+            recipe.checkpoint_every, 1, recipe.check_ranks_every, recipe.max_bad_steps)
+
+    def _warm_start(self) -> None:
+        if self.start.pretrained is not None:
+            self.say(load_pretrained(self.model, self.start.pretrained))
+        else:
+            self.say("no --init: trains from random weights")
+
+    def _callbacks(self, updater: Updater) -> list[Callback]:
+        self.updater = updater
+        return [BestOnDev(self, self.plan.points), *self.watcher.callbacks(self, self.plan)]
+
+    def answers(self, split: Split):
+        """(predictions for the rows of a split, mean loss), with the present weights, over all ranks."""
+        world = self.world
+        outputs, loss = run_model(self.updater.layer, self.kind, split.features, self.recipe, self.pad_id,
+                                  rank=world.rank, size=world.size, autocast=self.updater.precision.autocast,
+                                  gather=lambda value: distributed.gather(world, value),
+                                  heartbeat=self.run.watchdog.heartbeat)
+        return self.kind.decode(split.rows, split.features, outputs), loss
+
+    def measure(self, split: Split, step: int) -> Measurement:
+        """The metrics of a split with labels after a step; says so."""
+        begun = time.perf_counter()
+        self.watcher.measuring(split, alone=len(self.measured) == 1)
+        predictions, loss = self.answers(split)
+        measurement = Measurement(split, predictions, loss, self.kind.score(split.rows, predictions), step,
+                                  self.plan.batches.epoch(step - 1), time.perf_counter() - begun)
+        self.watcher.measured(self, measurement)
+        return measurement
+
+    def finish(self, trainer: Trainer, reason: str) -> None:
+        """Figures and predictions of the best weights, written by the main rank."""
+        memory = trainer.state.callbacks.get("dev", {})
+        best = self.directory / "best"
+        distributed.barrier(self.world)
+        set_weights(self.updater.layer, checkpoint.load_file(best / "model.safetensors"))
+        result = {"seed": self.seed, "steps": trainer.state.step, "seconds": trainer.state.seconds,
+                  "tokens": trainer.state.tokens, "best_step": memory.get("step", trainer.state.step),
+                  "last": memory.get("last"), "dev_points": memory.get("history", [])}
+        for split in [*self.measured, *self.predicted]:
+            predictions, _ = self.answers(split)
+            if self.world.main:
+                write_predictions(self.directory, split, self.kind, self.recipe.task, predictions)
+            if all(self.kind.labelled(row) for row in split.rows):
+                result[split.name] = self.kind.score(split.rows, predictions)
+        if self.world.main:
+            write_json(self.directory / "result.json", result)
+
+
+class BestOnDev(Callback):
+    """Measures dev data at the given steps and keeps the weights that were best (the mean of the recipe's metrics)."""
+
+    def __init__(self, training: SeedTraining, points: set[int]):
+        self.training, self.points = training, points
+
+    def after_step(self, trainer: Trainer, result: StepResult) -> None:
+        if result.step not in self.points or trainer.stop:
+            return
+        memory = trainer.state.callbacks.setdefault("dev", {"best": -float("inf"), "step": 0, "history": []})
+        found = [self.training.measure(split, result.step) for split in self.training.measured]
+        recipe, batches = self.training.recipe, self.training.plan.batches
+        value = float(np.mean([found[0].scores[name] for name in recipe.metrics])) if found else result.step
+        memory["last"] = found[0].scores if found else None
+        memory["history"].append({"step": result.step, "epoch": batches.epoch(result.step - 1) + 1,
+                                  **({"loss": found[0].loss, **found[0].scores} if found else {})})
+        if value > memory["best"]:
+            memory.update(best=value, step=result.step)
+            if trainer.world.main:
+                weights, _, _ = trainer.snapshot()
+                checkpoint.write(self.training.directory / "best", {"model.safetensors": weights}, self.training.files)
+        distributed.barrier(trainer.world)
