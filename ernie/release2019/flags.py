@@ -11,6 +11,7 @@ from ernie.utils.arguments import Parser
 from reader.utils.errors import InputError
 
 CARDS = "ERNIE_2019_CARDS"  # set by finetune_launch.py where one process stands for several cards
+NEVER = 10**9  # scripts write more
 METRICS = {"simple_accuracy": ["accuracy"], "acc_and_f1": ["accuracy", "f1"], "matthews_corrcoef": ["matthews"],
            "acc_and_f1_and_mrr": ["accuracy", "f1", "mrr"], "pearson_and_spearman": ["pearson", "spearman"]}
 SCHEDULES = {"linear_warmup_decay": "linear", "noam_decay": "noam"}
@@ -87,7 +88,8 @@ def recipe_of(args: argparse.Namespace, program: str, cards: int) -> recipes.Rec
         "learning_rate": args.learning_rate, "batch_size": args.batch_size * cards, "epochs": args.epoch,
         "batch_unit": "tokens" if args.in_tokens else "examples", "task_id": args.task_id, "seed": args.random_seed,
         "lower_case": args.do_lower_case, "precision": "fp16" if args.use_fp16 else "fp32", "loss_scaling": scaling,
-        "evaluate_every": args.validation_steps, "checkpoint_every": args.save_steps, "log_every": args.skip_steps},
+        "evaluate_every": min(args.validation_steps, NEVER), "checkpoint_every": min(args.save_steps, NEVER),
+        "log_every": min(args.skip_steps, NEVER)},
         program)
 
 
