@@ -53,7 +53,7 @@ def seed_for(run: Path, args: Namespace) -> int:
     return secrets.randbelow(2**31 - 1) + 1
 
 
-def newest_run(path) -> Path:
+def newest_run(path: str | Path) -> Path:
     """The last finished run below a directory that was given as --checkpoints; any other path as it is."""
     done = [run.parent for run in Path(path).glob("run-*/result.json") if run.parent.name[4:].isdigit()]
     return max(done, key=lambda run: int(run.name[4:]), default=Path(path))

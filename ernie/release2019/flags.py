@@ -93,7 +93,7 @@ def recipe_of(args: argparse.Namespace, program: str, cards: int) -> recipes.Rec
         program)
 
 
-def _files(args) -> dict:
+def _files(args: argparse.Namespace) -> dict:
     """split -> [absolute path] of every file that the flags name; several of a kind are numbered."""
     files = {"train": [str(Path(args.train_set).resolve())] if args.train_set else []}
     for prefix, names, wanted in ("dev", args.dev_set, args.do_val), ("test", args.test_set, args.do_test):
@@ -109,7 +109,7 @@ def _files(args) -> dict:
     return files
 
 
-def _classes(args, kind: str) -> tuple[list, dict]:
+def _classes(args: argparse.Namespace, kind: str) -> tuple[list, dict]:
     """(names of the classes, other spellings of them) from --label_map_config, or numbers."""
     if kind in ("regression", "reading_comprehension"):
         return [], {}
@@ -122,7 +122,7 @@ def _classes(args, kind: str) -> tuple[list, dict]:
     return [str(number) for number in range(args.num_labels)], {}
 
 
-def tests_saved(args) -> dict[str, str]:
+def tests_saved(args: argparse.Namespace) -> dict[str, str]:
     """split -> where the flags want its predictions; --test_save names a file for each --test_set."""
     wanted = {}
     if args.test_set and args.do_test:
@@ -135,7 +135,7 @@ def tests_saved(args) -> dict[str, str]:
     return wanted
 
 
-def files_named(args) -> dict[str, str]:
+def files_named(args: argparse.Namespace) -> dict[str, str]:
     """split -> its file as the flags write it, for the log."""
     named = {"test.diagnostic": args.diagnostic} if args.diagnostic else {}
     for prefix, names in ("dev", args.dev_set), ("test", args.test_set):
@@ -144,7 +144,7 @@ def files_named(args) -> dict[str, str]:
     return named
 
 
-def cards(args, environment: Mapping[str, str], gpus: Callable[[], int]) -> tuple[int, str]:
+def cards(args: argparse.Namespace, environment: Mapping[str, str], gpus: Callable[[], int]) -> tuple[int, str]:
     """(how many cards batch_size is for, why): the processes of the launcher, or without it the visible cards.
 
     In 2019 one process without the launcher drove all of them.

@@ -150,7 +150,7 @@ class TrainingLines(Callback):
             print(f"kpis\ttrain_acc_card{cards}\t{self.last[1]:f}", flush=True)
 
 
-def batch_scores(layer, kind: Any, batches: list) -> dict[str, float]:
+def batch_scores(layer: Any, kind: Any, batches: list) -> dict[str, float]:
     """Entity precision, recall and F1 of the present weights on some training batches, without dropout."""
     gold, found = [], []
     layer.eval()
