@@ -95,6 +95,16 @@ class TransformerLayer(nn.Layer):
         return self.norm2(hidden + self.dropout(self.linear2(self.activation(self.linear1(hidden)))))
 
 
+def padding_bias(hidden: paddle.Tensor, lengths: paddle.Tensor) -> paddle.Tensor:
+    """Return what is added to attention scores: [r, 1, 1, L], 0 for a token and MASK_BIAS for padding.
+
+    Counted in integers: bfloat16 cannot count beyond 256.
+    """
+    column = paddle.cumsum(paddle.ones_like(hidden[:, :, 0], dtype="int64"), axis=1)  # 1 .. L, of any width
+    padding = (column > lengths.unsqueeze(1)).unsqueeze([1, 2])
+    return padding.astype(hidden.dtype) * MASK_BIAS
+
+
 class Transformer(nn.Layer):
     """The stack of layers. ``recompute`` trades a second forward pass for the memory of its activations."""
 
@@ -104,9 +114,7 @@ class Transformer(nn.Layer):
         self.recompute = False
 
     def forward(self, hidden, lengths):
-        column = paddle.cumsum(paddle.ones_like(hidden[:, :, 0]), axis=1)  # 1 .. L, whatever the width of the batch
-        padding = (column > lengths.unsqueeze(1).astype(column.dtype)).astype(column.dtype)
-        mask = (padding * MASK_BIAS).unsqueeze([1, 2])
+        mask = padding_bias(hidden, lengths)
         for layer in self.layers:
             if self.recompute and self.training:
                 from paddle.distributed.fleet.utils import recompute

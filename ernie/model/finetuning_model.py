@@ -1,6 +1,8 @@
 """The encoder with the one head of a fine-tuning task, and its loss."""
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import paddle
 from paddle import nn
 from paddle.nn import functional as F
@@ -26,7 +28,7 @@ class FinetuningModel(nn.Layer):
         self.ernie = Encoder(config)
         self.heads = nn.LayerDict({kind.name: DenseHead(config, kind.outputs)})
 
-    def unused(self, names) -> list:
+    def unused(self, names: Collection[str]) -> list[paddle.Tensor]:
         """Parameters that the loss does not reach: the pooler's at token level. ``names`` holds the one task."""
         return [] if self.level == "sequence" else self.ernie.pooler.parameters()
 

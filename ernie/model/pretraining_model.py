@@ -1,6 +1,8 @@
 """The pre-training model: one encoder pass, as many losses as the batch has targets. It knows no concrete task."""
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import paddle
 from paddle import nn
@@ -32,7 +34,7 @@ class PretrainingModel(nn.Layer):
         self.heads = nn.LayerDict({name: DenseHead(config, len(task.classes)) for name, task in tasks.items()
                                    if name not in self.vocabulary_tasks})
 
-    def unused(self, names) -> list:
+    def unused(self, names: Collection[str]) -> list[paddle.Tensor]:
         """Parameters that the losses of the tasks in ``names`` do not reach: other heads, and perhaps the pooler."""
         layers = [head for name, head in self.heads.items() if name not in names]
         if self.vocabulary_tasks and self.vocabulary_tasks.isdisjoint(names):

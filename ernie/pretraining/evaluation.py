@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -35,19 +36,21 @@ def run_baselines(data: PretrainingData, names: list[str], directory: str | Path
 
 def measure(model, batches: dict, count: int, tasks: dict, world: distributed.World,
             baselines: Mapping[str, Baseline] | None = None,
-            heartbeat: Callable[[], None] = lambda: None) -> dict[str, TaskMetrics]:
+            heartbeat: Callable[[], None] = lambda: None,
+            autocast: Callable[[], AbstractContextManager] = nullcontext) -> dict[str, TaskMetrics]:
     """Measure every task on its own dev batches; the result is the same on all ranks.
 
     Args:
         batches: task name -> ``reader.batches.batches.Batches`` over dev data. count: batches of each task.
         tasks: name -> task declaration. baselines: name -> the best shallow baseline on these batches, if known.
-        heartbeat: called before every batch.
+        heartbeat: called before every batch. autocast: the context of a forward pass, the same as in training.
     """
     layer = distributed.unwrap(model)
     layer.eval()
     try:
-        return {name: _measure_task(layer, source, count, tasks[name], world, (baselines or {}).get(name), heartbeat)
-                for name, source in batches.items()}
+        with autocast():
+            return {name: _measure_task(layer, source, count, tasks[name], world, (baselines or {}).get(name),
+                                        heartbeat) for name, source in batches.items()}
     finally:
         layer.train()
 

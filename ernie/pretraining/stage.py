@@ -110,7 +110,8 @@ class StageTraining:
     def _measure(self, updater: Updater) -> dict[str, TaskMetrics]:
         """Dev metrics of every task so far, on all ranks."""
         return evaluation.measure(updater.model, self.dev, self.curriculum.dev_batches, self.data.tasks,
-                                  self.run.world, self.baselines, heartbeat=self.run.watchdog.heartbeat)
+                                  self.run.world, self.baselines, heartbeat=self.run.watchdog.heartbeat,
+                                  autocast=updater.precision.autocast)
 
     def _announce(self) -> None:
         size = self.run.world.size

@@ -10,26 +10,30 @@ from dataclasses import dataclass
 
 import paddle
 
+from ernie.training.settings import LossScaling
+
+HALF = {"fp16": "float16", "bf16": "bfloat16"}
+
 
 @dataclass
 class LossScale:
     """Dynamic loss scaling (Micikevicius et al. 2018), by the rule of ``paddle.amp.GradScaler``.
 
-    Ours, because the trainer knows from the gradient norm whether a step overflowed, and because Paddle's does nothing
-    on a CPU, where this one can be tested.
+    Not Paddle's own class, because the trainer knows from the gradient norm whether a step overflowed, and because
+    Paddle's does nothing on a CPU, where this one can be tested.
 
     Args:
-        settings: an ``ernie.pretraining.curriculum.LossScaling``. factor: what the loss is multiplied with now.
-        good, bad: steps in a row that were finite, that were not.
+        settings: the constants of the rule. factor: the number that the loss is multiplied with now.
+        good, bad: steps in a row that were finite, and that were not.
     """
 
-    settings: object
+    settings: LossScaling
     factor: float
     good: int = 0
     bad: int = 0
 
     def update(self, finite: bool) -> None:
-        """Learn how a step went."""
+        """Raise the factor after enough finite steps in a row, lower it after enough others."""
         settings = self.settings
         self.good, self.bad = (self.good + 1, 0) if finite else (0, self.bad + 1)
         if self.good == settings.increase_every:
@@ -38,48 +42,52 @@ class LossScale:
             self.factor, self.bad = max(1.0, self.factor * settings.decrease_ratio), 0
 
 
+def on_gpu() -> bool:
+    """Return whether Paddle computes on a GPU."""
+    return paddle.device.get_device().startswith("gpu")
+
+
 class Precision:
-    """How a step computes. ``name``: fp32, fp16 or bf16; on a CPU it is always float32, and ``note`` says so.
+    """The number format of a training step: float32 on a CPU, whatever was asked for; ``note`` says so.
 
     Args:
-        level: "O1" or "O2". scaling: an ``ernie.pretraining.curriculum.LossScaling``.
+        name: "fp32", "fp16" or "bf16". level: "O1" or "O2". scaling: constants of the loss scale of float16.
     """
 
-    def __init__(self, name: str, level: str, scaling):
-        on_gpu = paddle.device.get_device().startswith("gpu")
-        self.note = "" if name == "fp32" or on_gpu else f"precision: no GPU here, {name} is trained in float32"
-        self.active = name != "fp32" and on_gpu
-        self.level, self.dtype = level, {"fp16": "float16", "bf16": "bfloat16"}.get(name, "float32")
+    def __init__(self, name: str, level: str, scaling: LossScaling):
+        self.active = name in HALF and on_gpu()
+        self.note = f"precision: no GPU here, {name} is trained in float32" if name in HALF and not self.active else ""
+        self.level, self.dtype = level, HALF.get(name, "float32")
         self.scale = LossScale(scaling, scaling.initial) if self.active and name == "fp16" else None
 
-    def prepare(self, model, optimizer):
-        """(model, optimizer) with float16 weights and float32 master weights, in O2."""
+    def prepare(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer) -> tuple:
+        """Return (model, optimizer); under O2 with half-precision weights and float32 master weights."""
         if not self.active or self.level != "O2":
             return model, optimizer
         return paddle.amp.decorate(models=model, optimizers=optimizer, level="O2", dtype=self.dtype,
                                    master_weight=True)
 
-    def autocast(self):
-        """The context of a forward pass."""
+    def autocast(self) -> contextlib.AbstractContextManager:
+        """Return the context of a forward pass, in training and in evaluation."""
         if not self.active:
             return contextlib.nullcontext()
         return paddle.amp.auto_cast(level=self.level, dtype=self.dtype)
 
     @property
     def loss_scale(self) -> float:
-        """The current factor; 1 when the loss is not scaled."""
+        """Return the number that the loss is multiplied with; 1 when it is not scaled."""
         return self.scale.factor if self.scale else 1.0
 
     def update(self, finite: bool) -> None:
-        """Let the factor follow how a step went."""
+        """Adapt the loss scale to a step whose gradients were ``finite`` or not."""
         if self.scale:
             self.scale.update(finite)
 
-    def state(self) -> dict:
-        """What a checkpoint keeps, as plain numbers."""
+    def state(self) -> dict[str, float]:
+        """Return plain numbers for a checkpoint; empty when the loss is not scaled."""
         return {"factor": self.scale.factor, "good": self.scale.good, "bad": self.scale.bad} if self.scale else {}
 
     def restore(self, state: dict) -> None:
-        """Take back what ``state`` returned."""
+        """Take back the result of ``state``."""
         if state and self.scale:
-            self.scale = LossScale(self.scale.settings, **state)
+            self.scale = LossScale(self.scale.settings, state["factor"], int(state["good"]), int(state["bad"]))

@@ -155,6 +155,11 @@ class Divergence(Callback):
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
         state = trainer.state
         if result.outcome.stepped:
+            if state.updates == 1 and state.skipped and trainer.world.main:
+                scale = trainer.updater.precision.scale
+                print(f"{self.where}: the first {state.skipped} steps were skipped" + (
+                    f": their gradients were too large for float16 at loss scale {scale.settings.initial:g}, which is "
+                    f"now {scale.factor:g}" if scale else ""), flush=True)
             state.bad_in_a_row = 0
             return
         bad = distributed.sum_over_ranks(trainer.world, np.array([not result.finite], np.float64))[0]

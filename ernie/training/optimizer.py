@@ -74,7 +74,9 @@ class Updater:
         self.optimizer.set_lr(self.schedule(update))
         for parameter in unused:
             parameter.clear_gradient(False)
-        gradients = [p.grad for p in self.layer.parameters() if p.grad is not None and not p.stop_gradient]
+        trained = [p for p in self.layer.parameters() if p.grad is not None and not p.stop_gradient]
+        as_float32(trained)
+        gradients = [p.grad for p in trained]
         square = sum_of_squares(gradients)
         fetched = (square if values is None else paddle.concat([square, values.reshape([-1])])).numpy()
         scale = self.precision.loss_scale
@@ -144,8 +146,19 @@ def as_tensor(array: np.ndarray, dtype):
     return paddle.to_tensor(array.astype(np.float16) if dtype == paddle.float16 else array).astype(dtype)
 
 
+def as_float32(parameters) -> None:
+    """Cast the gradients of half-precision parameters to float32, in place.
+
+    Without the loss scale most of them are subnormal numbers or zero in float16. Done once a step, after the last
+    backward pass: what is accumulated, and summed over the ranks, stays as it was computed.
+    """
+    half = [p for p in parameters if p.grad.dtype != paddle.float32]
+    if half:
+        paddle.base.core.eager.set_master_grads(half)  # what ``paddle.amp.decorate(master_grad=True)`` calls
+
+
 def sum_of_squares(gradients):
-    """[1] float32 tensor: over all gradients."""
+    """[1] float32 tensor: over all gradients, which are float32."""
     if not gradients:
         return paddle.zeros([1])
-    return paddle.add_n([paddle.sum(paddle.square(gradient.astype("float32"))) for gradient in gradients]).reshape([1])
+    return paddle.add_n([paddle.sum(paddle.square(gradient)) for gradient in gradients]).reshape([1])

@@ -7,6 +7,7 @@ import pytest
 paddle = pytest.importorskip("paddle")
 
 from ernie.model.config import ErnieConfig  # noqa: E402
+from ernie.model.encoder import padding_bias  # noqa: E402
 from ernie.model.finetuning_model import FinetuningModel  # noqa: E402
 from ernie.model.pretraining_model import PretrainingModel, to_tensors  # noqa: E402
 from reader.batches.examples import Batch, Targets  # noqa: E402
@@ -167,3 +168,12 @@ def test_score_agrees_with_forward():
     sums = values(model(**inputs))
     for name, (losses, right) in model.score(**inputs).items():
         assert [losses.sum(), right.sum(), len(right)] == pytest.approx(sums[name], rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_the_mask_of_padding_is_right_in_every_format(dtype):
+    """bfloat16 cannot tell 257 from 256."""
+    hidden, lengths = paddle.zeros([2, 512, 4]).astype(dtype), np.array([300, 257])
+    bias = padding_bias(hidden, paddle.to_tensor(lengths))
+    assert bias.dtype == hidden.dtype
+    assert np.array_equal(bias.astype("float32").numpy()[:, 0, 0] < -9000, np.arange(512) >= lengths[:, None])
