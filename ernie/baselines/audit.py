@@ -6,6 +6,7 @@ needs no language model. Works for any task, also one of the user's own.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
@@ -71,15 +72,12 @@ def audit(task: Any, train: Corpus, dev: Corpus, examples: int = 10_000, dev_exa
             same texts are measured. examples, dev_examples: of a sequence-level task; a token-level one gets as many
             texts, at most.
     """
-    drawn = draw(task, train, examples, seed), draw(task, dev, dev_examples, seed + 0x0DE5)
+    drawn, measured = draw(task, train, examples, seed), draw(task, dev, dev_examples, seed + 0x0DE5)
     vocabulary = len(train.vocabulary)
-    if task.level == "sequence":
-        one, two = (sequence_sample(part.batches, task.name, part.separator) for part in drawn)
-        found = of_sequences(task, one, two, *drawn, vocabulary)
-    else:
-        first, second = (token_sample(part.batches, task.name, part.separator) for part in drawn)
-        one, two = first, second  # type: ignore[assignment]
-        found = of_tokens(task, first, second, *drawn, vocabulary)
+    sample: Any = sequence_sample if task.level == "sequence" else token_sample
+    probe: Any = of_sequences if task.level == "sequence" else of_tokens
+    one, two = (sample(part.batches, task.name, part.separator) for part in (drawn, measured))
+    found = probe(task, one, two, drawn, measured, vocabulary)
     counts = np.bincount(two.labels) if len(two) else np.zeros(1)
     found.sort(key=lambda baseline: -baseline.accuracy)
     return TaskAudit(task.name, task.level, vocabulary if task.head == "vocabulary" else len(task.classes), len(one),
@@ -106,20 +104,18 @@ def of_sequences(task: Any, train: SequenceSample, dev: SequenceSample, drawn: D
     found = sequences.baselines(task, train, dev, vocabulary)
     segments = features.told_apart(train, dev)
     tokens = drawn.corpus.vocabulary
-    sets: list[tuple[str, Any, Any]] = []
     if segments > 1:
-        letters = [features.characters(sample, segments, tokens) for sample in (train, dev)]
-        weights = features.rarity(letters[0])
-        sets.append(("overlap of characters", *(features.overlaps(parts, weights) for parts in letters)))
-    sets.append(("first and last token of each segment",
-                 *(features.edges(sample, segments, vocabulary) for sample in (train, dev))))
-    sets.append(("punctuation and capitals at the edges", *(
-        edge_marks(sample, part, segments, tokens) for sample, part in ((train, drawn), (dev, dev_drawn)))))
-    sets.append(("place in the document", *(
-        place_in_document(part.corpus, sample.store, sample.document, sample.first)
-        for sample, part in ((train, drawn), (dev, dev_drawn)))))
-    return found + [sequences.fit(name, values, train.labels, dev_values, dev.labels)
-                    for name, values, dev_values in sets]
+        letters, dev_letters = (features.characters(sample, segments, tokens) for sample in (train, dev))
+        weights = features.rarity(letters)
+        found.append(sequences.fit("overlap of characters", features.overlaps(letters, weights), train.labels,
+                                   features.overlaps(dev_letters, weights), dev.labels))
+    sets: dict[str, Callable[[SequenceSample, Drawn], Any]] = {
+        "first and last token of each segment": lambda sample, part: features.edges(sample, segments, vocabulary),
+        "punctuation and capitals at the edges": lambda sample, part: edge_marks(sample, part, segments, tokens),
+        "place in the document": lambda sample, part: place_in_document(part.corpus, sample.store, sample.document,
+                                                                        sample.first)}
+    return found + [sequences.fit(name, values(train, drawn), train.labels, values(dev, dev_drawn), dev.labels)
+                    for name, values in sets.items()]
 
 
 def of_tokens(task: Any, train: TokenSample, dev: TokenSample, drawn: Drawn, dev_drawn: Drawn,
@@ -128,19 +124,20 @@ def of_tokens(task: Any, train: TokenSample, dev: TokenSample, drawn: Drawn, dev
     if task.head == "vocabulary":
         return tables.masked_lm(train, dev, texts(drawn.batches, task.name), vocabulary, drawn.mask)
     classes = len(task.classes)
+    keys: dict[str, Callable[[TokenSample], np.ndarray]] = {
+        "left neighbour": lambda sample: sample.left, "right neighbour": lambda sample: sample.right,
+        "token and left neighbour": lambda sample: sample.read * (vocabulary + 1) + sample.left}
+    sets: dict[str, Callable[[TokenSample, Drawn], np.ndarray]] = {
+        "place in the segment and its length": lambda sample, part: np.column_stack(
+            [sample.place, sample.size - sample.place, sample.size]),
+        "place in the document": lambda sample, part: place_in_document(part.corpus, sample.store, sample.document,
+                                                                        None)}
     found = [tables.label_of_token(train, dev, classes)]
-    for name, key in (("left neighbour", lambda sample: sample.left), ("right neighbour", lambda sample: sample.right),
-                      ("token and left neighbour", lambda sample: sample.read * (vocabulary + 1) + sample.left)):
-        found.append(tables.label_table(name, train, dev, classes, key(train), key(dev)))
+    found += [tables.label_table(name, train, dev, classes, key(train), key(dev)) for name, key in keys.items()]
     some, some_dev = (np.random.default_rng(0).permutation(len(sample))[:MOST_TARGETS] for sample in (train, dev))
-    for name, values, dev_values in (
-            ("place in the segment and its length", *(np.column_stack([sample.place, sample.size - sample.place,
-                                                                       sample.size]) for sample in (train, dev))),
-            ("place in the document", *(
-                place_in_document(part.corpus, sample.store, sample.document, None)
-                for sample, part in ((train, drawn), (dev, dev_drawn))))):
-        found.append(sequences.fit(name, values[some], train.labels[some], dev_values[some_dev], dev.labels[some_dev]))
-    return found
+    return found + [sequences.fit(name, values(train, drawn)[some], train.labels[some],
+                                  values(dev, dev_drawn)[some_dev], dev.labels[some_dev])
+                    for name, values in sets.items()]
 
 
 def edge_marks(sample: SequenceSample, drawn: Drawn, segments: int, tokens: list[str]) -> np.ndarray:
@@ -156,7 +153,7 @@ def edge_marks(sample: SequenceSample, drawn: Drawn, segments: int, tokens: list
     return marks
 
 
-def place_in_document(corpus: Corpus, store: np.ndarray, document: np.ndarray,
+def place_in_document(corpus: Any, store: np.ndarray, document: np.ndarray,
                       first: Optional[np.ndarray]) -> np.ndarray:
     """[n, f] length of the document, where it stands among all, and where in it the example begins.
 

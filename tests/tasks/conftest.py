@@ -8,16 +8,26 @@ from reader.batches.sampling import hash_int
 
 
 @pytest.fixture(scope="session")
-def real_store(data, tmp_path_factory):
-    """Three cased books, built with the default English annotators: (store, their raw texts)."""
+def real_files(peer, tmp_path_factory):
+    """Thirty cased articles of the Wikipedia sample that gensim ships, a file each."""
+    peer("gensim")
+    from reader.store.demo import wikipedia
+    folder = tmp_path_factory.mktemp("articles")
+    files = [folder / f"{number:02}.txt" for number in range(30)]
+    for file, (_, paragraphs) in zip(files, wikipedia()):
+        file.write_text("\n\n".join(paragraphs) + "\n", "utf-8")
+    return files
+
+
+@pytest.fixture(scope="session")
+def real_store(real_files, tmp_path_factory):
+    """The articles as a store, built with the default English annotators."""
     from reader.store.build import build_corpus
     from reader.store.store import Store
     from reader.text.vocabulary import build_vocab
-    files = [data(f"corpora/en/gutenberg/{name}.txt")
-             for name in ("carroll-alice", "chesterton-brown", "shakespeare-caesar")]
     folder = tmp_path_factory.mktemp("real")
-    build_vocab(files, "en", 4000, folder / "vocab.txt")
-    build_corpus(files, "en", folder / "vocab.txt", folder / "store")
+    build_vocab(real_files, "en", 4000, folder / "vocab.txt")
+    build_corpus(real_files, "en", folder / "vocab.txt", folder / "store")
     return Store(folder / "store")
 
 

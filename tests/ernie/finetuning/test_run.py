@@ -203,6 +203,22 @@ def test_dev_data_is_measured_at_the_end_of_epochs_and_in_between(tmp_path, mode
     assert [point["step"] for point in found["dev_points"]] == [3, 4, 6, 8]
 
 
+def test_the_best_weights_are_kept_when_later_ones_are_worse(tmp_path, model_files):
+    """Dev labels say the opposite of the training labels: the more is learnt, the worse it gets."""
+    data = make_data("sst-2", tmp_path / "data")
+    file = data / "dev.tsv"
+    header, *rows = file.read_text("utf-8").splitlines()
+    flipped = [f"{text}\t{1 - int(label)}" for text, label in (row.split("\t") for row in rows)]
+    file.write_text("\n".join([header, *flipped]) + "\n", "utf-8")
+    assert finetune("sst-2", data, tmp_path / "out", model_files, "epochs=40", "learning_rate=0.01", "batch_size=8",
+                    "log_every=100") == 0
+    found = json.loads((tmp_path / "out" / "seed-1" / "result.json").read_text())
+    values = [entry["accuracy"] for entry in found["dev_points"]]
+    assert max(values) > values[-1]
+    best = found["dev_points"][int(np.argmax(values))]
+    assert found["best_step"] == best["step"] and found["dev"]["accuracy"] == best["accuracy"]
+
+
 def test_a_model_answers_only_what_it_was_trained_for(tmp_path, model_files, capsys):
     assert finetune("rte", make_data("rte", tmp_path / "rte"), tmp_path / "out", model_files) == 0
     table(tmp_path / "ax.tsv", ["index", "sentence1", "sentence2"], [[0, "a", "b"]])

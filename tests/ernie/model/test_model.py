@@ -1,4 +1,5 @@
 """The model: shapes, one pass against separate passes, empty targets, padding, every kind of encoder."""
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 paddle = pytest.importorskip("paddle")
 
 from ernie.model.config import ErnieConfig  # noqa: E402
-from ernie.model.encoder import padding_bias  # noqa: E402
+from ernie.model.encoder import ACTIVATIONS, padding_bias  # noqa: E402
 from ernie.model.finetuning_model import FinetuningModel  # noqa: E402
 from ernie.model.pretraining_model import PretrainingModel, to_tensors  # noqa: E402
 from reader.batches.examples import Batch, Targets  # noqa: E402
@@ -118,6 +119,31 @@ def test_padding_does_not_change_what_is_read(encoder):
         hidden, first = model.ernie(**alone)
         np.testing.assert_allclose(hidden.numpy()[0], whole.numpy()[row, :length], atol=1e-5)
         np.testing.assert_allclose(first.numpy()[0], pooled.numpy()[row], atol=1e-5)
+
+
+def test_what_stands_in_the_padding_is_not_read_at_all():
+    """Not less than a little: the hidden states of the text keep every bit, whatever the padding holds."""
+    model = PretrainingModel(small(), TASKS)
+    for parameter in model.parameters():
+        parameter.set_value(parameter * 20 if parameter.ndim == 2 else parameter)  # sharp attention
+    model.eval()
+    inputs = to_tensors(batch())
+    inputs.pop("targets")
+    lengths = inputs["lengths"].numpy()
+    before = model.ernie(**inputs)[0].numpy()
+    padding = np.arange(8) >= lengths[:, None]
+    inputs["token_ids"] = paddle.to_tensor(np.where(padding, 7, inputs["token_ids"].numpy()))
+    after = model.ernie(**inputs)[0].numpy()
+    assert np.array_equal(before[~padding], after[~padding])
+
+
+def test_activations_are_those_of_their_names():
+    x = np.linspace(-4, 4, 81)
+    exact = [0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x]
+    new = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))  # Hendrycks and Gimpel 2016
+    assert np.abs(new - exact).max() > 3e-4
+    for name, expected in {"gelu": exact, "gelu_new": new, "relu": np.maximum(x, 0), "tanh": np.tanh(x)}.items():
+        np.testing.assert_allclose(ACTIVATIONS[name](paddle.to_tensor(x)).numpy(), expected, atol=1e-6, err_msg=name)
 
 
 def test_the_task_embedding_is_added_to_every_token():

@@ -76,6 +76,24 @@ def test_golden_losses_of_one_and_two_ranks(tmp_path, train):
     assert runs.difference(runs.final(tmp_path / "one"), runs.final(tmp_path / "two")) < 1e-5
 
 
+def test_two_ranks_drop_what_one_rank_drops(tmp_path, train):
+    """The dropout of a micro-batch is its own, whichever rank computes it and after how many others."""
+    file = runs.declare(tmp_path, [STAGE], dropout=0.3, dev_batches=1)
+    assert train(file, tmp_path / "one") == 0
+    runs.run(file, tmp_path / "two", "--devices", "0,1")
+    assert runs.difference(runs.final(tmp_path / "one"), runs.final(tmp_path / "two")) < 1e-5
+
+
+def test_the_weight_of_a_curriculum_reaches_the_loss(tmp_path, train):
+    """A task of weight 0 is logged, and its head stays as it began."""
+    tasks = ["knowledge_masking", {"name": "capitalization", "weight": 0.0}]
+    file = runs.declare(tmp_path, [STAGE], tasks=tasks)
+    assert train(file, tmp_path / "run") == 0
+    weights = runs.final(tmp_path / "run")
+    assert not weights["heads.capitalization.bias"].any() and weights["cls.predictions.decoder_bias"].any()
+    assert all("capitalization" in step for step in runs.losses(tmp_path / "run"))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, train, workers):
     stages = [{"knowledge_masking": 6, "sentence_reordering": 3}]

@@ -1,0 +1,89 @@
+"""The loop itself: what a step that is skipped counts for, what weights do to losses, whose dropout is whose."""
+import numpy as np
+import pytest
+
+paddle = pytest.importorskip("paddle")
+
+from ernie.training.amp import Precision  # noqa: E402
+from ernie.training.distributed import World  # noqa: E402
+from ernie.training.optimizer import Updater  # noqa: E402
+from ernie.training.schedule import Schedule  # noqa: E402
+from ernie.training.settings import LossScaling, OptimizerSettings  # noqa: E402
+from ernie.training.trainer import Callback, Trainer, TrainState  # noqa: E402
+from reader.batches.examples import Batch, Targets  # noqa: E402
+
+
+class Growing(paddle.nn.Layer):
+    """Two losses, exp(label * w) and exp(label * v): a label of 10,000 overflows."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = self.create_parameter([1], default_initializer=paddle.nn.initializer.Constant(0.1))
+        self.v = self.create_parameter([1], default_initializer=paddle.nn.initializer.Constant(0.1))
+
+    def forward(self, token_ids, token_type_ids, position_ids, lengths, task_ids, targets):
+        zero = paddle.zeros([])
+        return {name: ((labels.astype("float32") * parameter).exp().sum(), zero, zero)
+                for (name, parameter), (_, labels) in zip((("a", self.w), ("b", self.v)), targets.values())}
+
+    def unused(self, names):
+        return []
+
+
+def batch(label: int, other: int = 1) -> Batch:
+    one = np.ones((1, 4), np.int64)
+    target = {name: Targets(np.zeros(1, np.int64), np.array([value])) for name, value in (("a", label), ("b", other))}
+    return Batch("a", 0, one, one, one, np.array([4]), target)
+
+
+class Given:
+    """The batches of a list."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def at(self, step):
+        return [self.batches[step]]
+
+
+class Rates(Callback):
+    """Collects the learning rate that is shown and the one that was used."""
+
+    def __init__(self):
+        self.shown, self.used = [], []
+
+    def after_step(self, trainer, result):
+        self.shown.append(result.learning_rate)
+        self.used.append(trainer.updater.optimizer.get_lr())
+
+
+def trainer(labels, weights=None, **settings) -> Trainer:
+    options = OptimizerSettings(**{"learning_rate": 0.01, "clip_norm": 0.0, "weight_decay": 0.0, **settings})
+    schedule = Schedule("noam", options.learning_rate, 4, 100)
+    updater = Updater(Growing(), options, schedule, Precision("fp32", "O1", LossScaling()), World())
+    return Trainer(updater, Given([batch(label) for label in labels]), weights or {"a": 1.0, "b": 1.0}, len(labels),
+                   state=TrainState(), world=World(), seed=1)
+
+
+def test_a_skipped_step_does_not_advance_the_learning_rate():
+    made = trainer([1, 1, 10_000, 10_000, 1, 1])
+    rates = Rates()
+    made.callbacks = [rates]
+    made.run()
+    expected = [made.updater.schedule(update) for update in (1, 2, 3, 3, 3, 4)]
+    assert rates.shown == pytest.approx(expected) and rates.used == pytest.approx(expected)
+    assert (made.state.step, made.state.updates, made.state.skipped) == (6, 4, 2)
+
+
+def test_the_total_is_the_weighted_sum_of_mean_losses():
+    made = trainer([1], {"a": 0.25, "b": 3.0})
+    losses = {"a": [paddle.to_tensor(8.0)], "b": [paddle.to_tensor(5.0)]}
+    assert float(made.total_loss(losses, np.array([4.0, 2.0]))) == pytest.approx(0.25 * 8 / 4 + 3 * 5 / 2)
+    made.world = World(1, 2)  # each of two ranks adds its half, and the gradients are averaged
+    assert float(made.total_loss(losses, np.array([4.0, 2.0]))) == pytest.approx(2 * (0.25 * 8 / 4 + 3 * 5 / 2))
+
+
+def test_a_task_of_weight_zero_trains_nothing():
+    made = trainer([1] * 4, {"a": 0.0, "b": 1.0})
+    made.run()
+    assert made.updater.layer.w.item() == pytest.approx(0.1) and made.updater.layer.v.item() < 0.09
