@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTEST_ARGS ?=
 
-.PHONY: test test-slow test-all lint bench clean distclean
+.PHONY: test test-slow test-all lint bench dist release docs clean distclean
 
 define in_environment
 ERNIE_EXTRAS=test; . scripts/environment.sh; ernie_tune_cpu
@@ -26,6 +26,21 @@ bench: ## speed, beside peers where they are installed; prints tables (docs/benc
 	"$$PYTHON" benchmarks/make_batches.py --corpus $$corpus/train; \
 	"$$PYTHON" benchmarks/step.py; \
 	"$$PYTHON" benchmarks/trainer_overhead.py --config configs/curriculum/demo_en.yaml --corpus $$corpus
+
+dist: ## wheel and sdist in dist/, checked
+	@ERNIE_EXTRAS=release; . scripts/environment.sh; set -e; rm -rf dist; \
+	"$$PYTHON" -m build --outdir dist . >/dev/null; rm -rf build *.egg-info; "$$PYTHON" -m twine check --strict dist/*
+
+release: ## dist, and the tag v<version>; see CONTRIBUTING.md
+	@set -e; version=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' ernie/__init__.py); \
+	test -z "$$(git status --porcelain)" || { echo "the tree has changes" >&2; exit 1; }; \
+	grep -q "^## \[$$version\] - 20" CHANGELOG.md || { echo "CHANGELOG.md has no dated section [$$version]" >&2; exit 1; }; \
+	grep -q "^version: $$version$$" CITATION.cff || { echo "CITATION.cff has another version than $$version" >&2; exit 1; }; \
+	$(MAKE) --no-print-directory dist; git tag -a "v$$version" -m "ernie-pretrain $$version"; \
+	echo "tagged v$$version; next: git push --follow-tags, twine upload dist/*"
+
+docs: ## the site in site/; a broken link is an error
+	@ERNIE_EXTRAS=docs; . scripts/environment.sh; "$$PYTHON" -m mkdocs build --strict --quiet
 
 clean: ## what builds, tests and lint left behind
 	rm -rf build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage profiler_log

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ernie.commands import common
 from ernie.planning.plan import GIB, SPARE, Plan
+from ernie.utils.text import clock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,12 +136,12 @@ def communication(plan: Plan) -> str:
 
 
 def time(plan: Plan, speed: float | None, source: str) -> str:
-    """Of each stage and the run, at a speed."""
+    """Return the time of each stage and the run at a speed, as a table."""
     if not speed:
         return "Time: needs a speed: --tokens-per-second-per-card X, or --measure on such a machine"
     seconds = [plan.seconds(stage, speed) for stage in plan.stages]
     rows = [["", *(f"stage {stage.number}" for stage in plan.stages), "in all"],
-            ["time", *(_clock(value) for value in seconds), _clock(sum(seconds))]]
+            ["time", *(clock(value) for value in seconds), clock(sum(seconds))]]
     return f"Time at {speed:,.0f} tokens/s a card, {source}\n{_table(rows)}"
 
 
@@ -161,13 +162,6 @@ def _millions(count: int) -> str:
 
 def _count(tokens: int) -> str:
     return f"{tokens / 1e9:,.2f} G" if tokens >= 1e8 else f"{tokens / 1e6:,.1f} M"
-
-
-def _clock(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def _positive(kind):

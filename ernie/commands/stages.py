@@ -8,6 +8,7 @@ example: ernie stages --config configs/curriculum/demo_en.yaml --output output/d
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 
 from ernie.commands import common
@@ -25,6 +26,8 @@ def run(args: argparse.Namespace) -> int:
     from ernie.utils.paddle_setup import import_paddle
 
     import_paddle()
+    from ernie.planning.forecast import forecast
+    from ernie.planning.plan import Plan
     from ernie.pretraining.data import PretrainingData
     from ernie.pretraining.forgetting import ForgettingMatrix, stage_metrics
     from ernie.pretraining.model_config import model_config
@@ -52,9 +55,13 @@ def run(args: argparse.Namespace) -> int:
         with lock(run.path, say=_say):  # nobody else is at work here
             common.prepare_demo(curriculum, run.path)
     data = PretrainingData(curriculum)
-    facts = data.facts(model_config(curriculum, data.tokenizer.size))
+    config = model_config(curriculum, data.tokenizer.size)
+    facts = data.facts(config)
     if run.recorded():
         run.check(curriculum, stages, facts)  # the stage that is trained next records it
+    else:
+        for line in forecast(dataclasses.replace(Plan.of(curriculum, 1), config=config)).lines():
+            _say(line)
     finished = run.finished(stages, _say)
     if finished:
         _say(f"finished before: stage {', '.join(map(str, finished))} of {len(stages)}")

@@ -96,6 +96,8 @@ class ErnieConfig:
         if strict and unknown:
             raise InputError(f"unknown key {unknown[0]!r} in the model configuration"
                              + did_you_mean(unknown[0], known), path)
+        if values.get("vocab_size", 0) is None:  # decided by the data; this until the data is known
+            values["vocab_size"] = cls.vocab_size
         needed = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
         missing = [key for key in needed if key not in values]
         if missing:

@@ -27,3 +27,12 @@ def test_sentence_types_must_suffice(tmp_path, task, message):
     else:
         with pytest.raises(InputError, match=message):
             model_config(curriculum)
+
+
+@pytest.mark.parametrize("declared, vocabulary, rows", [(100, None, 100), (100, 80, 100), (100, 300, 300),
+                                                        (None, 80, 80), (None, None, 30522)])
+def test_the_word_embedding_fits_the_vocabulary_of_the_store(tmp_path, declared, vocabulary, rows):
+    (tmp_path / "model.json").write_text(json.dumps({**SIZES, "vocab_size": declared}))
+    curriculum = build(Curriculum, {"tasks": ["sentence_distance"], "corpora": {"c": {"path": "store"}},
+                                    "model": str(tmp_path / "model.json"), "max_length": 64}, "test")
+    assert model_config(curriculum, vocabulary).vocab_size == rows

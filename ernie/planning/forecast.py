@@ -1,0 +1,110 @@
+"""What a run will take on this machine, said before it starts: model, memory, time, and what to do if that is too much.
+
+Memory is counted (``ernie.planning.memory``), time is measured on a few hundred tokens of random text.
+"""
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from ernie.planning.memory import CPU, bytes_of, memory
+from ernie.planning.plan import GIB, Plan
+from ernie.utils.text import clock
+
+OVERHEAD = 1.35     # resident memory of a process beside the tensors it holds at once; measured 1.2 to 1.6 on CPUs
+PROCESS = 0.5       # GiB that Paddle and the libraries take before there is a model
+SAMPLE_TOKENS = 512
+LONG = 7 * 86400.0  # seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """A run on this machine. needed, free: GiB of memory. seconds: of the whole run. None: unknown."""
+
+    plan: Plan
+    device: str
+    needed: float
+    free: float | None
+    seconds: float | None
+
+    def lines(self) -> list[str]:
+        """Return what to tell the user before the start, a line each; warnings begin with "warning"."""
+        plan, curriculum = self.plan, self.plan.curriculum
+        config = plan.config
+        layers = f"{config.num_hidden_layers} layers of {config.hidden_size}, vocabulary {config.vocab_size:,}"
+        found = [f"model: {sum(plan.parameters.values()) / 1e6:.1f} M parameters ({layers}); {plan.steps:,} steps of "
+                 f"{curriculum.batch_tokens:,} tokens",
+                 f"memory: about {self.needed:.1f} GB" + (f" of {self.free:.1f} GB free" if self.free else "")
+                 + f" ({self.device})"]
+        if self.seconds is not None:
+            found.append(f"time: about {clock(self.seconds)}, from {SAMPLE_TOKENS} tokens timed just now")
+        if self.free is not None and self.needed > self.free:
+            found.append(f"warning: this does not fit into memory; {self.remedy()}")
+        if self.seconds is not None and self.seconds > LONG:
+            found.append("warning: that is long; configs/curriculum/own_small.yaml is meant for a machine like this, "
+                         "fewer steps are --set iterations_per_task=N")
+        return found
+
+    def remedy(self) -> str:
+        """Return the mildest change that makes the run fit."""
+        plan = self.plan
+        for tokens in (2048, 1024, 512):
+            if tokens < plan.micro_tokens and (need := needed(plan, self.device, tokens)) <= (self.free or 0):
+                return f"--set micro_batch_tokens={tokens} takes about {need:.1f} GB and computes the same"
+        return "a smaller model does: --set model=configs/model/small.json, or mini.json"
+
+
+def needed(plan: Plan, device: str, micro_tokens: int) -> float:
+    """Return the GiB that one process holds when its micro-batches have that many tokens."""
+    curriculum = plan.curriculum
+    kind = CPU if device == "cpu" else bytes_of(curriculum.precision, curriculum.amp_level)
+    peak = memory(plan.config, plan.heads, plan.rows(micro_tokens), curriculum.max_length, kind, curriculum.recompute,
+                  plan.cards).peak / GIB
+    return peak * OVERHEAD + PROCESS if device == "cpu" else peak + 1.0
+
+
+def forecast(plan: Plan) -> Forecast:
+    """Count memory and, on a CPU, time a short step for this machine; takes seconds."""
+    from ernie.utils.paddle_setup import import_paddle
+    paddle = import_paddle()
+    device = paddle.device.get_device()
+    if device != "cpu":
+        free = paddle.device.cuda.get_device_properties().total_memory / GIB
+        return Forecast(plan, device, needed(plan, device, plan.micro_tokens), free, None)
+    free, tokens = free_memory(), max(plan.curriculum.max_length, SAMPLE_TOKENS)
+    fits = free is None or needed(plan, device, tokens) <= free
+    seconds = _seconds(plan, tokens) if fits else None
+    return Forecast(plan, device, needed(plan, device, plan.micro_tokens), free, seconds)
+
+
+def _seconds(plan: Plan, tokens: int) -> float:
+    """Return the time of all stages on this CPU, from a step of that many tokens."""
+    from ernie.planning.benchmark import measure
+    sample = dataclasses.replace(plan, curriculum=dataclasses.replace(
+        plan.curriculum, precision="fp32", batch_tokens=tokens, micro_batch_tokens=tokens))
+    found = measure(sample, steps=1)
+    pace = found.forward_backward / (found.rows * found.width)  # seconds a token
+    return float(np.sum([stage.steps for stage in plan.stages])
+                 * (plan.curriculum.batch_tokens * pace + found.update))
+
+
+def free_memory(meminfo: str | Path = "/proc/meminfo", group: str | Path = "/sys/fs/cgroup") -> float | None:
+    """Return the GiB that this machine, or the container it is, can still give; None where neither says."""
+    found = []
+    try:
+        for line in Path(meminfo).read_text("utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024 / GIB)
+    except OSError:  # not Linux
+        return None
+    try:
+        limit = (Path(group) / "memory.max").read_text("utf-8").strip()
+        if limit != "max":
+            found.append((int(limit) - int((Path(group) / "memory.current").read_text("utf-8"))) / GIB)
+    except OSError:  # no control group of version 2
+        pass
+    return min(found) if found else None
+
+
