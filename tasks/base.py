@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Example, Tokens
+from reader.batches.examples import Anchor, Example, Tokens, Unit
 from reader.utils.errors import InputError
 from tasks.files import rebuild
 
@@ -22,6 +22,7 @@ class Task:
         metrics: what is reported on dev data.
         max_segments: most segments of an example; the model needs as many token types.
         sources: the kinds of stores its examples can be drawn from, "documents" and "pairs".
+        unit: what it is handed of the text at a time; an epoch hands out every unit of the corpus once.
         corrupts: whether it changes what the model reads. groups: names of the groups that are measured apart.
     """
 
@@ -33,6 +34,7 @@ class Task:
     metrics = ("accuracy",)
     max_segments = 2
     sources: tuple = ("documents", "pairs")
+    unit = Unit()
     corrupts = False
     groups: tuple = ()
 
@@ -50,8 +52,8 @@ class Task:
             raise InputError(f"{self.name} draws from {BUILT[self.sources[0]]}, this is a store of {corpus.kind}",
                              corpus.stores[0].path)
 
-    def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """One example of this task, made near ``anchor``; every random choice comes from ``rng``."""
+    def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
+        """Make one example of the unit ``anchor``, or None where it does not serve; all chance comes from ``rng``."""
         raise TypeError(f"{type(self).__name__} makes no examples: define example()")
 
     def rules(self, segments: list[np.ndarray]) -> dict[str, int]:
@@ -84,7 +86,7 @@ class TokenTask(Task):
     level = "token"
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """A segment of whole sentences around the anchor, as long as fits."""
+        """The unit as one segment."""
         return corpus.running_text(anchor)
 
     def labels(self, tokens: Tokens) -> np.ndarray:
@@ -108,3 +110,11 @@ class CorruptingTask(TokenTask):
     def unit_heads(self, tokens: Tokens) -> np.ndarray:
         """[n] index of the first token of the unit of each token; every token is its own unit by default."""
         return np.arange(len(tokens.ids))
+
+
+def require_documents(corpus: Corpus, task: str, least: int) -> None:
+    """Raise InputError when a store of the corpus has fewer than ``least`` documents."""
+    for store in corpus.stores:
+        if len(store.documents) - 1 < least:
+            raise InputError(f"{task} takes text of other documents and needs at least {least} in a store, here are "
+                             f"{len(store.documents) - 1}", store.path)

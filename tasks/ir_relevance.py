@@ -9,13 +9,15 @@ from reader.utils.errors import InputError
 from tasks.base import SequenceTask
 
 CLICKED, SHOWN, UNRELATED = range(3)
-TRIES = 100
+TRIES = 100    # titles that are drawn for one that was not shown for the query
+COMPARED = 16  # of which so many are compared in length
 
 
 class IRRelevance(SequenceTask):
     """Was the title clicked for the query, shown but not clicked, or is it a random one?
 
-    The class is drawn evenly from those the query can give: not every query has both clicked and unclicked titles.
+    The class is drawn evenly from those that the query can give: not every query has both clicked and unclicked titles.
+    An epoch takes every query once.
     """
 
     name = "ir_relevance"
@@ -47,19 +49,31 @@ class IRRelevance(SequenceTask):
 
 
 def unrelated_title(corpus: Corpus, store: int, query: int, last: int, rng: np.random.Generator) -> int:
-    """Paragraph of another query's title, whose words were never shown for this query."""
+    """Paragraph of another query's title, whose words were never shown for this query.
+
+    Of some random titles the one that is nearest in length to a title of this query: lengths do not give it away.
+    """
     opened = corpus.stores[store]
 
     def words(paragraph: int) -> bytes:
         return opened.ids[slice(*corpus.paragraph_span(store, paragraph))].tobytes()
 
+    def size(paragraph: int) -> int:
+        start, stop = corpus.paragraph_span(store, paragraph)
+        return stop - start
+
     shown = {words(paragraph) for paragraph in range(query + 1, last)}
-    for _ in range(TRIES):
-        document = int(rng.integers(len(opened.documents) - 1))
+    wanted, found = size(query + 1 + int(rng.integers(last - query - 1))), []
+    for document in rng.integers(len(opened.documents) - 1, size=TRIES).tolist():
         first, stop = int(opened.documents[document]), int(opened.documents[document + 1])
         if first == query or stop - first < 2 or words(first) == words(query):
             continue
         title = first + 1 + int(rng.integers(stop - first - 1))
         if words(title) not in shown:
-            return title
-    raise InputError("ir_relevance finds no title that was not shown for a query: more queries are needed", opened.path)
+            found.append(title)
+        if len(found) == COMPARED:
+            break
+    if not found:
+        raise InputError("ir_relevance finds no title that was not shown for a query: more queries are needed",
+                         opened.path)
+    return min(found, key=lambda title: abs(size(title) - wanted))

@@ -4,65 +4,64 @@ from __future__ import annotations
 import numpy as np
 
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Example
-from reader.utils.errors import InputError
-from tasks.base import SequenceTask
+from reader.batches.examples import Anchor, Example, Unit
+from tasks.base import SequenceTask, require_documents
 
 ADJACENT, SAME_DOCUMENT, OTHER_DOCUMENT = range(3)
-TRIES = 100   # random places that are looked at for another document
-PLACES = 100  # that are tried instead of an anchor whose document is too short
+REACH = 64   # sentences on either side that are looked at for one of the wanted length; a document may be a whole book
 
 
 class SentenceDistance(SequenceTask):
     """How far apart do two sentences stand? Each class is drawn a third of the time.
 
-    Adjacent sentences come in their order; one that is not adjacent may come from before or after.
+    Every sentence that another one follows is the first of one example in an epoch. The second is the next sentence, or
+    one of the document that is not adjacent, from before or after, or one of another document of the store. So that
+    lengths tell nothing of the class, the last two are, of the sentences around a random place, the one that is nearest
+    in length to the next sentence. Documents of one or two sentences are left out, having no pair of the second class.
     """
 
     name = "sentence_distance"
     sources = ("documents",)
     classes = ("adjacent", "same document", "different documents")
+    unit = Unit("sentence", segments=2)
 
-    def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """A sentence near the anchor, and a second one at the distance drawn."""
+    def bind(self, corpus: Corpus) -> None:
+        """Raise InputError when a store has a single document, which leaves the third class empty."""
+        super().bind(corpus)
+        require_documents(corpus, self.name, 2)
+
+    def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
+        """The unit, and a second sentence at the distance drawn."""
+        document, _, sentence = corpus.locate(anchor)
+        first, last = corpus.document_sentences(anchor.store, document)
+        if sentence + 1 >= last or last - first < 3:
+            return None
+        if sentence == first + 1 and last - first == 3:
+            return None  # both others are adjacent
         label = int(rng.integers(3))
-        for _ in range(PLACES):
-            pair = PICK[label](corpus, anchor, rng)
-            if pair:
-                spans = [corpus.span(anchor.store, sentence) for sentence in pair]
-                return corpus.pair(anchor.store, *spans, label)
-            anchor = corpus.random_anchor(rng, anchor.store)
-        raise InputError(f"sentence_distance finds no pair of class {self.classes[label]!r}",
-                         corpus.stores[anchor.store].path)
+        second = sentence + 1
+        if label != ADJACENT:
+            others = (not_adjacent(sentence, first, last) if label == SAME_DOCUMENT
+                      else elsewhere(corpus, anchor.store, first, last, rng))
+            second = nearest_in_length(corpus, anchor.store, others, second, rng)
+        return corpus.pair(anchor.store, *(corpus.span(anchor.store, k) for k in (sentence, second)), label)
 
 
-def adjacent(corpus: Corpus, anchor: Anchor, rng: np.random.Generator):
-    """The anchor's sentence and the next; at the end of a document the one before and it."""
-    document, _, sentence = corpus.locate(anchor)
-    first, last = corpus.document_sentences(anchor.store, document)
-    sentence = min(sentence, last - 2)
-    return (sentence, sentence + 1) if sentence >= first else None
+def not_adjacent(sentence: int, first: int, last: int) -> np.ndarray:
+    """Sentences of the document [first, last), at most ``REACH`` away, that are not next to a sentence."""
+    near = np.arange(max(first, sentence - REACH), min(last, sentence + REACH + 1))
+    return near[np.abs(near - sentence) > 1]
 
 
-def same_document(corpus: Corpus, anchor: Anchor, rng: np.random.Generator):
-    """The anchor's sentence and any of the document that is not next to it."""
-    document, _, sentence = corpus.locate(anchor)
-    first, last = corpus.document_sentences(anchor.store, document)
-    before, after = max(0, sentence - 1 - first), max(0, last - sentence - 2)
-    if before + after == 0:
-        return None
-    choice = int(rng.integers(before + after))
-    return sentence, first + choice if choice < before else sentence + 2 + choice - before
+def elsewhere(corpus: Corpus, store: int, first: int, last: int, rng: np.random.Generator) -> np.ndarray:
+    """Sentences around a random one outside the document [first, last)."""
+    total, place = len(corpus.stores[store].sentences) - 1, corpus.sentence_outside(store, (first, last), rng)
+    near = np.arange(max(0, place - REACH), min(total, place + REACH + 1))
+    return near[(near < first) | (near >= last)]
 
 
-def other_document(corpus: Corpus, anchor: Anchor, rng: np.random.Generator):
-    """The anchor's sentence and one of another document of its store."""
-    document, _, sentence = corpus.locate(anchor)
-    for _ in range(TRIES):
-        other, _, second = corpus.locate(corpus.random_anchor(rng, anchor.store))
-        if other != document:
-            return sentence, second
-    return None
-
-
-PICK = (adjacent, same_document, other_document)
+def nearest_in_length(corpus: Corpus, store: int, sentences: np.ndarray, like: int, rng: np.random.Generator) -> int:
+    """One of some sentences, at random among those whose lengths are nearest to that of the sentence ``like``."""
+    offsets = corpus.stores[store].sentences
+    apart = np.abs(offsets[sentences + 1] - offsets[sentences] - (offsets[like + 1] - offsets[like]))
+    return int(rng.choice(sentences[apart == apart.min()]))

@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Example, Tokens
+from reader.batches.examples import Tokens, Unit
 from reader.utils.labels import IGNORE
 from tasks.base import TokenTask
 
@@ -15,12 +14,7 @@ class TokenDocument(TokenTask):
     name = "token_document"
     sources = ("documents",)
     classes = ("only here", "elsewhere too")
-
-    def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """Running text, at most half of its document, so that there is an elsewhere."""
-        document = corpus.locate(anchor)[0]
-        start, stop = corpus.stores[anchor.store].document_span(document)
-        return corpus.running_text(anchor, max(1, min(corpus.max_length - 2, (stop - start) // 2)))
+    unit = Unit(share=0.5)  # so that there is an elsewhere
 
     def labels(self, tokens: Tokens) -> np.ndarray:
         """[n] 1 when the first or the last occurrence of the id in the document lies outside the segment.

@@ -4,7 +4,7 @@ from __future__ import annotations
 import tasks as task_room
 from ernie.model.config import ErnieConfig
 from ernie.pretraining.curriculum import Curriculum
-from reader.batches.batches import Batches
+from reader.batches.batches import TURNS, Batches
 from reader.batches.corpus import Corpus
 from reader.store.store import Store
 from reader.text.tokenizer import Tokenizer
@@ -50,8 +50,8 @@ class PretrainingData:
         token_tasks = [self.tasks[other] for other in stage_tasks if self.tasks[other].level == "token"]
         return Batches(self.tasks[name], token_tasks, self.corpus(name, dev), seed=DEV_SEED if dev else curriculum.seed,
                        task_id=self.ids[name], batch_tokens=curriculum.batch_tokens,
-                       slices=curriculum.slices(cards), window=1 if dev else curriculum.window,
-                       vocabulary=self.tokenizer)
+                       slices=curriculum.slices(cards), window=curriculum.dev_batches if dev else curriculum.window,
+                       turns=1 if dev else TURNS, vocabulary=self.tokenizer)
 
     def corpus(self, name: str, dev: bool = False) -> Corpus:
         """What a task draws from."""

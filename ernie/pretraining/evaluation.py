@@ -13,6 +13,7 @@ from ernie.model.pretraining_model import to_tensors
 from ernie.pretraining.data import PretrainingData
 from ernie.training import distributed
 from ernie.training.metrics import Baseline, GroupMetrics, TaskMetrics
+from reader.batches.batches import slices_of_rank
 
 
 def run_baselines(data: PretrainingData, names: list[str], directory: str | Path, world: distributed.World,
@@ -60,7 +61,7 @@ def _measure_task(layer, source, count: int, task, world: distributed.World, bas
     groups, classes = task.groups, len(task.classes)
     totals = np.zeros(3 + 2 * len(groups) + classes)  # loss, right, targets; right and targets by group; class counts
     for number in range(count):
-        for batch in source.at(number, range(world.rank, source.slices, world.size)):
+        for batch in source.at(number, slices_of_rank(source.slices, world.rank, world.size)):
             heartbeat()
             target = batch.targets.get(task.name)
             if target is None or not len(target.labels):

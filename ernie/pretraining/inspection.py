@@ -10,6 +10,8 @@ from reader.batches.collator import Collator, Window, read_tokens
 from reader.batches.corpus import Corpus, join_pieces
 from reader.batches.examples import Example
 from reader.batches.sampling import generator, hash_int
+from reader.batches.walk import Walk
+from reader.batches.windows import draw as draw_one
 from reader.text.flags import WORD_START
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
@@ -21,8 +23,12 @@ def draw(task, corpus: Corpus, count: int, seed: int) -> Window:
     """The first examples of the walk that ``seed`` names."""
     task.bind(corpus)
     rng = generator(seed, "inspect", task.name)
-    anchors = corpus.anchors(np.arange(count), hash_int(seed, "inspect"))
-    return Window.of([task.example(corpus, anchor, rng) for anchor in anchors], hash_int(seed, "mask", task.name))
+    walk = Walk(corpus, task.unit, corpus.max_length, hash_int(seed, "inspect"))
+    examples = (draw_one(task, corpus, anchor, rng) for anchor in walk.sample(TRIED * count))
+    found = [example for example in examples if example is not None][:count]
+    if not found:
+        raise InputError(f"{task.name} finds no text that it can make an example of", corpus.stores[0].path)
+    return Window.of(found, hash_int(seed, "mask", task.name))
 
 
 def pages(task, corpus: Corpus, window: Window, rows: np.ndarray, colour: bool = False):

@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from ernie.pretraining.stages import Stage
+from reader.batches.batches import slices_of_rank
 
 
 class StageBatches:
@@ -22,6 +23,10 @@ class StageBatches:
         self.rank, self.size = rank, size
 
     def at(self, step: int) -> list:
-        """Micro-batches of a step (from 0) for this rank: every ``size``-th slice of the global batch."""
+        """Micro-batches of a step (from 0) for this rank: its run of the slices of the global batch."""
         source = self.sources[self.names[self.draws[step]]]
-        return source.at(int(self.numbers[step]), range(self.rank, source.slices, self.size))
+        return source.at(int(self.numbers[step]), slices_of_rank(source.slices, self.rank, self.size))
+
+    def turn(self, step: int) -> int:
+        """Which of the workers makes a step, modulo their number: so that two never draw the same window."""
+        return int(self.numbers[step])

@@ -140,7 +140,7 @@ class Trainer:
                 self.updater.discard()
                 self.stop = ASKED_TO_STOP
                 return None
-            paddle.seed(self.dropout_seed(index))
+            paddle.seed(self.dropout_seed(batch.place))
             with distributed.without_sync(self.updater.model, last):
                 with self.updater.precision.autocast():
                     losses = self.updater.model(**to_tensors(batch))
@@ -174,9 +174,8 @@ class Trainer:
         return paddle.add_n([values[0] * (self.weights[name] * self.world.size / max(1.0, share[name]))
                              for name, values in losses.items()])
 
-    def dropout_seed(self, index: int) -> int:
+    def dropout_seed(self, place: int) -> int:
         """Seed of a micro-batch: a function of (seed, step, its place in the global batch), whoever computes it."""
-        place = index * self.world.size + self.world.rank
         return int(np.random.SeedSequence([self.seed, self.state.step, place]).generate_state(1)[0])
 
     def snapshot(self) -> tuple[dict, dict, dict]:

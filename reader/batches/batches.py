@@ -1,24 +1,24 @@
 """Batches by token budget: the n-th batch of a task is a pure function of n.
 
-A *window* is a fixed number of consecutive batches. Its examples are drawn together, sorted by length and cut into
-batches of equal token share, which are shuffled: rows of one length lie together, so little is padded, and any batch
-can still be made alone. A batch is cut into *slices* (micro-batches) the same way. What is random in a token's labels
-hangs on its key, a function of (seed, task, window, example, place), so that labels do not depend on the cut.
+A global batch is cut into *slices* (micro-batches), which the ranks share out. What it holds does not hang on the
+number of slices: see ``reader.batches.windows`` for how its examples are drawn. What is random in a token's labels
+hangs on its key, a function of (seed, task, window, example, place), so that labels do not hang on the cut either.
 """
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 
 from reader.batches.collator import Collator, Window, addresses, read_tokens
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Batch, Example, Targets
-from reader.batches.sampling import generator, hash_int
+from reader.batches.examples import Batch, Targets
+from reader.batches.windows import Windows, check_labels, middles
 from reader.text.special_ids import SpecialIds
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
 
-SORTED = 1024  # examples of full length that are sorted by length together, unless told otherwise
-PROBE = 128    # examples drawn once to learn how long this task's examples are
+TURNS = 2  # windows under way at a time: two workers share the drawing of one task evenly
 
 
 class Batches:
@@ -31,104 +31,56 @@ class Batches:
         seed: of the run. task_id: selects the task embedding.
         batch_tokens: text and special tokens of a global batch, on average.
         slices: micro-batches that a global batch is cut into, over all ranks and accumulation steps.
-        window: batches that are drawn and sorted together; by default enough for little padding. Part of what decides
-            the order: it hangs on the two sizes only, not on the number of cards.
+        window: batches whose examples are drawn and sorted together; by default enough for little padding. It decides
+            the order, as the two sizes and the seed do; the number of slices does not.
+        turns: windows that are under way at a time, see ``Windows``.
         vocabulary: object with ``cls_id sep_id mask_id pad_id regular_ids``; that of the stores by default.
     Raises:
-        InputError: a slice could not hold the longest example, or two tasks corrupt.
+        InputError: a slice could not hold the longest example, two tasks corrupt, or the task finds no text.
     """
 
     def __init__(self, task, token_tasks, corpus: Corpus, *, seed: int, task_id: int, batch_tokens: int,
-                 slices: int = 1, window: int | None = None, vocabulary=None):
-        if batch_tokens < slices * corpus.max_length:
-            raise InputError(f"batch_tokens {batch_tokens} cut into {slices} micro-batches gives each "
-                             f"{batch_tokens // slices} tokens, fewer than one example of max_length "
-                             f"{corpus.max_length}: raise batch_tokens, or use fewer cards or accumulation steps")
+                 slices: int = 1, window: int | None = None, turns: int = TURNS, vocabulary=None):
         corrupting = [other.name for other in token_tasks if other.corrupts]
         if len(corrupting) > 1:
             raise InputError(f"tasks {', '.join(corrupting)} all change the text; a stage can have one of them")
         self.task, self.token_tasks, self.corpus = task, list(token_tasks), corpus
-        self.seed, self.task_id, self.batch_tokens = seed, task_id, batch_tokens
-        self.slices, self.window = slices, window or -(-SORTED * corpus.max_length // batch_tokens)
+        self.task_id, self.slices = task_id, slices
         self.specials = corpus.specials if vocabulary is None else SpecialIds.of(vocabulary)
         task.bind(corpus)
-        self.stride = self._stride()
-        self._cached: tuple[int, Window] | None = None
+        self.windows = Windows(task, corpus, seed, batch_tokens, window, turns)
+        if batch_tokens < slices * corpus.max_length or -(-slices // self.windows.lanes) > self.windows.least:
+            raise InputError(f"batch_tokens {batch_tokens} cut into {slices} micro-batches gives each "
+                             f"{batch_tokens // slices} tokens, too few for examples of max_length "
+                             f"{corpus.max_length}: raise batch_tokens, or use fewer cards or accumulation steps")
 
-    def __getstate__(self):
-        return {**self.__dict__, "_cached": None}
-
-    def at(self, n: int, slice_indices=None) -> list[Batch]:
+    def at(self, n: int, slice_indices: Iterable[int] | None = None) -> list[Batch]:
         """Micro-batches of the n-th global batch; all of them, or those that ``slice_indices`` names, in its order."""
-        window, rows = self.rows(n)
-        slices = cut(window.lengths[rows], self.slices)
         wanted = range(self.slices) if slice_indices is None else slice_indices
-        made = [self._assemble(window, rows[slices[index]:slices[index + 1]]) for index in wanted]
+        made = []
+        for index in wanted:
+            made.append(self._assemble(*self.rows(n, index)))
+            made[-1].place = index
         self.corpus.release()
         return made
 
-    def rows(self, n: int) -> tuple[Window, np.ndarray]:
-        """What the n-th global batch is made of: its window, and which of the window's examples it takes."""
-        number, place = divmod(n, self.window)
-        window = self._window(number)
-        return window, window.batches[place]
-
-    def examples(self, number: int) -> list[Example]:
-        """The examples of a window in the order in which they were drawn."""
-        rng = generator(self.seed, "examples", self.task.name, number)
-        key = hash_int(self.seed, "anchors", self.task.name)
-        budget, total, examples = self.window * self.batch_tokens, 0, []
-        while total < budget:  # nearly always once; what one pass of the stride lacks comes from another walk
-            walk = hash_int(key, len(examples) // self.stride)
-            start = number * self.stride
-            for anchor in self.corpus.anchors(np.arange(start, start + self.stride), walk):
-                example = self._draw(anchor, rng)
-                examples.append(example)
-                total += example.length
-                if total >= budget:
-                    break
-        return examples
-
-    def _draw(self, anchor, rng) -> Example:
-        try:
-            example = self.task.example(self.corpus, anchor, rng)
-        except InputError:
-            raise
-        except Exception as error:  # most likely a task of the user's own
-            store = self.corpus.stores[anchor.store]
-            document = store.document_at(store.paragraph_at(store.sentence_at(anchor.token)))
-            raise RuntimeError(f"task {self.task.name} failed on document {document} of {store.path} "
-                               f"(token {anchor.token}): {type(error).__name__}: {error}") from error
-        if not example.segments or any(start >= stop for start, stop in example.segments):
-            raise InputError(f"task {self.task.name} made an example without text: segments {example.segments}")
-        if example.length > self.corpus.max_length:
-            raise InputError(f"task {self.task.name} made an example of {example.length} tokens in "
-                             f"{len(example.segments)} segments; it must fit in max_length {self.corpus.max_length}")
-        if self.task.level == "sequence" and example.label != IGNORE:
-            check_labels(self.task, example.label, example.label)
-        return example
-
-    def _stride(self) -> int:
-        """Anchors that belong to a window: what its budget takes at the mean length of the first examples.
-
-        A little short on purpose, so that hardly any anchor of a pass goes unused.
-        """
-        rng = generator(self.seed, "probe", self.task.name)
-        anchors = self.corpus.anchors(np.arange(PROBE), hash_int(self.seed, "probe", self.task.name))
-        mean = np.mean([self._draw(anchor, rng).length for anchor in anchors])
-        return max(1, int(self.window * self.batch_tokens / mean * 0.97))
-
-    def _window(self, number: int) -> Window:
-        if self._cached is None or self._cached[0] != number:
-            self._cached = number, self._make_window(number)
-        return self._cached[1]
-
-    def _make_window(self, number: int) -> Window:
-        window = Window.of(self.examples(number), hash_int(self.seed, "mask", self.task.name, number))
-        order = np.argsort(window.lengths, kind="stable")
-        bounds = cut(window.lengths[order], self.window)
-        shuffle = generator(self.seed, "shuffle", self.task.name, number).permutation(self.window)
-        return window._replace(batches=[order[bounds[index]:bounds[index + 1]] for index in shuffle])
+    def rows(self, n: int, index: int | None = None) -> tuple[Window, np.ndarray]:
+        """What slice ``index`` of the n-th global batch holds, or all of it: a window and which of its examples."""
+        lanes, slices = self.windows.lanes, self.slices
+        touched = range(lanes) if index is None else range(index * lanes // slices, -(-(index + 1) * lanes // slices))
+        parts = []
+        for lane in touched:
+            window, rows = self.windows.part(lane, n)
+            if index is not None:
+                first, begins = slices_of_lane(window.lengths[rows], lane, lanes, slices)
+                bounds = [*begins.tolist(), len(rows)]
+                place = index - first  # below 0: the slice began in a lane before
+                rows = rows[0 if place < 0 else bounds[place]:bounds[place + 1]]
+            parts.append((window, rows))
+        if len(parts) == 1:
+            return parts[0]
+        window = Window.joined(parts)
+        return window, window.batches[0]
 
     def _assemble(self, window: Window, rows: np.ndarray) -> Batch:
         collator = Collator(window, rows)
@@ -156,27 +108,25 @@ class Batches:
         return batch
 
 
-def check_labels(task, least: int, most: int) -> None:
-    """A label that is no class would stop the training with an error from deep inside the loss."""
-    if least < 0 or most >= len(task.classes):
-        raise InputError(f"task {task.name} gave the label {most if least >= 0 else least}, it has {len(task.classes)} "
-                         "classes (numbered from 0)")
+def slices_of_rank(slices: int, rank: int, size: int) -> range:
+    """The slices of one of ``size`` ranks: side by side, so that few lanes are drawn by two of them."""
+    return range(rank * slices // size, (rank + 1) * slices // size)
 
 
-def cut(lengths: np.ndarray, parts: int) -> np.ndarray:
-    """Cut consecutive examples into parts of equal token share, none of them empty.
+def slices_of_lane(lengths: np.ndarray, lane: int, lanes: int, slices: int) -> tuple[int, np.ndarray]:
+    """Which slices begin inside a lane, and where.
 
-    An example belongs to the part in which its middle lies.
+    A slice is one of ``slices`` equal parts of the ``lanes`` laid end to end; lanes count as equally long, so that the
+    cut of one needs no other. Every slice that begins in a lane takes an example of it at least.
 
+    Args:
+        lengths: [e] of the examples that the lane gives to the batch.
     Returns:
-        [parts + 1] bounds: part k holds the examples bounds[k]:bounds[k + 1].
+        (number of the first slice that begins here, [k] first example of each slice that does).
     """
-    middles = np.cumsum(lengths) - lengths / 2
-    total = int(np.sum(lengths))
-    bounds = np.searchsorted(middles, np.arange(parts + 1) * (total / parts))
-    bounds[0], bounds[-1] = 0, len(lengths)
-    if len(lengths) >= parts:  # the middles of long examples can lie further apart than a share
-        steps = np.arange(parts + 1)
-        bounds = np.maximum.accumulate(bounds - steps) + steps
-        bounds = np.minimum(bounds, len(lengths) - parts + steps)
-    return bounds
+    first, last = (-(-edge * slices // lanes) for edge in (lane, lane + 1))
+    shares = (np.arange(first, last) * lanes - lane * slices) / slices
+    begins = np.searchsorted(middles(lengths), shares * np.sum(lengths))
+    steps = np.arange(len(begins))
+    begins = np.maximum.accumulate(begins - steps) + steps
+    return first, np.minimum(begins, len(lengths) - len(begins) + steps)

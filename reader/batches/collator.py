@@ -37,11 +37,29 @@ class Window(NamedTuple):
                    segments[:, 0], segments[:, 1], hash_keys(key, np.arange(len(examples))),
                    [np.arange(len(examples))])
 
+    @classmethod
+    def joined(cls, parts: list[tuple[Window, np.ndarray]]) -> Window:
+        """The named rows of several windows as one, in this order, all in one batch."""
+        segments = [segments_of(window, rows) for window, rows in parts]
+        counts = np.concatenate([window.counts[rows] for window, rows in parts])
+        lengths, stores, labels, keys = (np.concatenate([getattr(window, name)[rows] for window, rows in parts])
+                                         for name in ("lengths", "stores", "labels", "keys"))
+        starts, stops = (np.concatenate([getattr(window, name)[mine] for (window, _), mine in zip(parts, segments)])
+                         for name in ("starts", "stops"))
+        return cls(lengths, stores, labels, np.cumsum(counts) - counts, counts, starts, stops, keys,
+                   [np.arange(len(lengths))])
+
     def example(self, index: int) -> Example:
         """One of the examples."""
         mine = slice(self.first[index], self.first[index] + self.counts[index])
         return Example(int(self.stores[index]), tuple(zip(self.starts[mine].tolist(), self.stops[mine].tolist())),
                        int(self.labels[index]))
+
+
+def segments_of(window: Window, rows: np.ndarray) -> np.ndarray:
+    """[s] indices of the segments of some rows, row by row."""
+    counts = window.counts[rows]
+    return np.arange(int(counts.sum())) + np.repeat(window.first[rows] - (np.cumsum(counts) - counts), counts)
 
 
 class Collator:
@@ -61,7 +79,7 @@ class Collator:
             self.width += -self.width % ALIGNED
         self.row = np.repeat(np.arange(len(rows)), counts)
         self.nth = np.arange(len(self.row)) - np.repeat(np.cumsum(counts) - counts, counts)
-        self.segments = np.repeat(window.first[rows], counts) + self.nth
+        self.segments = segments_of(window, rows)
         self.sizes = window.stops[self.segments] - window.starts[self.segments]
         ends = np.cumsum(self.sizes + 1)  # with its [SEP]
         row_begin = np.cumsum(self.lengths - 1) - (self.lengths - 1)

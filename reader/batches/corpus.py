@@ -1,4 +1,4 @@
-"""The corpus that a task draws from: stores with weights, places to start from, and the text around a place."""
+"""The corpus that a task draws from: stores with weights, and the documents, paragraphs and sentences in them."""
 from __future__ import annotations
 
 from functools import cached_property
@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from reader.batches.examples import Anchor, Example
-from reader.batches.sampling import hash_int, hash_keys, permute
+from reader.batches.sampling import hash_int
 from reader.store.store import Store
 from reader.text.special_ids import SpecialIds
 from reader.text.tokenizer import read_vocab
@@ -20,7 +20,8 @@ class Corpus:
 
     Args:
         stores: stores or their directories.
-        weights: share of the examples that each store gives, in any unit; None: in proportion to its tokens.
+        weights: share of the tokens that each store gives, in any unit; None: its share of all tokens, so that every
+            token is seen equally often.
         max_length: tokens of the longest example, special tokens included.
     Raises:
         InputError: no store, an empty one, stores that do not fit together, weights that are not positive.
@@ -95,53 +96,10 @@ class Corpus:
         for store in self.stores:
             store.release()
 
-    # -- where examples start ---------------------------------------------------------------------------------
-
-    def units(self, store: int) -> int:
-        """Anchors in one pass over a store: one for each ``max_length`` tokens, or one for each document of pairs."""
-        opened = self.stores[store]
-        return len(opened.documents) - 1 if self.pairs else -(-len(opened) // self.max_length)
-
-    def anchors(self, index: np.ndarray, key) -> list[Anchor]:
-        """The places numbered ``index`` in the endless walk through the corpus that ``key`` names.
-
-        The walk takes the stores in turn by their weights. Inside a store it goes through all blocks of
-        ``max_length`` tokens in random order before any comes again; where in a block is the same for a whole
-        pass, so that the text between consecutive anchors is seen once. A corpus of pairs walks its documents.
-
-        Args:
-            index: [n] non-negative integers. key: integer.
-        """
-        store, rank = interleave(np.asarray(index, np.int64), self.shares)
-        token = np.empty(len(rank), np.int64)
-        for number, opened in enumerate(self.stores):
-            mine = np.flatnonzero(store == number)
-            if not len(mine):
-                continue
-            units = self.units(number)
-            passes, within = np.divmod(rank[mine], units)
-            block = permute(within, units, hash_keys(key, number, passes))
-            if self.pairs:
-                token[mine] = opened.sentences[opened.paragraphs[opened.documents[block]]]
-            else:
-                phase = hash_keys(key, number, passes, "phase") % np.uint64(self.max_length)
-                token[mine] = (block * self.max_length + phase.astype(np.int64)) % len(opened)
-        return [Anchor(*pair) for pair in zip(store.tolist(), token.tolist())]
-
-    def anchor(self, index: int, key) -> Anchor:
-        """One place of ``anchors``."""
-        return self.anchors(np.array([index]), key)[0]
-
-    def random_anchor(self, rng: np.random.Generator, store: int | None = None) -> Anchor:
-        """Any place, in proportion to weights and tokens; of one store where it is given."""
-        if store is None:
-            store = int(np.searchsorted(np.cumsum(self.shares), rng.random() * (1 - 1e-12), side="right"))
-        return Anchor(store, int(rng.integers(len(self.stores[store]))))
-
-    # -- the text around a place ------------------------------------------------------------------------------
+    # -- documents, paragraphs, sentences -----------------------------------------------------------------------
 
     def locate(self, anchor: Anchor) -> tuple[int, int, int]:
-        """(document, paragraph, sentence) that hold the anchor's token."""
+        """(document, paragraph, sentence) that hold the anchor's first token."""
         store = self.stores[anchor.store]
         sentence = store.sentence_at(anchor.token)
         paragraph = store.paragraph_at(sentence)
@@ -158,6 +116,18 @@ class Corpus:
         bounds = self.stores[store].paragraphs[paragraph:paragraph + 2]
         return int(bounds[0]), int(bounds[1])
 
+    def sentence_outside(self, store: int, bounds: tuple[int, int], rng: np.random.Generator) -> int:
+        """A sentence of a store, any but those in ``bounds`` (first, last), each as likely as another."""
+        first, last = bounds
+        place = int(rng.integers(len(self.stores[store].sentences) - 1 - (last - first)))
+        return place + (last - first) * (place >= first)
+
+    def sentence_edges(self, anchor: Anchor) -> list[int]:
+        """Token offsets at which the sentences of a unit begin, and the end of the last; one that was cut counts."""
+        sentences = self.stores[anchor.store].sentences
+        first, last = np.searchsorted(sentences, [anchor.token + 1, anchor.stop])
+        return [anchor.token, *sentences[first:last].tolist(), anchor.stop]
+
     def paragraph_span(self, store: int, paragraph: int) -> tuple[int, int]:
         """Tokens [start, stop) of a paragraph."""
         return self.span(store, *self.paragraph_sentences(store, paragraph))
@@ -167,46 +137,13 @@ class Corpus:
         sentences = self.stores[store].sentences
         return int(sentences[first]), int(sentences[first + 1 if last is None else last])
 
-    def running_text(self, anchor: Anchor, budget: int | None = None) -> Example:
-        """One segment of whole sentences of one document around the anchor, as long as fits.
-
-        A document that fits is taken whole. A sentence that does not fit by itself is cut around the anchor.
-        A document of pairs gives a segment for each paragraph, up to four, shortened where they do not fit.
-
-        Args:
-            budget: most text tokens; by default what an example of ``max_length`` holds.
-        """
-        document, _, sentence = self.locate(anchor)
-        if self.pairs:
-            return self._all_paragraphs(anchor.store, document, budget)
-        budget = self.max_length - 2 if budget is None else budget
-        first, last = self.document_sentences(anchor.store, document)
-        start, stop = self.span(anchor.store, first, last)
-        if stop - start > budget:
-            start, stop = self._around(anchor, sentence, (first, last), budget)
-        return Example(anchor.store, ((start, stop),))
-
-    def _all_paragraphs(self, store: int, document: int, budget: int | None) -> Example:
-        first, last = self.stores[store].documents[document:document + 2].tolist()
-        spans = [self.paragraph_span(store, paragraph) for paragraph in range(first, min(last, first + SENTENCE_IDS))]
-        return Example(store, shorten(spans, budget or self.max_length - 1 - len(spans)))
-
-    def _around(self, anchor: Anchor, sentence: int, bounds: tuple[int, int], budget: int) -> tuple[int, int]:
-        # Centred on the anchor, then moved inside the document: its ends are seen nearly as often as its middle.
-        offsets = self.stores[anchor.store].sentences
-        start, stop = self.span(anchor.store, *bounds)
-        wanted = min(max(anchor.token - budget // 2, start), stop - budget)
-        low = max(bounds[0], int(np.searchsorted(offsets, wanted, side="left")))
-        low = min(low, sentence)
-        high = int(np.searchsorted(offsets, offsets[low] + budget, side="right")) - 1
-        high = min(high, bounds[1])
-        if high <= sentence:  # the anchor's sentence does not fit behind what precedes it
-            low, high = sentence, sentence + 1
-        begin, end = int(offsets[low]), int(offsets[high])
-        if end - begin > budget:
-            begin = min(max(anchor.token - budget // 2, begin), end - budget)
-            end = begin + budget
-        return begin, end
+    def running_text(self, anchor: Anchor) -> Example:
+        """The anchor's text as one segment; a document of pairs as one for each paragraph, up to four, shortened."""
+        if not self.pairs:
+            return Example(anchor.store, ((anchor.token, anchor.stop),))
+        first, last = self.stores[anchor.store].documents[self.locate(anchor)[0]:][:2].tolist()
+        spans = [self.paragraph_span(anchor.store, k) for k in range(first, min(last, first + SENTENCE_IDS))]
+        return Example(anchor.store, shorten(spans, self.max_length - 1 - len(spans)))
 
     def pair(self, store: int, first: tuple[int, int], second: tuple[int, int], label: int) -> Example:
         """Two segments and a label, shortened where both do not fit."""
@@ -253,23 +190,3 @@ def shorten(segments, room: int) -> tuple:
         others = max((size for place, size in enumerate(sizes) if place != longest), default=0)
         sizes[longest] -= max(1, min(sum(sizes) - room, sizes[longest] - others))
     return tuple((start, start + size) for (start, _), size in zip(segments, sizes))
-
-
-def interleave(index: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Spread draws over stores by their shares, evenly and without memory.
-
-    Returns:
-        ([n] which store, [n] the how-manieth draw from that store). Among the first k draws a store has its share
-        of k, give or take one for each store before it.
-    """
-    store, rank = np.zeros(len(index), np.int64), index.copy()
-    left = np.arange(len(index))
-    for number in range(len(shares) - 1):
-        share = shares[number] / shares[number:].sum()
-        before, after = (np.floor(value * share).astype(np.int64) for value in (rank[left], rank[left] + 1))
-        rest = before == after
-        rank[left[~rest]] = before[~rest]
-        rank[left[rest]] -= before[rest]
-        store[left[rest]] = number + 1
-        left = left[rest]
-    return store, rank

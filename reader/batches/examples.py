@@ -9,11 +9,36 @@ import numpy as np
 from reader.utils.labels import IGNORE
 
 
-class Anchor(NamedTuple):
-    """A place in the corpus from which a task makes one example."""
+@dataclass(frozen=True)
+class Unit:
+    """What a task is handed of the text at a time. An epoch hands out every unit of the corpus once.
 
-    store: int  # which store of the corpus
-    token: int  # token offset in that store
+    Attributes:
+        kind: "text": as many whole sentences of a document as an example holds, a short document whole.
+            "paragraph": a paragraph; those with few sentences are joined to their neighbours. "sentence": a sentence.
+            A paragraph or sentence that is too long for an example is cut evenly. A store of pairs knows one unit, the
+            document (a pair, or a query with its titles), whatever is asked for.
+        segments: most segments that the task makes of a unit: room is left for the special token of each.
+        sentences: fewest sentences of a "paragraph", where the document has as many.
+        share: largest part of its document that a "text" may be.
+    """
+
+    kind: str = "text"
+    segments: int = 1
+    sentences: int = 1
+    share: float = 1.0
+
+    def room(self, max_length: int) -> int:
+        """Most text tokens of a unit."""
+        return max_length - 1 - self.segments
+
+
+class Anchor(NamedTuple):
+    """The unit of text from which a task makes one example: tokens [token, stop) of a store of the corpus."""
+
+    store: int
+    token: int
+    stop: int
 
 
 class Example(NamedTuple):
@@ -67,7 +92,8 @@ class Batch:
 
     token_ids, token_type_ids, position_ids: [rows, width] int64. lengths: [rows] int64, tokens that are not padding.
     task: the drawn task, whose id every token's task embedding takes. addresses: (store, document, first token) of
-    each row, so that a bad batch can be found again.
+    each row, so that a bad batch can be found again. place: which slice of the global batch it is, on all ranks
+    together.
     """
 
     task: str
@@ -78,6 +104,7 @@ class Batch:
     lengths: np.ndarray
     targets: dict = field(default_factory=dict)  # task name -> Targets
     addresses: list = field(default_factory=list)
+    place: int = 0
 
     @property
     def tokens(self) -> int:

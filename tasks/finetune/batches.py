@@ -94,8 +94,11 @@ class EpochBatches:
         slices = -(-int(self.inputs[rows].sum()) * int(lengths.max()) // self.micro_tokens)
         slices = -(-min(slices, len(rows)) // self.size) * self.size
         parts = np.array_split(rows, slices)
-        return [self._batch(self._inputs(part)) if len(part) else self._batch(self._inputs(rows[:1]), silent=True)
+        made = [self._batch(self._inputs(part)) if len(part) else self._batch(self._inputs(rows[:1]), silent=True)
                 for part in parts[self.rank::self.size]]
+        for place, batch in zip(range(self.rank, slices, self.size), made):
+            batch.place = place
+        return made
 
     def _inputs(self, chosen: np.ndarray) -> np.ndarray:
         """The model inputs of examples."""
