@@ -1,11 +1,13 @@
 """Tokens a second of making batches on one core: an English stage with all its token-level labels, and a peer.
 
     python benchmarks/make_batches.py --corpus data/demo-en/train --pairs data/discourse/train
+    python benchmarks/make_batches.py --corpus data/demo-en/train --slices 1,48,192
     python benchmarks/make_batches.py --corpus data/demo-en/train --billion
 
 Drawing, sorting, cutting, padding and labelling are timed together, in CPU seconds. The peer is transformers' collator
 for whole-word masking (the numpy and the torch form, where they are installed), which gets its examples ready made and
-padded, and makes one kind of label. --billion makes a store of a billion tokens (sparse files: 7 GB that take 0.4 GB of
+padded, and makes one kind of label. --slices prints what a rank spends on one micro-batch of --batch-tokens when the
+global batch is so many of them. --billion makes a store of a billion tokens (sparse files: 7 GB that take 0.4 GB of
 disk), opens it and draws from it.
 """
 import argparse
@@ -22,23 +24,37 @@ import numpy as np
 import tasks
 from reader.batches.batches import Batches
 from reader.batches.corpus import Corpus
+from reader.batches.examples import Unit
+from reader.batches.walk import Walk
 from reader.store.store import VERSION, Store
 
 TOKEN_TASKS = ("knowledge_masking", "capitalization", "token_document")
 STAGE = (*TOKEN_TASKS, "sentence_reordering", "discourse_relation")
 
 
-def ours(name: str, corpus: Corpus, args) -> tuple[int, int, float]:
-    """(tokens, places in padded batches, CPU seconds) of some windows of one task."""
+def ours(name: str, corpus: Corpus, args, slices: int = 1) -> tuple[int, int, float, int]:
+    """(tokens, places in padded batches, CPU seconds, micro-batches) of whole windows of one task, as one rank does."""
     batches = Batches(tasks.load(name), [tasks.load(other) for other in TOKEN_TASKS], corpus, seed=1, task_id=0,
-                      batch_tokens=args.batch_tokens, slices=args.slices)
-    batches.at(0)
-    count = max(1, args.tokens // (args.batch_tokens * batches.window)) * batches.window
+                      batch_tokens=args.batch_tokens * slices, slices=slices)
+    windows = batches.windows.size * batches.windows.turns
+    count = max(1, args.tokens // (args.batch_tokens * windows)) * windows
     tokens, places, begun = 0, 0, time.process_time()
-    for n in range(batches.window, batches.window + count):
-        for batch in batches.at(n):
+    for n in range(count):
+        for batch in batches.at(n, [slices // 2]):
             tokens, places = tokens + batch.tokens, places + batch.token_ids.size
-    return tokens, places, time.process_time() - begun
+    return tokens, places, time.process_time() - begun, count
+
+
+def by_slices(corpora: dict, args) -> None:
+    """Milliseconds of a rank for a micro-batch, by the number of micro-batches in the global batch."""
+    print(f"milliseconds of a rank for its {args.batch_tokens:,} tokens, and padding; global batch in micro-batches:")
+    print(f"{'drawn task':28}" + "".join(f"{count:>16}" for count in args.slices))
+    for name, corpus in corpora.items():
+        row = ""
+        for slices in args.slices:
+            tokens, places, seconds, count = ours(name, corpus, args, slices)
+            row += f"{1000 * seconds / count:8.2f} ({100 * (1 - tokens / places):4.1f}%)"
+        print(f"{name:28}{row}")
 
 
 def peer(corpus: Corpus, args, form: str) -> tuple[str, float]:
@@ -52,8 +68,7 @@ def peer(corpus: Corpus, args, form: str) -> tuple[str, float]:
         collate = transformers.DataCollatorForLanguageModeling(tokenizer=tokenizer, return_tensors=form,
                                                                whole_word_mask=True)
     rows = max(1, args.batch_tokens // corpus.max_length)
-    texts = [corpus.text(anchor.store, *corpus.running_text(anchor).segments[0])
-             for anchor in corpus.anchors(np.arange(rows * 16), 1)]
+    texts = [corpus.text(*anchor) for anchor in Walk(corpus, Unit(), 8 * corpus.max_length, 1).sample(rows * 16)]
     keys = ("input_ids", "attention_mask", "special_tokens_mask", "offset_mapping")
     ready = [tokenizer(texts[start:start + rows], truncation=True, max_length=corpus.max_length, padding=True,
                        return_offsets_mapping=True, return_special_tokens_mask=True)
@@ -108,7 +123,8 @@ def main() -> None:
     parser.add_argument("--pairs", nargs="*", default=[], help="discourse stores")
     parser.add_argument("--max-length", type=int, default=512)
     parser.add_argument("--batch-tokens", type=int, default=8192)
-    parser.add_argument("--slices", type=int, default=1)
+    parser.add_argument("--slices", type=lambda text: [int(part) for part in text.split(",")], metavar="N,N,...",
+                        help="measure a rank's share of global batches of so many micro-batches instead")
     parser.add_argument("--tokens", type=int, default=2_000_000, help="to make for each task")
     parser.add_argument("--billion", action="store_true", help="measure a store of a billion tokens instead")
     args = parser.parse_args()
@@ -117,12 +133,14 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             billion(Path(folder) / "store", corpus.stores[0])
         return
-    total = np.zeros(3)
+    corpora = {name: Corpus(args.pairs, max_length=args.max_length) if name == "discourse_relation" else corpus
+               for name in STAGE if name != "discourse_relation" or args.pairs}
+    if args.slices:
+        by_slices(corpora, args)
+        return
+    total = np.zeros(4)
     print(f"{'drawn task':28} M tokens/s a core   padding")
-    for name in STAGE:
-        if name == "discourse_relation" and not args.pairs:
-            continue
-        drawn = Corpus(args.pairs, max_length=args.max_length) if name == "discourse_relation" else corpus
+    for name, drawn in corpora.items():
         made = np.array(ours(name, drawn, args))
         total += made
         print(f"{name:28} {made[0] / made[2] / 1e6:18.2f} {100 * (1 - made[0] / made[1]):8.1f}%")

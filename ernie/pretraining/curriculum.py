@@ -60,7 +60,7 @@ class StageEntry:
 
 @dataclass
 class CorpusSource:
-    """A corpus: a store to train on, one to measure on, and its share of the examples."""
+    """A corpus: a store to train on, one to measure on, and its share of the tokens drawn."""
 
     shorthand: ClassVar[str] = "path"
 

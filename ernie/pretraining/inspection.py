@@ -16,6 +16,7 @@ from reader.text.flags import WORD_START
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
 
+TRIED = 4  # units that are looked at for each example shown: a task may pass over some
 BOLD, RED, GREEN, DIM, PLAIN = "\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m"
 
 

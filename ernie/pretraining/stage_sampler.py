@@ -26,7 +26,3 @@ class StageBatches:
         """Micro-batches of a step (from 0) for this rank: its run of the slices of the global batch."""
         source = self.sources[self.names[self.draws[step]]]
         return source.at(int(self.numbers[step]), slices_of_rank(source.slices, self.rank, self.size))
-
-    def turn(self, step: int) -> int:
-        """Which of the workers makes a step, modulo their number: so that two never draw the same window."""
-        return int(self.numbers[step])

@@ -45,7 +45,7 @@ class Batches:
         if len(corrupting) > 1:
             raise InputError(f"tasks {', '.join(corrupting)} all change the text; a stage can have one of them")
         self.task, self.token_tasks, self.corpus = task, list(token_tasks), corpus
-        self.task_id, self.slices = task_id, slices
+        self.task_id, self.batch_tokens, self.slices = task_id, batch_tokens, slices
         self.specials = corpus.specials if vocabulary is None else SpecialIds.of(vocabulary)
         task.bind(corpus)
         self.windows = Windows(task, corpus, seed, batch_tokens, window, turns)

@@ -142,9 +142,9 @@ def check_labels(task, least: int, most: int) -> None:
 
 
 def cut(lengths: np.ndarray, parts: int, least: int = 1) -> np.ndarray:
-    """Cut consecutive examples into parts of equal token share, with at least ``least`` examples where there are enough.
+    """Cut consecutive examples into parts of equal token share.
 
-    An example belongs to the part in which its middle lies.
+    An example belongs to the part in which its middle lies. Where there are enough, each part holds at least ``least``.
 
     Returns:
         [parts + 1] bounds: part k holds the examples bounds[k]:bounds[k + 1].

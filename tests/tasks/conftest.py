@@ -4,7 +4,10 @@ import pytest
 
 from reader.batches.collator import Collator, Window, read_tokens
 from reader.batches.corpus import Corpus
-from reader.batches.sampling import hash_int
+from reader.batches.examples import Anchor, Unit
+from reader.batches.sampling import generator, hash_int
+from reader.batches.walk import Walk
+from reader.batches.windows import draw
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +32,24 @@ def real_store(real_files, tmp_path_factory):
     build_vocab(real_files, "en", 4000, folder / "vocab.txt")
     build_corpus(real_files, "en", folder / "vocab.txt", folder / "store")
     return Store(folder / "store")
+
+
+def place(token: int) -> Anchor:
+    """A token of the first store, to ask where it lies."""
+    return Anchor(0, token, token + 1)
+
+
+def units(corpus: Corpus, unit: Unit, count: int, seed: int = 1) -> list[Anchor]:
+    """The units of so many blocks, one of each."""
+    return Walk(corpus, unit, corpus.max_length, seed).sample(count)
+
+
+def many(task, corpus: Corpus, count: int, seed: int = 1, pick: Anchor | None = None) -> list:
+    """Examples of so many units from all over the corpus, or of one; those that do not serve are left out."""
+    rng = generator(seed)
+    anchors = units(corpus, task.unit, count, seed) if pick is None else [pick] * count
+    examples = [draw(task, corpus, anchor, rng) for anchor in anchors]
+    return [example for example in examples if example is not None]
 
 
 def flat(corpus: Corpus, examples, seed: int = 0):

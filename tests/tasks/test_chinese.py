@@ -6,11 +6,9 @@ import pytest
 
 import tasks
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor
-from reader.batches.sampling import generator
 from reader.text.flags import ENTITY, KIND, KIND_SHIFT, PHRASE, UNIT_START, WORD
 from reader.utils.labels import IGNORE
-from tests.tasks.conftest import flat
+from tests.tasks.conftest import flat, many, place
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +27,7 @@ def corpus(peer, tmp_path_factory):
 
 
 def test_basic_units_are_characters_and_others_are_masked_whole(corpus):
-    examples = [corpus.running_text(anchor) for anchor in corpus.anchors(np.arange(corpus.units(0)), 1)]
+    examples = many(tasks.load("knowledge_masking"), corpus, corpus.tokens // 128)
     task = tasks.load("knowledge_masking", {"basic": 0.15, "phrase": 0.3, "entity": 0.5})
     tokens = flat(corpus, examples)
     _, labels, kinds = task.corrupt(tokens, corpus.specials)
@@ -53,16 +51,18 @@ def test_units_of_a_store_are_marked_alike(corpus):
 
 @pytest.mark.parametrize("name", ["sentence_reordering", "sentence_distance"])
 def test_sequence_labels_are_what_they_say(corpus, name):
-    task, rng, labels = tasks.load(name), generator(1), Counter()
-    for anchor in corpus.anchors(np.arange(600), 1):
-        example = task.example(corpus, anchor, rng)
+    task, labels = tasks.load(name), Counter()
+    for example in many(task, corpus, 600):
         labels[example.label] += 1
         assert example.length <= 128
         if name == "sentence_reordering":
             restored = [example.segments[k] for k in task.restore(example.label)]
             assert all(before[1] == after[0] for before, after in zip(restored, restored[1:]))
-            assert corpus.locate(Anchor(0, restored[0][0]))[0] == corpus.locate(Anchor(0, restored[-1][1] - 1))[0]
+            assert corpus.locate(place(restored[0][0]))[0] == corpus.locate(place(restored[-1][1] - 1))[0]
         else:
-            (d0, _, s0), (d1, _, s1) = (corpus.locate(Anchor(0, start)) for start, _ in example.segments)
+            (d0, _, s0), (d1, _, s1) = (corpus.locate(place(start)) for start, _ in example.segments)
             assert example.label == (2 if d0 != d1 else 0 if s1 - s0 == 1 else 1)
-    assert len(labels) == len(task.classes) and max(labels.values()) < 600 / len(task.classes) + 60
+    if name == "sentence_distance":
+        assert len(labels) == 3 and max(labels.values()) < labels.total() / 3 + 50
+    else:  # many of these texts have fewer than four sentences
+        assert labels[1] + labels[2] > 100 and sum(labels[k] for k in range(9, 33)) > 40

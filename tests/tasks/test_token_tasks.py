@@ -6,13 +6,12 @@ from hypothesis import strategies as st
 
 import tasks
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Example
-from reader.batches.sampling import generator
+from reader.batches.examples import Example
 from reader.text.flags import KIND, KIND_SHIFT, UNIT_START
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
 from tests.builders import build_store, doc, pair_store
-from tests.tasks.conftest import flat
+from tests.tasks.conftest import flat, many
 
 
 def by_word(corpus, tokens, values) -> list:
@@ -88,9 +87,7 @@ def literal_token_document(store, start, stop) -> list[int]:
 
 def test_token_document_agrees_with_the_definition_on_real_text(real_store):
     corpus, task = Corpus([real_store], max_length=64), tasks.load("token_document")
-    rng = generator(1)
-    for anchor in corpus.anchors(np.arange(40), 3):
-        example = task.example(corpus, anchor, rng)
+    for example in many(task, corpus, 40):
         (start, stop), = example.segments
         assert task.labels(flat(corpus, [example])).tolist() == literal_token_document(real_store, start, stop)
 
@@ -98,10 +95,8 @@ def test_token_document_agrees_with_the_definition_on_real_text(real_store):
 def test_token_document_leaves_half_of_the_document_outside(tmp_path):
     store = build_store(tmp_path / "s", [doc("a b", "c d", "e f", "g h"), doc("x y z w")])
     corpus, task = Corpus([store]), tasks.load("token_document")
-    for token in range(8):
-        (start, stop), = task.example(corpus, Anchor(0, token), None).segments
-        assert stop - start == 4 and start % 2 == 0
-    assert task.example(corpus, Anchor(0, 9), None).segments[0] in ((8, 10), (9, 11), (10, 12))
+    found = {example.segments for example in many(task, corpus, 200)}
+    assert found == {((0, 4),), ((4, 8),), ((8, 10),), ((10, 12),)}  # a document of one sentence is cut inside it
 
 
 # -- knowledge masking -----------------------------------------------------------------------------------------
@@ -150,7 +145,7 @@ def test_each_granularity_has_its_own_probability(tmp_path):
 @given(st.integers(0, 10**6), st.booleans())
 def test_a_unit_is_masked_whole_on_real_text(real_store, seed, whole_words):
     corpus = Corpus([real_store], max_length=128)
-    examples = [corpus.running_text(anchor) for anchor in corpus.anchors(np.arange(8), seed)]
+    examples = many(tasks.load("knowledge_masking"), corpus, 8, seed)
     tokens, read, labels, groups = corrupt(corpus, examples, seed, whole_words=whole_words)
     starts = (tokens.flags & UNIT_START > 0) | (tokens.offset == 0)
     unit = np.cumsum(starts)
@@ -165,7 +160,7 @@ def test_a_unit_is_masked_whole_on_real_text(real_store, seed, whole_words):
 
 def test_rates_match_their_settings_on_real_text(real_store):
     corpus = Corpus([real_store], max_length=512)
-    examples = [corpus.running_text(anchor) for anchor in corpus.anchors(np.arange(corpus.units(0)), 1)]
+    examples = many(tasks.load("knowledge_masking"), corpus, corpus.tokens // 512)
     rates = {"basic": 0.15, "phrase": 0.3, "entity": 0.5}
     tokens, read, labels, groups = corrupt(corpus, examples, **rates)
     chosen, kinds = labels != IGNORE, (tokens.flags & KIND) >> KIND_SHIFT
@@ -185,7 +180,7 @@ def test_rates_match_their_settings_on_real_text(real_store):
 
 def test_masks_change_from_window_to_window_only(real_store):
     corpus = Corpus([real_store], max_length=64)
-    example = corpus.running_text(corpus.anchor(0, 1))
+    example, = many(tasks.load("knowledge_masking"), corpus, 1)
     assert (corrupt(corpus, example, 1)[2] == corrupt(corpus, example, 1)[2]).all()
     assert not (corrupt(corpus, example, 1)[2] == corrupt(corpus, example, 2)[2]).all()
 
