@@ -33,6 +33,10 @@ ernie_train() {
     local what=$1 output=$2 logs=$3-node${node_rank:-0} restarts=0 code
     shift 3
     while :; do
+        # Said before the reason of a failure, which so stands last on the screen.
+        if [ "$restarts" -lt "$max_restarts" ]; then ernie_on_failure=; else
+            ernie_on_failure="$what failed $((restarts + 1)) time(s); giving up"
+        fi
         ernie_launch "$output" "$logs" "$@"
         code=$?
         [ "$code" -eq 0 ] && return 0
@@ -41,10 +45,7 @@ ernie_train() {
             exit 1
         fi
         case $code in 2 | 70) exit $((code == 2 ? 2 : 1)) ;; esac # what is wrong will be wrong again
-        if [ "$restarts" -ge "$max_restarts" ]; then
-            echo "ernie: $what failed $((restarts + 1)) time(s); giving up" >&2
-            exit 1
-        fi
+        if [ "$restarts" -ge "$max_restarts" ]; then exit 1; fi
         restarts=$((restarts + 1))
         echo "ernie: starting $what again from its last checkpoint ($restarts of $max_restarts)" >&2
         sleep 1
@@ -61,6 +62,7 @@ ernie_launch() { # OUTPUT LOGS ARGUMENTS...: the ranks of this node once; the ex
     # In a session of its own: Ctrl-C reaches this shell alone, which asks the ranks once to save and end.
     setsid "$PYTHON" -m ernie.training.launcher --logs "$logs" --marks "$output/alive" --nnodes "$nnodes" \
         --rank "$node_rank" --master "$master" --devices "$devices" --rendezvous-timeout "$rendezvous_timeout" \
+        --on-failure "$ernie_on_failure" \
         -- "${ERNIE_MAIN:-$ernie_root/ernie/__main__.py}" "$@" &
     ernie_group=$!
     wait "$ernie_group"
@@ -75,6 +77,7 @@ ernie_launch() { # OUTPUT LOGS ARGUMENTS...: the ranks of this node once; the ex
 
 ernie_stopping=
 ernie_group=
+ernie_on_failure=
 ernie_stop() { # SIGNAL
     if [ -z "$ernie_stopping" ]; then
         ernie_stopping=1

@@ -42,6 +42,7 @@ class CheckpointWriter:
     def __init__(self, directory, keep: int, extra: dict, report=print):
         self.directory, self.keep, self.extra, self.report = Path(directory), keep, extra, report
         self._thread: threading.Thread | None = None
+        self._whole: set[Path] = set()  # checkpoints that were found whole, or written, by this process
         self.error: Exception | None = None
 
     def save(self, step: int, model: dict, optimizer: dict, state: dict, wait: bool = False) -> Path:
@@ -67,7 +68,8 @@ class CheckpointWriter:
             write(path, {"model.safetensors": model, "optimizer.safetensors": optimizer},
                   {**self.extra, "state.json": json.dumps(state, indent=1)})
             self.error = None
-            prune(self.directory, self.keep)
+            self._whole.add(path)
+            prune(self.directory, self.keep, self._whole)
         except Exception as error:  # a full disk above all (safetensors has an error of its own for it)
             self.error = error
             shutil.rmtree(partial(path), ignore_errors=True)
@@ -150,10 +152,22 @@ def resolve(path) -> Path:
     return path
 
 
-def prune(directory, keep: int) -> None:
-    """Delete all but the newest ``keep`` checkpoints and what was never finished."""
-    for path in sorted(_steps(directory), reverse=True)[keep:]:
-        shutil.rmtree(path, ignore_errors=True)
+def prune(directory: str | Path, keep: int, known: set[Path]) -> None:
+    """Delete all but the newest ``keep`` whole checkpoints, damaged ones older than these, and what was never finished.
+
+    A damaged checkpoint takes no whole one's place; it is left where it is until newer ones make up the number.
+
+    Args:
+        known: checkpoints that need not be read to know that they are whole; those that are found whole are added.
+    """
+    kept = 0
+    for path in sorted(_steps(directory), reverse=True):
+        if kept == keep:
+            shutil.rmtree(path, ignore_errors=True)
+            known.discard(path)
+        elif path in known or not check(path):
+            known.add(path)
+            kept += 1
     for path in Path(directory).glob(f"{PREFIX}*.partial"):
         shutil.rmtree(path, ignore_errors=True)
 

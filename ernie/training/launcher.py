@@ -23,12 +23,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ernie.training import cluster, rendezvous
-from ernie.training.watchdog import FAILED, STOPPED, explain
+from ernie.training.watchdog import DIVERGED, FAILED, STOPPED, explain
 from ernie.utils.arguments import Parser
 from ernie.utils.console import LossyStream
 from ernie.utils.paddle_setup import share_cpu
 from reader.utils.errors import InputError
 
+FINAL = (2, DIVERGED)  # what is wrong would be wrong again
 LAST_WORDS = 3.0  # seconds that the other ranks have to say what they saw when one has failed
 POLL = 0.2
 
@@ -40,12 +41,13 @@ class Launcher:
         where: nodes and devices. logs: directory for workerlog.<k>, created. marks: directory in which ranks leave
             marks, read when one has failed. script: what every rank runs: a Python file and its arguments.
         timeout: seconds to wait for the other nodes. stop_file: its existence asks the ranks to save and end.
+        on_failure: said before the reason when a rank has failed.
     """
 
     def __init__(self, where: cluster.Cluster, logs: Path, marks: Path, script: list[str], timeout: float,
-                 stop_file: Path):
+                 stop_file: Path, on_failure: str = ""):
         self.where, self.logs, self.marks, self.script = where, logs, marks, script
-        self.timeout, self.stop_file = timeout, stop_file
+        self.timeout, self.stop_file, self.on_failure = timeout, stop_file, on_failure
         self.ranks: list[subprocess.Popen] = []
         self.begun = time.time()
 
@@ -63,12 +65,14 @@ class Launcher:
             with self._follow(self.logs / "workerlog.0"):
                 self._start(peers.nodes)
                 code = self._wait(peers)
-            well = code == 0
+            well = code in (0, STOPPED)  # all ranks agree to stop: those of other nodes end by themselves
         finally:
             self.kill()
             peers.end(well)
         if code in (0, STOPPED):
             return code
+        if self.on_failure and code not in FINAL:
+            print(f"ernie: {self.on_failure}", file=sys.stderr)
         return explain(self.marks, self.begun, code, self.logs, shown=0 if self.where.node_rank == 0 else None)
 
     def _meet(self) -> rendezvous.Peers:
@@ -187,6 +191,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--logs", type=Path, required=True, help="directory of the ranks' logs")
     parser.add_argument("--marks", type=Path, required=True, help="directory of the ranks' marks")
     parser.add_argument("--rendezvous-timeout", type=float, default=600, help="seconds to wait for the other nodes")
+    parser.add_argument("--on-failure", default="", help="said before the reason when a rank has failed")
     flags = parser.parse_args(own)
     sys.stdout, sys.stderr = LossyStream(sys.stdout), LossyStream(sys.stderr)
     try:
@@ -195,7 +200,8 @@ def main(arguments: list[str]) -> int:
         chosen = share_cpu(where.nproc)
         if chosen:
             print(f"ernie: {', '.join(chosen)} (set them yourself to choose otherwise)", file=sys.stderr)
-        launcher = Launcher(where, flags.logs, flags.marks, script, flags.rendezvous_timeout, stop_file)
+        launcher = Launcher(where, flags.logs, flags.marks, script, flags.rendezvous_timeout, stop_file,
+                            flags.on_failure)
         _pass_on_stops(stop_file)
         return launcher.run()
     except InputError as error:

@@ -135,7 +135,8 @@ class Watchdog:
 
     def _leave_mark(self, **more) -> None:
         mark = {"rank": self.rank, "pid": os.getpid(), "node": os.uname().nodename, "where": self.where,
-                "step": self.step + 1, "time": time.time(), "log": self.log, **more}
+                "step": self.step + 1, "time": time.time(), "log": self.log,
+                "ranks": int(os.environ.get("PADDLE_TRAINERS_NUM", "1")), "limit": self.timeout, **more}
         with contextlib.suppress(OSError):  # a full disk must not end a healthy run; marks only help to name a culprit
             temporary = self.directory / f"rank-{self.rank}.tmp"
             temporary.write_text(json.dumps(mark), "utf-8")
@@ -143,24 +144,32 @@ class Watchdog:
 
     def _end(self) -> None:
         """Say which ranks hang, with the stacks of this one, and end the process."""
-        marks = read_marks(self.directory, time.time() - self.timeout - 60)
         what, key = (f"step {self.step + 1}", "step_timeout") if self.step >= 0 else ("start", "start_timeout")
-        lines = [f"rank {self.rank}: {self.where} {what} took longer than {self.timeout:.0f} s ({key}); the job ends"]
-        silent = [mark["rank"] for mark in marks if time.time() - mark["time"] > 5]
-        for mark in marks:
-            doing = f"in step {mark['step']}" if mark["step"] else "before its first step"
-            lines.append(f"  rank {mark['rank']} (pid {mark['pid']} on {mark['node']}): {doing}"
-                         + (f", no sign of life for {time.time() - mark['time']:.0f} s" * (mark["rank"] in silent)))
-        slowest = min(mark["step"] for mark in marks)
-        behind = silent or [mark["rank"] for mark in marks if mark["step"] == slowest]
-        which = "all are" if len(behind) == len(marks) > 1 else f"rank {', '.join(map(str, behind))} is"
-        lines.append(f"  {which} where the others wait; Python stacks of rank {self.rank}:" if len(marks) > 1 else
-                     f"  Python stacks of rank {self.rank}:")
-        lines += [f"    {line}" for line in stacks().splitlines()]
+        lines = [f"rank {self.rank}: {self.where} {what} took longer than {self.timeout:.0f} s ({key}); the job ends",
+                 *where_ranks_are(read_marks(self.directory, time.time() - self.timeout - 60)),
+                 f"  Python stacks of rank {self.rank}:", *(f"    {line}" for line in stacks().splitlines())]
         self.fail(HUNG, "\n".join(lines))
         sys.stderr.write("ernie: " + "\n".join(lines) + "\n")
         sys.stderr.flush()
         os._exit(HUNG)
+
+
+def where_ranks_are(marks: list[dict]) -> list[str]:
+    """Return a line for each rank of a job that hangs, and one that says which of them the others wait for."""
+    if not marks or max(len(marks), marks[0]["ranks"]) == 1:
+        return []
+    silent = [mark["rank"] for mark in marks if time.time() - mark["time"] > 5]
+    absent = sorted(set(range(marks[0]["ranks"])) - {mark["rank"] for mark in marks})
+    lines = []
+    for mark in marks:
+        doing = f"in step {mark['step']}" if mark["step"] else "before its first step"
+        lines.append(f"  rank {mark['rank']} (pid {mark['pid']} on {mark['node']}): {doing}"
+                     + (f", no sign of life for {time.time() - mark['time']:.0f} s" * (mark["rank"] in silent)))
+    lines += [f"  rank {rank}: no sign of life since the job was started" for rank in absent]
+    slowest = min(mark["step"] for mark in marks)
+    behind = sorted(absent + silent) or [mark["rank"] for mark in marks if mark["step"] == slowest]
+    which = "all are" if len(behind) == len(marks) > 1 else f"rank {', '.join(map(str, behind))} is"
+    return [*lines, f"  {which} where the others wait"]
 
 
 def stacks() -> str:
@@ -223,8 +232,11 @@ def explain(directory: str | Path, since: float, code: int, logs: Path, shown: i
             ranks left no mark. logs: directory of the ranks' logs on this node. shown: the rank whose words the console
             has shown already; a mistake in the input that it has named is not said twice.
     """
-    mark = first_failure(read_marks(directory, since))
-    if mark is None:
+    marks = read_marks(directory, since)
+    mark, waiting = first_failure(marks), [mark for mark in marks if _hung_in_c(mark)]
+    if waiting:
+        code, lines = HUNG, [*_hang_in_c(waiting, marks), f"logs are in {logs}"]
+    elif mark is None:
         lines = [f"a process of this node failed ({_killed_by(code)}); the end of each log in {logs}:"]
         for log in sorted(logs.glob("workerlog.*")):
             lines += [f"  {log.name} | {line}" for line in log.read_text("utf-8", "replace").splitlines()[-10:]]
@@ -238,6 +250,25 @@ def explain(directory: str | Path, since: float, code: int, logs: Path, shown: i
     if lines:
         print("ernie: " + "\n".join(lines), file=sys.stderr)
     return code
+
+
+def _hung_in_c(mark: dict) -> bool:
+    """Whether a rank was ended by the C half of its watchdog: it hung in a call that let no Python thread run."""
+    return "code" not in mark and "Timeout (" in (words := last_words(mark)) and "most recent call first" in words
+
+
+def _hang_in_c(waiting: list[dict], marks: list[dict]) -> list[str]:
+    mark, ranks = waiting[0], {mark["rank"] for mark in waiting}
+    key = "step_timeout" if mark["step"] else "start_timeout"
+    others = sorted(set(range(mark["ranks"])) - ranks)
+    lines = [f"rank {mark['rank']}: {mark['where']} made no progress for more than {mark['limit']:.0f} s ({key}) in a "
+             "call of Paddle's, most often because another rank did not come; the job ends"]
+    for rank in others:
+        mark = next((one for one in marks if one["rank"] == rank), None)
+        state = f"no sign of life for {time.time() - mark['time']:.0f} s" if mark else "no sign of life since the start"
+        who = f" (pid {mark['pid']} on {mark['node']})" if mark else ""
+        lines.append(f"  rank {rank}{who}: {state}")
+    return [*lines, *([f"  rank {', '.join(map(str, others))} is where the others wait"] if others else [])]
 
 
 def _last_words_of(mark: dict, code: int) -> list[str]:

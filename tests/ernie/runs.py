@@ -98,7 +98,7 @@ def family(shell: int) -> dict:
     """{"shell", "launcher", "rank 0", ...} -> pid, of those that are there; and "others" -> list of pids."""
     found = {"shell": shell, "others": []}
     for child in children(shell):
-        if "ernie.training.launcher" in _command(child):
+        if "ernie.training.launcher" in command(child):
             found["launcher"] = child
             for number, rank in enumerate(sorted(children(child))):
                 found[f"rank {number}"] = rank
@@ -124,7 +124,8 @@ def kill(found: dict) -> None:
             continue
 
 
-def _command(pid: int) -> str:
+def command(pid: int) -> str:
+    """The command line of a process, "" when it is gone."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
     except OSError:

@@ -206,3 +206,21 @@ def test_a_stage_may_be_added_to_stages_that_are_written_out(prepared):
                            "capitalization: 2}}, {tasks: {token_document: 5}}]")
     assert code == 0, error
 
+
+
+def damage(path) -> None:
+    file = path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-8])
+
+
+def test_damaged_checkpoints_take_no_whole_ones_place(tmp_path):
+    writer = CheckpointWriter(tmp_path, 2, {})
+    for step in (119, 120):
+        writer.save(step, ARRAYS, {}, {"step": step}, wait=True)
+        damage(tmp_path / f"step-{step:08d}")
+    again = CheckpointWriter(tmp_path, 2, {})  # a new process, which has resumed from nothing
+    for step in (19, 39, 59):
+        again.save(step, ARRAYS, {}, {"step": step}, wait=True)
+        assert checkpoint.newest(tmp_path, lambda line: None).name == f"step-{step:08d}"
+    whole = [path.name for path in sorted(tmp_path.glob("step-*")) if not checkpoint.check(path)]
+    assert whole == ["step-00000039", "step-00000059"]

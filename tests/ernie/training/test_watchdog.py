@@ -19,7 +19,7 @@ GLOO = "RuntimeError: [gloo/transport/tcp/pair.cc:584] Connection closed by peer
 
 def mark(rank, second, **more):
     return {"rank": rank, "pid": 100 + rank, "node": "n", "where": "stage 1", "step": 7, "time": 1000.0 + second,
-            "log": "", **more}
+            "log": "", "ranks": 2, "limit": 1.0, **more}
 
 
 @pytest.mark.parametrize("marks, rank", [
