@@ -43,7 +43,7 @@ GROUPS = {
     },
 }
 COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
-# Page of docs/ that explains a command; those without an entry: start.md.
+# Page of docs/ that explains a command; those without an entry: index.md.
 PAGES = {"plan": "planning.md", "predict": "finetuning.md", "finetune": "finetuning.md", "evaluate": "finetuning.md",
          "encode": "checkpoints.md", "convert": "checkpoints.md", "export": "checkpoints.md", "inspect": "tasks.md",
          "audit": "tasks.md", "pretrain": "reliability.md", "stages": "reliability.md", "launch": "reliability.md",
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
 def parser_of(name: str, module: ModuleType | None = None) -> argparse.ArgumentParser:
     """Return the argument parser of a command; its help ends with the page that explains it."""
     module = module or importlib.import_module(_module(name))
-    page = ROOT / "docs" / PAGES.get(name, "start.md")
+    page = ROOT / "docs" / PAGES.get(name, "index.md")
     parser = Parser(prog=f"ernie {name}", description=module.__doc__, epilog=f"documentation: {page}",
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     module.add_arguments(parser)
@@ -96,7 +96,7 @@ def overview() -> str:
     for group, commands in GROUPS.items():
         lines += ["", group, *(f"  {name:14}{text}" for name, text in commands.items() if _exists(name))]
     return "\n".join([*lines, "", "example: ernie launch pretrain --output output/demo",
-                      f"documentation: {ROOT / 'docs' / 'start.md'}"])
+                      f"documentation: {ROOT / 'docs' / 'index.md'}"])
 
 
 def version() -> str:

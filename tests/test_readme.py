@@ -90,6 +90,6 @@ def test_the_fine_tuning_lines_run_as_printed(folder):
 
 
 def test_links_lead_somewhere():
-    for file in [runs.ROOT / "README.md", *(runs.ROOT / "docs").glob("*.md")]:
+    for file in [*runs.ROOT.glob("*.md"), *(runs.ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#]+)", file.read_text("utf-8")):
             assert target.startswith("http") or (file.parent / target).exists(), f"{file.name}: {target}"
