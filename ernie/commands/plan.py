@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ernie.commands import common
 from ernie.planning.plan import GIB, SPARE, Plan
+from ernie.pretraining.run_directory import RunDirectory
 from ernie.utils.text import clock
 
 
@@ -28,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Carry the command out; return its exit code, None for 0."""
-    plan = Plan.of(common.read_curriculum(args), args.cards)
+    curriculum = common.read_curriculum(args)
+    plan = Plan.of(curriculum, args.cards, RunDirectory(args.output).stages(curriculum))
     sections = [heading(plan, args.config), iterations(plan), learning_rates(plan), batch(plan), memory(plan),
                 fitting(plan, args.card_memory), communication(plan)]
     print("\n\n".join(sections), flush=True)

@@ -30,11 +30,17 @@ class Plan:
     heads: list[Head]
 
     @classmethod
-    def of(cls, curriculum: Curriculum, cards: int) -> Plan:
-        """Raises InputError where the curriculum, a task or the model file is wrong."""
+    def of(cls, curriculum: Curriculum, cards: int, stages: list[Stage] | None = None) -> Plan:
+        """Plan a curriculum on a number of cards.
+
+        Args:
+            stages: of a run that has begun and may since have been extended; by default those of a new one.
+        Raises:
+            InputError: the curriculum, a task or the model file is wrong.
+        """
         declared = [task_room.load(entry.name, entry.options, curriculum.tasks_from) for entry in curriculum.tasks]
         heads = [Head(task.level, len(task.classes), task.head == "vocabulary") for task in declared]
-        return cls(curriculum, cards, model_config(curriculum), stages_of(curriculum), heads)
+        return cls(curriculum, cards, model_config(curriculum), stages or stages_of(curriculum), heads)
 
     @property
     def steps(self) -> int:

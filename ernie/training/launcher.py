@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from ernie.training import cluster, rendezvous
@@ -166,12 +168,12 @@ def rank_environment(nodes: list[rendezvous.Node], where: cluster.Cluster, local
     return environment
 
 
+@cache
 def has_cards() -> bool:
     """Whether an NVIDIA driver answers on this node."""
-    try:
-        return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
-    except OSError:
+    if not shutil.which("nvidia-smi"):
         return False
+    return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
 
 
 def free_ports(count: int) -> list[int]:

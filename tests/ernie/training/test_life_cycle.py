@@ -260,3 +260,18 @@ def test_what_trains_nothing_writes_nothing(tmp_path):
     runs.run(file, output)  # the run as it was first declared goes on
     runs.run(file, output, *longer)
     assert (output / "stage-2" / "done.json").exists()
+
+
+def test_a_stop_while_nodes_wait_for_one_another_ends_at_once(side):
+    process = side.start("--nnodes", "2", "--rank", "1", "--master", f"localhost:{free_ports(1)[0]}")
+    wait_for(lambda: "waiting for 2 nodes at localhost:" in side.said(), process, side)
+    process.send_signal(signal.SIGTERM)
+    ended(process, 1, side, 10)
+    assert "start the same command again to go on" in side.said()
+
+
+def test_nodes_that_do_not_come_in_time_are_one_line(side):
+    process = side.start("--nnodes", "2", "--rank", "0", "--master", f"localhost:{free_ports(1)[0]}",
+                         "--rendezvous-timeout", "1")
+    ended(process, 2, side, 60)
+    assert "missing: node 1. The same command must be started on every node" in side.said()
