@@ -12,7 +12,7 @@ import numpy as np
 
 from ernie.finetuning.recipe import Recipe, make_kind, paper
 from ernie.model.config import ErnieConfig
-from ernie.utils.resources import CONFIGS
+from ernie.utils.resources import CONFIGS, locate
 from reader.text.tokenizer import Tokenizer, read_vocab
 from reader.utils.errors import InputError
 from tasks.finetune.features import Features
@@ -137,7 +137,7 @@ def find_start(recipe: Recipe, data: FinetuningData, init, size: str, output, *,
         check_vocabulary(tokenizer.vocab, file, config.vocab_size, pretrained.vocab, init)
     else:
         language = "en" if recipe.suite == "glue" else "zh"
-        config = ErnieConfig.load(model or MODELS / f"{size}_{language}.json")
+        config = ErnieConfig.load(locate(model) if model else MODELS / f"{size}_{language}.json")
         file = vocab or _learnt_vocabulary(data, language, config.vocab_size, Path(output) / "vocab.txt", recipe)
         tokenizer, pretrained = Tokenizer.load(file, recipe.lower_case), None
         config.vocab_size = tokenizer.size
