@@ -10,8 +10,8 @@ VERSION = re.search(r'^__version__ = "(.+)"', (HERE / "ernie" / "__init__.py").r
 
 # docs/dependencies.md says what each one is for.
 REQUIRED = [
-    "numpy>=1.23", "tokenizers>=0.15", "safetensors>=0.4.2", "PyYAML>=6", "gensim>=4.3.3", "jieba>=0.42.1", "rich>=13",
-    "jinja2>=3.1", "scikit-learn>=1.3", "scipy>=1.10", "seqeval>=1.2.2",
+    "numpy>=1.23", "tokenizers>=0.15", "safetensors>=0.4.2", "PyYAML>=6", "gensim>=4.3.3", "textblob>=0.17",
+    "jieba>=0.42.1", "rich>=13", "jinja2>=3.1", "scikit-learn>=1.3", "scipy>=1.10", "seqeval>=1.2.2",
 ]
 EXTRAS = {
     "cpu": ["paddlepaddle>=2.6.2"],

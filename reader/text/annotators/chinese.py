@@ -7,11 +7,17 @@ Entity rule. Words of two or more characters that jieba's dictionary tags nr, ns
 other name), and words of two or three characters that the dictionary does not know and that begin with a family name
 of reader/text/data/surnames_zh.txt.
 
-Phrase rule. Words of four or more characters that are no names (compounds, idioms), and sequences of two to four words
-that gensim's ``Phrases`` finds by normalised pointwise mutual information in a sample (``phrases.txt``).
+Words that the dictionary calls names and that hardly ever are one (东西, 城市) are listed in
+reader/text/data/not_names_zh.txt.
+
+Phrase rule. Sequences of two to four words that gensim's ``Phrases`` finds by normalised pointwise mutual information
+in a sample (``phrases.txt``); outside of them noun phrases by the dictionary's tags, two or three words and three to
+eight characters: adjectives and nouns (a, b, n ..., vn), then a noun; and single words of four or more characters that
+are no names (compounds, idioms).
 
 Sentence rule. ``。！？!?`` and the quotes or brackets that close behind them end a sentence; an ellipsis does so only
-before a closing quote; a full stop ``.`` does when white space follows.
+before a closing quote; a full stop ``.`` does when white space follows, a wide one ``．`` unless a letter or digit
+stands before it.
 
 Options: user_dict=FILE (jieba's format, ``word [frequency] [tag]`` lines), convert=t2s (any OpenCC configuration: the
 text is converted before anything else), segmenter=rjieba or jieba.
@@ -19,7 +25,7 @@ text is converted before anything else), segmenter=rjieba or jieba.
 from __future__ import annotations
 
 import re
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -34,14 +40,17 @@ from reader.text.chunks import Block
 from reader.text.flags import ENTITY, PHRASE, WORD
 from reader.utils.errors import InputError
 
-ENDER, ELLIPSIS, STOP, OPENER, CLOSER, PLAIN_QUOTE = (1 << bit for bit in range(6))
-NAME, LONG, HANZI, HEAD = (1 << bit for bit in range(4))
+ENDER, ELLIPSIS, STOP, OPENER, CLOSER, PLAIN_QUOTE, WIDE_STOP, LATIN = (1 << bit for bit in range(8))
+NAME, LONG, HANZI, HEAD, NOUN, MODIFIER, SINGLE = (1 << bit for bit in range(7))
 NAME_TAGS = ("nr", "ns", "nt", "nz")
+NOUN_TAGS = frozenset(("n", "ng", "vn", "an", "l", "j", "s", "ns", "nz", "nt"))
+MODIFIER_TAGS = frozenset(("a", "b", "ad", "z"))
 LONG_WORD = 4
+PHRASE_WORDS, PHRASE_CHARACTERS = 3, (3, 8)  # longest noun phrase; least and most characters
 _OUTSIDE = re.compile("[^\u4e00-\u9fd5a-zA-Z0-9]")  # what no word crosses; both segmenters agree on the rest
 _HANZI = re.compile("[\u4e00-\u9fd5]+")
-_ROLES = {ENDER: "。！？!?｡", ELLIPSIS: "…", STOP: ".", OPENER: "“‘「『（(《〈【[{〔", CLOSER: "”’」』）)》〉】]}〕",
-          PLAIN_QUOTE: "\"'"}
+_ROLES = {ENDER: "。！？!?｡", ELLIPSIS: "…", STOP: ".", WIDE_STOP: "．", OPENER: "“‘「『（(《〈【[{〔",
+          CLOSER: "”’」』）)》〉】]}〕", PLAIN_QUOTE: "\"'"}
 
 
 class Chinese(Annotator):
@@ -81,8 +90,9 @@ class Chinese(Annotator):
         self.phrases = Phrases([line.split(" ") for line in read_lines(Path(path, "phrases.txt"))])
 
     def describe(self, word: str) -> int:
-        """The role of a punctuation mark."""
-        return sum(role for role, marks in _ROLES.items() if word in marks) if len(word) == 1 else 0
+        """The role of a punctuation mark; whether a word is of letters and digits."""
+        role = sum(role for role, marks in _ROLES.items() if word in marks) if len(word) == 1 else 0
+        return role | (LATIN if word and word[-1].isalnum() and not _HANZI.match(word[-1]) else 0)
 
     def annotate(self, block: Block) -> Annotation:
         """Apply the rules; n chunks make m words."""
@@ -105,6 +115,9 @@ class Chinese(Annotator):
         kinds = np.where(bits & NAME > 0, ENTITY, np.where(bits & LONG > 0, PHRASE, WORD))
         free = (bits & HANZI > 0) & (kinds != ENTITY)
         begin, end = self.phrases.find(keys, free, first, bits & HEAD > 0)
+        free &= ~covered(begin, end, len(bits))
+        nominal, final = noun_phrases(bits, stops - starts, free, first)
+        begin, end = np.r_[begin, nominal], np.r_[end, final]
         alone = np.flatnonzero(~covered(begin, end, len(bits)) & ((kinds != WORD) | (stops - starts > 1)))
         kinds = np.r_[kinds[alone], np.full(len(begin), PHRASE)]
         starts, stops = np.r_[starts[alone], starts[begin]], np.r_[stops[alone], stops[end - 1]]
@@ -123,15 +136,61 @@ class Chinese(Annotator):
     def _describe_word(self, word: str, tag: str) -> int:
         if not _HANZI.search(word):
             return 0
-        bits = NAME if len(word) > 1 and self._is_name(word, tag) else LONG if len(word) >= LONG_WORD else 0
+        name = len(word) > 1 and self._is_name(word, tag)
+        bits = NAME if name else LONG if len(word) >= LONG_WORD else 0
+        if not name and tag:
+            bits |= NOUN if tag in NOUN_TAGS else MODIFIER if tag in MODIFIER_TAGS else 0
+        bits |= SINGLE if len(word) == 1 else 0
         return bits | (HANZI if _HANZI.fullmatch(word) else 0) | (HEAD if word in self.phrases.heads else 0)
 
     def _is_name(self, word: str, tag: str) -> bool:
-        return tag[:2] in NAME_TAGS if tag else len(word) <= 3 and word.startswith(self._surnames)
+        if tag:
+            return tag[:2] in NAME_TAGS and word not in not_names()
+        return len(word) <= 3 and word.startswith(self._surnames)
 
     @cached_property
     def _surnames(self) -> tuple:
         return tuple(" ".join(read_lines(DATA / "surnames_zh.txt")).split())
+
+
+@cache
+def not_names() -> frozenset[str]:
+    """Words that jieba's dictionary tags as names and that are common words."""
+    return frozenset(" ".join(read_lines(DATA / "not_names_zh.txt")).split())
+
+
+def noun_phrases(bits: np.ndarray, lengths: np.ndarray, free: np.ndarray,
+                 first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find noun phrases of two or more words, by the rule of the module.
+
+    Args:
+        bits: [m] of each word. lengths: [m] its chunks. free: [m] bool, words that may be part of a phrase.
+        first: [m] bool, words that open a sentence.
+    Returns:
+        (starts, stops) word ranges, in order.
+    """
+    noun = free & (bits & NOUN > 0)
+    modifier = free & (bits & MODIFIER > 0)
+    member = noun | modifier
+    before = lambda mask: np.r_[False, mask[:-1]]  # noqa: E731
+    single = bits & SINGLE > 0
+    start = member & (~before(member) | first | modifier & before(noun) | before(noun & single))
+    starts = np.flatnonzero(start)
+    if not len(starts):
+        return starts, starts
+    group = np.cumsum(start) - 1
+    inside = np.flatnonzero(noun)
+    last = np.full(len(starts), -1)
+    np.maximum.at(last, group[inside], inside)  # the last noun of each group ends its phrase
+    stops, characters = last + 1, np.r_[0, np.cumsum(lengths)]
+    kept = stops > starts
+    starts, stops = starts[kept], stops[kept]
+    starts = np.maximum(starts, stops - PHRASE_WORDS)
+    for _ in range(PHRASE_WORDS - 1):
+        starts = np.where(characters[stops] - characters[starts] > PHRASE_CHARACTERS[1], starts + 1, starts)
+    count = characters[stops] - characters[starts]
+    kept = (stops - starts > 1) & (count >= PHRASE_CHARACTERS[0])
+    return starts[kept], stops[kept]
 
 
 def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
@@ -143,12 +202,12 @@ def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
     plain = has(PLAIN_QUOTE)
     opens = quote_opens(plain, spaced, paragraph_start)
     closer = has(CLOSER) | plain & ~opens
-    ends = has(ENDER) | has(STOP) & spaced
+    ends = has(ENDER) | has(STOP) & spaced | has(WIDE_STOP) & ~np.r_[False, has(LATIN)[:-1]]
     before_closer = np.r_[closer[1:], False]
     ends |= has(ELLIPSIS) & before_closer & ~paragraph_start
     for _ in range(3):
         ends[1:] |= closer[1:] & ends[:-1] & ~paragraph_start[1:]
-    more = has(ENDER | ELLIPSIS | STOP) | closer  # the run of marks goes on
+    more = has(ENDER | ELLIPSIS | STOP | WIDE_STOP) | closer  # the run of marks goes on
     return np.flatnonzero(ends[:-1] & ~more[1:] & ~paragraph_start[1:]) + 1
 
 

@@ -8,6 +8,7 @@ from reader.text.annotators.word_lists import word_lists
 from reader.text.chunks import chunk_pattern
 
 NPMI = 0.35      # normalised pointwise mutual information of a collocation: 0 is independence, 1 always together
+CLITICS = frozenset(("s", "t", "d", "m", "ll", "ve", "re"))
 RARE = 4        # occurrences below which nothing is learnt
 _ENDS = frozenset(".!?:;…\"“”‘'([{")
 
@@ -18,10 +19,13 @@ def mine_english(documents: Iterable[list[str]]) -> tuple[list[str], list[str]]:
     runs, capital, small = [], Counter(), Counter()
     for paragraphs in documents:
         for paragraph in paragraphs:
-            run, opening = [], True
+            run, opening, glued = [], True, False
             for chunk in chunk_pattern().findall(paragraph):
                 word = chunk.strip()
-                if word.isalpha():
+                broken, glued = glued and word in CLITICS, chunk in ("'", "’")
+                if broken:  # the half of a contraction, "ve" of "I've"
+                    run = []
+                elif word.isalpha():
                     run.append(word.lower())
                     if word[0].islower():
                         small[run[-1]] += 1

@@ -10,8 +10,11 @@ counts when the corpus writes it with a capital inside sentences too (mined, ``n
 one entity, across "of", "of the", "de la", "van" and the like, hyphens, apostrophes, "&" and the full stop of an
 initial or title. Runs of more than eight words are headings, not names.
 
-Phrase rule. Word sequences of two to four words that gensim's ``Phrases`` finds by normalised pointwise mutual
-information in a sample of the corpus (``phrases.txt``), the longest first, outside entities.
+Phrase rule. Outside entities, noun phrases: adjectives, participles behind a determiner and nouns, then the nouns that
+end them, two to four words without the determiner (reader/text/annotators/english_tags.py has the tags). What they
+leave: word sequences of two to four words that gensim's ``Phrases`` finds by normalised pointwise mutual information in
+a sample of the corpus (``phrases.txt``), the longest first. The two halves of a contraction ("I've", "don't") are in no
+phrase.
 """
 from __future__ import annotations
 
@@ -20,13 +23,17 @@ from pathlib import Path
 import numpy as np
 
 from reader.text.annotators import Annotation, Annotator
+from reader.text.annotators.english_tags import DETERMINER, noun_phrases, tag_bits
 from reader.text.annotators.spans import Phrases, covered, quote_opens
 from reader.text.annotators.word_lists import read_lines, word_lists, write_lines
 from reader.text.chunks import Block
 from reader.text.flags import ENTITY, PHRASE
 
 (LOWER, UPPER, DIGIT, STOP, ENDER, OPENER, CLOSER, TITLE, ABBREVIATION, INITIAL, FUNCTION, NAME, LINK, ARTICLE, JOINER,
- PLAIN_QUOTE, HEAD) = (1 << bit for bit in range(17))
+ PLAIN_QUOTE, HEAD, ACRONYM, CAPITALS, APOSTROPHE, CLITIC, NEGATION) = (1 << bit for bit in range(22))
+TAG_SHIFT = 22  # the bits of english_tags.py stand above these
+ACRONYMS = frozenset(("US", "UN", "WHO", "IT"))  # what is a function word when it is not written in capitals
+CLITICS = frozenset(("s", "t", "d", "m", "ll", "ve", "re"))
 LINKS = frozenset(("of", "de", "del", "della", "der", "den", "di", "da", "du", "des", "van", "von", "bin", "ibn", "al",
                    "el", "la", "le", "los", "las"))
 LONGEST_ENTITY = 8
@@ -69,6 +76,11 @@ class English(Annotator):
         bits |= NAME if lower in self.names else 0
         bits |= LINK if word in LINKS else 0
         bits |= ARTICLE if word == "the" else 0
+        bits |= CAPITALS if word.isupper() and len(word) > 1 else 0
+        bits |= ACRONYM if word in ACRONYMS else 0
+        bits |= CLITIC if lower in CLITICS else 0
+        bits |= NEGATION if lower == "t" else 0
+        bits |= tag_bits(word) << TAG_SHIFT
         return bits | (HEAD if lower in self.phrases.heads else 0)
 
     def annotate(self, block: Block) -> Annotation:
@@ -77,14 +89,33 @@ class English(Annotator):
         first[block.paragraphs] = True
         first[sentence_starts(block, first)] = True
         first = first[:-1]
-        starts, stops = entities(block.features, block.spaced, first)
-        taken = covered(starts, stops, len(block))
-        free = ~taken & (block.features & (UPPER | LOWER) > 0)
-        phrase_starts, phrase_stops = self.phrases.find(block.keys, free, first, block.features & HEAD > 0)
-        starts, stops = np.r_[starts, phrase_starts], np.r_[stops, phrase_stops]
-        kinds = np.r_[np.full(len(starts) - len(phrase_starts), ENTITY), np.full(len(phrase_starts), PHRASE)]
+        features, spaced = block.features, block.spaced
+        starts, stops = entities(features, spaced, first)
+        contracted = contractions(features, spaced)
+        free = ~covered(starts, stops, len(block)) & (features & (UPPER | LOWER) > 0) & ~contracted
+        before, after = np.r_[False, free[:-1] & ~spaced[:-1]], np.r_[free[1:], False]
+        hyphen = (features & JOINER > 0) & (features & APOSTROPHE == 0) & before & after & ~spaced & ~first
+        plain = free & ((features & FUNCTION == 0) | np.r_[hyphen[1:], False])  # "well-known"
+        tags = features >> TAG_SHIFT | contracted * DETERMINER  # a genitive opens a noun phrase as "the" does
+        phrase_starts, phrase_stops = noun_phrases(tags, plain, first, hyphen)
+        free &= ~covered(phrase_starts, phrase_stops, len(block))
+        mined_starts, mined_stops = self.phrases.find(block.keys, free, first, features & HEAD > 0)
+        kinds = np.repeat((ENTITY, PHRASE, PHRASE), (len(starts), len(phrase_starts), len(mined_starts)))
+        starts = np.concatenate((starts, phrase_starts, mined_starts))
+        stops = np.concatenate((stops, phrase_stops, mined_stops))
         order = np.argsort(starts)
         return Annotation(np.flatnonzero(first), starts[order], stops[order], kinds[order])
+
+
+def contractions(features: np.ndarray, spaced: np.ndarray) -> np.ndarray:
+    """[n] bool, what stands behind the apostrophe of a contraction or genitive, and the word before "n't"."""
+    has = lambda bits: features & bits > 0  # noqa: E731
+    found = np.zeros(len(features), bool)
+    if len(features) > 2:
+        joined = has(APOSTROPHE)[1:-1] & ~spaced[1:-1] & ~spaced[:-2] & has(UPPER | LOWER)[:-2]
+        found[2:] = joined & has(CLITIC)[2:]
+        found[:-2] |= joined & has(NEGATION)[2:]
+    return found
 
 
 def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
@@ -134,8 +165,10 @@ def entities(features: np.ndarray, spaced: np.ndarray, first: np.ndarray) -> tup
     opening = first.copy()
     for _ in range(2):  # the first word may stand behind quotes
         opening[1:] |= opening[:-1] & has(OPENER | PLAIN_QUOTE)[:-1]
-    name = has(UPPER) & ~has(FUNCTION)
-    known = has(NAME) | has(INITIAL | TITLE)
+    shouted = np.r_[False, has(CAPITALS)[:-1]] | np.r_[has(CAPITALS)[1:], False]  # a heading in capitals
+    acronym = has(ACRONYM) & ~shouted
+    name = has(UPPER) & ~has(FUNCTION) | acronym
+    known = has(NAME) & ~has(FUNCTION) | has(INITIAL | TITLE) | acronym
     name &= ~opening | known | np.r_[(name & known & ~first)[1:], False]
     inside = name.copy()
     before, after = np.r_[False, name[:-1]], np.r_[name[1:], False]
@@ -159,4 +192,5 @@ def _punctuation_bits(word: str) -> int:
     bits = STOP if word == "." else ENDER if word in "!?…‼⁇⁈⁉。！？" else 0
     bits |= OPENER if word in "([{“‘„«¿¡`" else CLOSER if word in ")]}”»’" else 0
     bits |= PLAIN_QUOTE if word in "\"'" else 0
+    bits |= APOSTROPHE if word in "'’" else 0
     return bits | (JOINER if word in "-‐‑'’&" else 0)

@@ -14,7 +14,7 @@ def chinese(tmp_path_factory):
 @pytest.mark.parametrize("parts", [
     ["我爱北京。", "你好吗？", "很高兴！！"], ["“你好。”", "他说。"], ['"你好。"', '"高兴！"'], ["「好……」", "他说。"],
     ["他说：“很高兴见到你！”", "但是…今天天气不错……因此高兴。"], ["（他说你好。）", "《中国》是什么？！"],
-    ["价格是3.14元。", "好."],
+    ["价格是3.14元。", "好."], ["天气不错．", "你好吗．．", "他说：“好．”", "我说３．１４和Ｊ．罗琳．"],
 ])
 def test_sentences(chinese, parts):
     assert sentences(chinese, "".join(parts)) == parts
@@ -26,6 +26,21 @@ def test_units(chinese):
     assert ("江泽民", "entity") in found and ("北京大学", "entity") in found
     assert ("心情不错", "phrase") in found and ("一如既往", "phrase") in found
     assert ("今天", "word") in found and ("支持", "word") in found
+
+
+@pytest.mark.parametrize("text, phrases, names", [
+    ("经济发展是城市的重要问题。", ["经济发展", "重要问题"], []),
+    ("我们二人买东西，不是为了英雄。", [], []),
+    ("江泽民在北京谈世界和平。", ["世界和平"], ["江泽民", "北京"]),
+    ("他高兴，人民，群众和经济。发展", [], []),
+    ("农村基层组织市场经济体制建设", None, [])])
+def test_noun_phrases(chinese, text, phrases, names):
+    found = units(chinese, text)
+    if phrases is None:
+        assert found and all(len(unit) <= 8 and kind == "phrase" for unit, kind in found)
+    else:
+        assert sorted(found, key=lambda unit: unit[1]) == [(name, "entity") for name in names] + [
+            (phrase, "phrase") for phrase in phrases]
 
 
 def test_only_the_first_character_opens_a_word(chinese):
