@@ -83,10 +83,10 @@ def ended(process, code, side, timeout=120, log="log") -> None:
         runs.end(process)
 
 
-def wait_for(reached, process, side, seconds=90) -> None:
+def wait_for(reached, process, side, seconds=90, log="log") -> None:
     deadline = time.monotonic() + seconds
     while not reached():
-        assert process.poll() is None and time.monotonic() < deadline, side.said()
+        assert process.poll() is None and time.monotonic() < deadline, side.said(log)
         time.sleep(0.005)
 
 
@@ -123,6 +123,24 @@ def test_two_nodes_end_orderly_when_one_rank_is_asked_after_its_last_step(side):
         assert "failed" not in side.said(f"log{rank}").lower() and "gloo" not in side.said(f"log{rank}")
     assert "stopped by another rank after step" in side.said("log0")
     ended(side.start(), 0, side)
+
+
+@pytest.mark.slow
+def test_a_killed_rank_starts_both_nodes_again(side):
+    master = f"localhost:{free_ports(1)[0]}"
+    flags = ["--nnodes", "2", "--master", master, "--set", "checkpoint_every=4"]
+    nodes = [side.start(*flags, "--rank", str(rank), log=f"log{rank}") for rank in (0, 1)]
+    try:
+        wait_for(lambda: side.steps() >= 6, nodes[0], side, log="log0")
+        os.kill(runs.family(nodes[1].pid)["rank 0"], signal.SIGKILL)  # the only one of its node
+        for rank, node in enumerate(nodes):
+            ended(node, 0, side, log=f"log{rank}")
+    finally:
+        for node in nodes:
+            runs.end(node)
+    assert "again from its last checkpoint (1 of 3)" in side.said("log0") and side.steps() == 24
+    assert "SIGKILL: out of memory, or killed by hand" in side.said("log1")
+    assert "another node has failed" in side.said("log0") or "rank 1 failed in" in side.said("log0")
 
 
 def test_a_full_console_ends_no_healthy_run(side):
