@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import math
 import reprlib
-import types
 import typing
 from collections.abc import Iterable
 from pathlib import Path
@@ -102,9 +101,9 @@ def override(mapping: dict, assignments: Iterable[str]) -> dict:
 def build(cls: Any, mapping: Any, where: str) -> Any:
     """Make an instance of dataclass ``cls`` from plain containers.
 
-    Field types may be nested dataclasses, ``list[X]``, ``dict[str, X]``, ``X | None``, and any of these annotated with
-    the limits of ``ernie.utils.limits``. A dataclass with a class variable ``shorthand`` may be given as one word: the
-    value of the field that it names.
+    Field types may be nested dataclasses, ``list[X]``, ``dict[str, X]``, ``Optional[X]``, and any of these annotated
+    with the limits of ``ernie.utils.limits``. A dataclass with a class variable ``shorthand`` may be given as one
+    word: the value of the field that it names.
 
     Args:
         where: named in errors: a file, or a file and key.
@@ -171,8 +170,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             if fault:
                 raise InputError(f"{reprlib.repr(value)} {fault}", where)
         return value
-    if origin in (typing.Union, types.UnionType):  # X | None
-        return None if value is None else _convert(next(a for a in arguments if a is not types.NoneType), value, where)
+    if origin is typing.Union:  # Optional[X]
+        return None if value is None else _convert(next(a for a in arguments if a is not type(None)), value, where)
     if dataclasses.is_dataclass(hint):
         return build(hint, value, where)
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):

@@ -20,6 +20,7 @@ from reader.utils.errors import InputError
 
 FAMILIES = {"own": own, "static": static, "dygraph": dygraph, "paddlenlp": paddlenlp, "huggingface": huggingface}
 TASK = "ernie.embeddings.task_type_embeddings.weight"
+MOST_DIRECTORIES = 1_000  # that are looked through for weights
 WORDS = "ernie.embeddings.word_embeddings.weight"
 
 
@@ -59,7 +60,8 @@ def read(path, config_file=None) -> Pretrained:
     values = _config_values(config_file or directory)
     config = ErnieConfig.from_dict({**FAMILIES[family].DEFAULTS, **values}, directory)
     if family == "own":
-        arrays, unexpected = {name: as_float32(array) for name, array in stored.items()}, []
+        arrays = {name: as_float32(array) for name, array in stored.items()}
+        unexpected: list[str] = []
     else:
         arrays, unexpected = _renamed(family, stored, config.num_hidden_layers)
     found = Pretrained(family, source, config, arrays, unexpected=unexpected)
@@ -74,7 +76,8 @@ def write(checkpoint: Pretrained, directory, family: str) -> list[str]:
     Raises:
         InputError: the directory is in use, or the family cannot hold this model.
     """
-    directory, config, notes = Path(directory), checkpoint.config, []
+    directory, config = Path(directory), checkpoint.config
+    notes: list[str] = []
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise InputError("exists already and is not an empty directory", directory)
     if family != "own" and config.encoder != "transformer":
@@ -108,7 +111,7 @@ def _locate(path: Path, source: Path) -> tuple[Path, Path]:
         return path.parent, path
     if (path / "word_embedding").is_file():
         return path.parent if not _has_config(path) else path, path
-    for directory in [path, *sorted(p for p in path.rglob("*") if p.is_dir() and len(p.relative_to(path).parts) < 4)]:
+    for directory in _directories(path):
         if (directory / "params" / "word_embedding").is_file():
             return directory, directory / "params"
         for name in ("model.safetensors", "model_state.pdparams", "saved_weights.pdparams", "pytorch_model.bin"):
@@ -118,6 +121,17 @@ def _locate(path: Path, source: Path) -> tuple[Path, Path]:
         if len(others) == 1:
             return directory, others[0]
     raise InputError("no weights here (looked for params/, model.safetensors, *.pdparams, pytorch_model.bin)", source)
+
+
+def _directories(path: Path) -> list[Path]:
+    """A directory and what lies up to three levels below it, as an archive's own folder does; the nearest first."""
+    found = level = [path]
+    for _ in range(3):
+        level = sorted(inner for outer in level for inner in outer.iterdir() if inner.is_dir())
+        found = found + level
+        if len(found) > MOST_DIRECTORIES:
+            raise InputError(f"more than {MOST_DIRECTORIES:,} directories: not one checkpoint", path)
+    return found
 
 
 def _has_config(directory: Path) -> bool:
@@ -143,12 +157,13 @@ def _config_values(place) -> dict:
         if not (isinstance(nested, (list, tuple)) and nested and isinstance(nested[0], dict)):
             break
         values = {**nested[0], **{key: value for key, value in values.items() if key != "init_args"}}
-    if isinstance(values, dict):
-        if values.get("model_type", "ernie") not in ("ernie", "bert"):
-            raise InputError(f"model_type {plain(values['model_type'])!r} is not ernie or bert", path)
-        positions = values.get("position_embedding_type", "absolute")
-        if positions not in ("absolute", None):
-            raise InputError(f"position_embedding_type {plain(positions)!r} is not absolute", path)
+    if not isinstance(values, dict):
+        raise InputError(f"model configuration is a {type(values).__name__}, not a mapping", path)
+    if values.get("model_type", "ernie") not in ("ernie", "bert"):
+        raise InputError(f"model_type {plain(values['model_type'])!r} is not ernie or bert", path)
+    positions = values.get("position_embedding_type", "absolute")
+    if positions not in ("absolute", None):
+        raise InputError(f"position_embedding_type {plain(positions)!r} is not absolute", path)
     return values
 
 
@@ -188,11 +203,13 @@ def _agree(found: Pretrained) -> None:
 
 def shapes(config: ErnieConfig) -> dict[str, tuple]:
     """Our parameter name -> shape, of everything but the heads of tasks and a recurrent encoder."""
-    size, wide, vocabulary = config.hidden_size, config.intermediate_size, config.vocab_size
+    size, vocabulary = config.hidden_size, config.vocab_size
+    wide = config.intermediate_size or 4 * size
     rows = {"word": vocabulary, "position": config.max_position_embeddings, "token_type": config.type_vocab_size}
     if config.use_task_id:
         rows["task_type"] = config.task_type_vocab_size
-    found = {f"ernie.embeddings.{name}_embeddings.weight": (count, size) for name, count in rows.items()}
+    found: dict[str, tuple] = {}
+    found.update({f"ernie.embeddings.{name}_embeddings.weight": (count, size) for name, count in rows.items()})
     layers = config.num_hidden_layers if config.encoder == "transformer" else 0
     for name in {ours.ours for ours in table("own", layers).values()} - set(found):
         if name == TASK or name.startswith("cls.seq"):
@@ -227,6 +244,9 @@ def _scratch() -> tempfile.TemporaryDirectory:
 def _unpacked_vocabulary(path: Path) -> Path:
     """A vocabulary file with the tokens of a ``tokenizer.json``; it lasts as long as the process."""
     tokens = huggingface.vocabulary(path)
+    odd = next((token for token in tokens if "\n" in token or "\r" in token), None)
+    if odd is not None:
+        raise InputError(f"token {plain(repr(odd))} has a line break in it: it fits no vocabulary file", path)
     file = Path(_scratch().name) / f"{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]}.txt"
     file.write_bytes("".join(token + "\n" for token in tokens).encode())
     return file

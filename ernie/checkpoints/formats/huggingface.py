@@ -37,7 +37,8 @@ def vocabulary(path) -> list[str]:
     """
     content = read_json(path)
     model = content.get("model") if isinstance(content, dict) else None
-    index = model.get("vocab") if isinstance(model, dict) else None
+    model = model if isinstance(model, dict) else {}
+    index = model.get("vocab")
     if not isinstance(index, dict) or model.get("type", "WordPiece") != "WordPiece":
         raise InputError("does not hold a WordPiece vocabulary", path)
     if any(not isinstance(number, int) or not 0 <= number < len(index) for number in index.values()):

@@ -55,8 +55,9 @@ class Name(NamedTuple):
 
 def table(family: str, layers: int) -> dict[str, Name]:
     """Stored name -> our name, for all that the family has room for."""
-    column, names = COLUMNS[family], {}
-    rows = [*EMBEDDINGS, *ABOVE]
+    column = COLUMNS[family]
+    names: dict[str, Name] = {}
+    rows: list[tuple[str, ...]] = [*EMBEDDINGS, *ABOVE]
     for layer in range(layers):
         prefixes = [prefix.format(layer) for prefix in LAYER_PREFIXES]
         rows += [(kind, *(prefix + name for prefix, name in zip(prefixes, parts))) for kind, *parts in LAYER]

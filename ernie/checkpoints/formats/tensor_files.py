@@ -35,15 +35,19 @@ def read_safetensors(path) -> dict:
         if len(data) < 8 or not 2 <= length <= min(LARGEST_HEADER, len(data) - 8):
             raise ValueError(f"header of {length} bytes in a file of {len(data)}")
         header = json.loads(data[8:8 + length].decode("utf-8"))
-        view, arrays = memoryview(data)[8 + length:], {}
+        view, arrays, places = memoryview(data)[8 + length:], {}, []
         for name, entry in header.items():
             if name != "__metadata__":
                 start, stop = entry["data_offsets"]
                 if not 0 <= start <= stop <= len(view):
                     raise ValueError(f"tensor {name!r} lies at bytes {start} to {stop} of {len(view)}")
+                places.append((start, stop))
                 arrays[name] = from_bytes(view[start:stop], SAFETENSORS_TYPES[entry["dtype"]], entry["shape"])
+        places.sort()
+        if any(start < stop for (_, stop), (start, _) in zip(places, places[1:])):
+            raise ValueError("tensors overlap")
         return arrays
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         reason = f"unknown type or entry {error}" if isinstance(error, KeyError) else error
         raise InputError(f"not a whole safetensors file ({plain(reason)})", path) from None
 
@@ -93,7 +97,8 @@ def write_lod(path, array: np.ndarray) -> None:
 
 def _tensor_desc(message: bytes) -> tuple[int, tuple]:
     """Type code and shape of the protobuf message TensorDesc {1: data_type, 2: repeated dims}."""
-    place, kind, shape = 0, None, []
+    place, kind = 0, 0
+    shape: list[int] = []
     while place < len(message):
         tag, place = _read_varint(message, place)
         value, place = _read_varint(message, place)
