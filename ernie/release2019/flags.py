@@ -34,7 +34,7 @@ WITHOUT_MEANING = ("use_dynamic_loss_scaling", "verbose", "tokenizer", "predict_
 def parse(argv: list) -> argparse.Namespace:
     """The flags of 2019 with the defaults of 2019."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for names, reads in (TEXT, str), (WHOLE, int), (NUMBER, float), (SWITCH, _truth):
+    for names, reads in (TEXT, str), (WHOLE, int), (NUMBER, float), (SWITCH, truth):
         for name, default in names.items():
             parser.add_argument(f"--{name}", type=reads, default=default, help=f"default {default}")
     for name in WITHOUT_MEANING:
@@ -42,7 +42,8 @@ def parse(argv: list) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _truth(text: str) -> bool:
+def truth(text: str) -> bool:
+    """A switch as the scripts write it: true, false, t, f, 1 or 0."""
     if text.lower() not in ("true", "false", "t", "f", "1", "0"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text.lower() in ("true", "t", "1")

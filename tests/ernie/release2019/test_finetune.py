@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ernie import finetune_launch
 from ernie.release2019 import finetune as release2019
-from ernie.release2019 import flags
+from ernie.release2019 import flags, launch
 from reader.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -142,14 +141,17 @@ def test_one_process_of_several_answers(tmp_path, monkeypatch):
 
 
 def test_launcher():
-    args = finetune_launch.parse(["--nproc_per_node", "2", "--selected_gpus", "4,5,6", "--node_ips", "a,b", "--node_id",
-                                  "1", "run_mrc.py", "--use_cuda", "true"])
-    what, _ = finetune_launch.command(args, gpus=True)
-    assert what[1:] == ["-m", "paddle.distributed.launch", "--devices", "4,5", "--log_dir", "log", "--master", "a:6170",
-                        "--nnodes", "2", "--rank", "1", "run_mrc.py", "--use_cuda", "true"]
-    what, environment = finetune_launch.command(args, gpus=False)
+    args = launch.parse(["--nproc_per_node", "2", "--selected_gpus", "4,5,6", "--node_ips", "a,b", "--node_id", "1",
+                         "run_mrc.py", "--use_cuda", "true"], "")
+    what, _ = launch.command(args, gpus=True)
+    assert what[1:] == ["-m", "paddle.distributed.launch", "--devices", "4,5", "--log_dir", "log", "--nnodes", "2",
+                        "--rank", "1", "--master", "a:6170", "run_mrc.py", "--use_cuda", "true"]
+    what, environment = launch.command(args, gpus=False)
     assert what == [sys.executable, "-u", "run_mrc.py", "--use_cuda", "true"]
     assert environment == {flags.CARDS: "4"}
+    what, environment = launch.command(args, gpus=True, pretraining=True)  # train.py starts the processes itself
+    assert what == [sys.executable, "-u", "run_mrc.py", "--use_cuda", "true"]
+    assert environment == {flags.CARDS: "4", launch.PLACES: "--devices 4,5 --nnodes 2 --rank 1 --master a:6170"}
 
 
 def script(model, data_files, *more):

@@ -1,0 +1,61 @@
+"""The launchers of the 2019 release, ``finetune_launch.py`` and ``pretrain_launch.py``, over those of today.
+
+Without a GPU a launcher starts one process, which takes the batch of all cards.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+from ernie.release2019.flags import CARDS
+from ernie.utils.arguments import Parser
+
+PLACES = "ERNIE_2019_PLACES"  # for train.py: the flags of run_pretrain.sh that say where it runs
+
+
+def parse(argv: list[str], description: str) -> argparse.Namespace:
+    """The flags of 2019, then the script and its own flags."""
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nproc_per_node", type=int, default=8, help="processes on each node")
+    parser.add_argument("--selected_gpus", default="0,1,2,3,4,5,6,7", help="the cards of this node")
+    parser.add_argument("--node_ips", help="addresses of the nodes, separated by commas")
+    parser.add_argument("--node_id", type=int, default=0, help="which of them this is")
+    parser.add_argument("--split_log_path", default="log", help="where every process writes its log")
+    for name in ("current_node_ip", "log_prefix", "print_config"):
+        parser.add_argument(f"--{name}", help="accepted, without meaning today")
+    parser.add_argument("script")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER)
+    return parser.parse_args(argv)
+
+
+def command(args: argparse.Namespace, gpus: bool, pretraining: bool = False) -> tuple[list[str], dict[str, str]]:
+    """(what to execute, environment to add).
+
+    Args:
+        pretraining: the script is ``train.py``, which starts the processes itself once the data is prepared.
+    """
+    nodes = [address.strip() for address in (args.node_ips or "").split(",") if address.strip()]
+    script = [args.script, *args.arguments]
+    cards = {CARDS: str(args.nproc_per_node * max(1, len(nodes)))}
+    if not gpus:
+        return [sys.executable, "-u", *script], cards
+    devices = ",".join(args.selected_gpus.split(",")[:args.nproc_per_node])
+    several = ["--nnodes", str(len(nodes)), "--rank", str(args.node_id), "--master", f"{nodes[0]}:6170"] \
+        if len(nodes) > 1 else []
+    if pretraining:
+        return [sys.executable, "-u", *script], {**cards, PLACES: " ".join(["--devices", devices, *several])}
+    launch = [sys.executable, "-m", "paddle.distributed.launch", "--devices", devices, "--log_dir", args.split_log_path]
+    return [*launch, *several, *script], {}
+
+
+def main(description: str, pretraining: bool = False) -> int:
+    """Start the script; returns its exit code."""
+    args = parse(sys.argv[1:], description)
+    from ernie.utils.paddle_setup import import_paddle
+    gpus = import_paddle().device.get_device().startswith("gpu")
+    if not gpus:
+        print(f"no GPU here: one process on the CPU takes the batch of {args.nproc_per_node} cards", flush=True)
+    what, environment = command(args, gpus, pretraining)
+    return subprocess.run(what, env={**os.environ, **environment}).returncode
