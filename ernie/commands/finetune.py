@@ -1,6 +1,7 @@
 """Fine-tune on one task: one process of what run_finetune.sh launches.
 
 example: ernie finetune --task mrpc --data glue/MRPC --init checkpoints/ernie_base_en --output output/mrpc --runs 5
+         ernie finetune --task mine.yaml --data mine --init checkpoints/ernie_base_en --check
          ernie finetune --summary output
 """
 from __future__ import annotations
@@ -20,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="FILE", help="without --init: configuration of the random model")
     parser.add_argument("--vocab", metavar="FILE", help="a vocabulary other than the checkpoint's; without --init and "
                                                         "without this, one is learnt from the training texts")
+    parser.add_argument("--check", action="store_true", help="read all files, say what is in them, train nothing")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
                         help="override a key of the recipe; dotted, repeatable: --set epochs=1 --set task_id=2")
     parser.add_argument("--summary", metavar="DIR", help="instead: the table of all finished runs below DIR, with the "
@@ -35,12 +37,16 @@ def run(args: argparse.Namespace) -> int:
         from ernie.finetuning.summary import summarise
         summarise(args.summary)
         return 0
-    for name in ("task", "data", "output"):
+    for name in ("task", "data") if args.check else ("task", "data", "output"):
         if not getattr(args, name):
             raise InputError(f"--{name} is missing (see --help)")
     if args.runs < 1:
         raise InputError(f"--runs {args.runs}: expected at least 1")
     recipe = recipes.load(args.task, args.size, args.assignments)
+    if args.check:
+        from ernie.finetuning.check import check
+        check(recipe, args.data, args.init, args.vocab)
+        return 0
     if recipe.predicted_with and not args.init:
         raise InputError(f"{recipe.task} has no training data: give --init the output of a {recipe.predicted_with} run")
 

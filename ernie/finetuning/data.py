@@ -13,6 +13,7 @@ import numpy as np
 from ernie.finetuning.recipe import Recipe, make_kind, paper
 from ernie.model.config import ErnieConfig
 from ernie.utils.resources import CONFIGS, locate
+from reader.finetune.rows import row_texts
 from reader.text.tokenizer import Tokenizer, read_vocab
 from reader.utils.errors import InputError
 from tasks.finetune.features import Features
@@ -91,13 +92,7 @@ class FinetuningData:
         """The texts of the training file, for learning a vocabulary."""
         path = self.recipe.reader.find(self.directory, "train")
         for row in self.recipe.reader.open(path, "train", self.classes):
-            if hasattr(row, "texts"):
-                yield from row.texts
-            elif hasattr(row, "units"):
-                yield "".join(row.units)
-            else:
-                yield row.question
-                yield row.context
+            yield from row_texts(row)
 
 
 def chunks(stream: Iterable, size: int) -> Iterator[list]:
@@ -152,6 +147,24 @@ def find_start(recipe: Recipe, data: FinetuningData, init, size: str, output, *,
         data.say(f"task_id {recipe.task_id} does nothing: the model has no task embedding")
     text = "".join(token + "\n" for token in tokenizer.vocab)
     return Start(config, tokenizer, text, pretrained)
+
+
+def find_vocabulary(recipe: Recipe, data: FinetuningData, init, vocab, scratch: Path) -> tuple[Path, bool]:
+    """(vocabulary file, lower case) that a run would read texts with, without its weights."""
+    lower_case = recipe.lower_case
+    if init:
+        from ernie.checkpoints.formats.families import read
+        from ernie.finetuning.predictor import find_model
+        pretrained = read(find_model(init) or init)
+        lower_case = lower_case and pretrained.lower_case
+        vocab = vocab or pretrained.vocab
+        if vocab is None:
+            raise InputError("has no vocab.txt; name one with --vocab", init)
+    elif not vocab:
+        language = "en" if recipe.suite == "glue" else "zh"
+        size = ErnieConfig.load(MODELS / f"base_{language}.json").vocab_size
+        vocab = _learnt_vocabulary(data, language, size, scratch / "vocab.txt", recipe)
+    return Path(vocab), lower_case
 
 
 def check_vocabulary(tokens: list, file, rows: int, own, where) -> None:

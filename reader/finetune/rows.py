@@ -53,6 +53,18 @@ class QuestionRow(NamedTuple):
     impossible: bool = False
 
 
+Row = Union[TextRow, ChoiceRow, TagRow, QuestionRow]
+
+
+def row_texts(row: Row) -> list[str]:
+    """Every text of a row; the units of a tagged sentence as one."""
+    if isinstance(row, TagRow):
+        return ["".join(row.units)]
+    if isinstance(row, QuestionRow):
+        return [row.question, row.context]
+    return [*row.texts, *(row.choices if isinstance(row, ChoiceRow) else ())]
+
+
 class Skipped(NamedTuple):
     """How many rows were left out for one reason, and where the first of them stands."""
 
