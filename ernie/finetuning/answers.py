@@ -41,7 +41,8 @@ def n_best_answers(split: Split, predictions: list) -> tuple[dict[str, str], dic
                   "score": one.score} for one in answer.best] for row, answer in zip(split.rows, predictions)})
 
 
-def answer_with(model, recipe: Recipe, directory, output, splits: list[str], size: str = "base", say=print,
+def answer_with(model: str | Path, recipe: Recipe, directory: str | Path, output: str | Path, splits: list[str],
+                size: str = "base", say: Callable[[str], None] = print,
                 answered: Callable[[Kind, Measurement], None] | None = None) -> int:
     """Answer rows with a model that is there: AX with one that was fine-tuned on MNLI, or a run that trains nothing.
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -50,7 +50,7 @@ class FinetuningData:
         say: takes the lines about what was read.
     """
 
-    def __init__(self, recipe: Recipe, directory, say=print):
+    def __init__(self, recipe: Recipe, directory: str | Path, say: Callable[[str], None] = print):
         self.recipe, self.directory, self.say = recipe, Path(directory), say
         self.classes = recipe.reader.labels(directory)
         self.kind = make_kind(recipe, self.classes)
@@ -88,7 +88,7 @@ class FinetuningData:
         chosen[generator.permutation(total)[:self.recipe.train_rows]] = True
         return (row for row, keep in zip(source, chosen.tolist()) if keep)
 
-    def texts(self):
+    def texts(self) -> Iterator[str]:
         """The texts of the training file, for learning a vocabulary."""
         path = self.recipe.reader.find(self.directory, "train")
         for row in self.recipe.reader.open(path, "train", self.classes):
@@ -111,7 +111,8 @@ def fingerprint(features: Features) -> str:
     return digest.hexdigest()[:32]
 
 
-def find_start(recipe: Recipe, data: FinetuningData, init, size: str, output, *, model=None, vocab=None) -> Start:
+def find_start(recipe: Recipe, data: FinetuningData, init: str | Path | None, size: str, output: str | Path, *,
+               model: str | Path | None = None, vocab: str | Path | None = None) -> Start:
     """The checkpoint ``init`` of any family; without one, a random model over ``vocab`` or a vocabulary learnt here.
 
     Args:
@@ -149,7 +150,8 @@ def find_start(recipe: Recipe, data: FinetuningData, init, size: str, output, *,
     return Start(config, tokenizer, text, pretrained)
 
 
-def find_vocabulary(recipe: Recipe, data: FinetuningData, init, vocab, scratch: Path) -> tuple[Path, bool]:
+def find_vocabulary(recipe: Recipe, data: FinetuningData, init: str | Path | None, vocab: str | Path | None,
+                    scratch: Path) -> tuple[Path, bool]:
     """(vocabulary file, lower case) that a run would read texts with, without its weights."""
     lower_case = recipe.lower_case
     if init:
@@ -167,7 +169,8 @@ def find_vocabulary(recipe: Recipe, data: FinetuningData, init, vocab, scratch: 
     return Path(vocab), lower_case
 
 
-def check_vocabulary(tokens: list, file, rows: int, own, where) -> None:
+def check_vocabulary(tokens: list, file: str | Path, rows: int, own: str | Path | None,
+                     where: str | Path | None) -> None:
     """Refuse a vocabulary that is not the one that a checkpoint was trained with, before anything is computed.
 
     Args:

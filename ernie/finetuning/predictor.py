@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +13,16 @@ from ernie.finetuning.recipe import Recipe, from_dict, make_classes, make_kind
 from ernie.model.config import ErnieConfig
 from ernie.model.exported import ExportedScores, is_exported
 from ernie.utils.config_io import override
+from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
 from tasks.finetune.batches import answer_batches, make_batch
 from tasks.finetune.features import Features
+from tasks.finetune.kind import Kind
 
 FILE = "finetuned.json"
 
 
-def find_model(path) -> Path | None:
+def find_model(path: str | Path) -> Path | None:
     """The model in a fine-tuning output: of a run of several seeds the best on dev data. None: it is something else."""
     path = Path(path)
     if (path / FILE).is_file():
@@ -32,7 +36,7 @@ def find_model(path) -> Path | None:
     return None
 
 
-def describe(recipe: Recipe, classes) -> str:
+def describe(recipe: Recipe, classes: Any) -> str:
     """The content of ``finetuned.json``: all that is needed beside weights, configuration and vocabulary."""
     return json.dumps({"recipe": recipe.to_dict(), "classes": list(classes.names)}, indent=1, ensure_ascii=False) + "\n"
 
@@ -48,13 +52,13 @@ class Predictor:
         InputError: ``path`` holds no fine-tuned model.
     """
 
-    def __init__(self, path, assignments=()):
+    def __init__(self, path: str | Path, assignments: Iterable[str] = ()):
         from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
         from ernie.model.finetuning_model import FinetuningModel
-        from reader.text.tokenizer import Tokenizer
-        self.path = find_model(path)
-        if self.path is None:
+        found = find_model(path)
+        if found is None:
             raise InputError(f"no fine-tuned model here (no {FILE}): expected an output of `ernie finetune`", path)
+        self.path: Path = found
         try:
             described = json.loads((self.path / FILE).read_text("utf-8"))
             self.recipe = from_dict(override(described["recipe"], assignments), str(self.path / FILE))
@@ -83,8 +87,18 @@ class Predictor:
         return self.kind.decode(rows, features, outputs)
 
 
-def run_model(layer, kind, features: Features, recipe: Recipe, pad_id: int, *, rank: int = 0, size: int = 1,
-              gather=lambda value: [value], autocast=contextlib.nullcontext, heartbeat=lambda: None):
+def same_task(first: Predictor, second: Predictor) -> None:
+    """InputError unless two models answer the same question."""
+    if first.kind.name != second.kind.name or first.classes.names != second.classes.names:
+        def shown(model: Predictor) -> str:
+            return model.kind.name + (f" into {', '.join(model.classes.names)}" if model.classes.names else "")
+        raise InputError(f"does {shown(second)}, {first.path} does {shown(first)}", second.path)
+
+
+def run_model(layer: Any, kind: Kind, features: Features, recipe: Recipe, pad_id: int, *, rank: int = 0, size: int = 1,
+              gather: Callable[[Any], list] = lambda value: [value],
+              autocast: Callable[[], Any] = contextlib.nullcontext,
+              heartbeat: Callable[[], None] = lambda: None) -> tuple[list, float]:
     """The model's scores of every window, and the mean loss over those with a label.
 
     Args:
@@ -96,7 +110,7 @@ def run_model(layer, kind, features: Features, recipe: Recipe, pad_id: int, *, r
 
     from ernie.model.pretraining_model import to_tensors
     batches = answer_batches(features, kind, recipe.predict_batch_tokens)
-    found, loss, count, training = {}, 0.0, 0, layer.training
+    found, loss, count, training = {}, 0.0, 0.0, layer.training
     layer.eval()
     with paddle.no_grad(), autocast():
         for chosen in batches[rank::size]:

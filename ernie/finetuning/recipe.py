@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import dataclasses
 import reprlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from ernie.training.schedule import SCHEDULES
 from ernie.training.settings import LossScaling
@@ -106,7 +107,7 @@ def names() -> list[str]:
     return sorted(path.stem for path in DIRECTORY.glob("*.yaml") if path.stem not in NOT_TASKS)
 
 
-def load(task: str, size: str = "base", assignments=()) -> Recipe:
+def load(task: str, size: str = "base", assignments: Iterable[str] = ()) -> Recipe:
     """The recipe of a task: a name, or the path of a yaml of one's own.
 
     Args:
@@ -140,7 +141,7 @@ def paper() -> dict:
     return read_yaml(DIRECTORY / "paper.yaml")
 
 
-def make_kind(recipe: Recipe, classes) -> Kind:
+def make_kind(recipe: Recipe, classes: Any) -> Kind:
     """The kind of task that a recipe declares, with its options; InputError if it cannot compute the metrics."""
     try:
         kind = finetune.load(recipe.kind, classes, **recipe.options)
@@ -153,6 +154,6 @@ def make_kind(recipe: Recipe, classes) -> Kind:
     return kind
 
 
-def make_classes(recipe: Recipe, names):
+def make_classes(recipe: Recipe, names: Iterable[str]) -> Any:
     """The label set of a saved model."""
     return Score() if recipe.kind == "regression" else Classes(names, recipe.reader.aliases)

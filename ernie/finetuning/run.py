@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint
 from ernie.finetuning.predictor import find_model
@@ -32,8 +34,9 @@ class FinetuningRun:
         watcher: what is said. init, model, vocab, size: see ``ernie.finetuning.data.find_start``.
     """
 
-    def __init__(self, run: Run, recipe: Recipe, directory, *, watcher: Watcher | None = None, init=None,
-                 size: str = "base", model=None, vocab=None):
+    def __init__(self, run: Run, recipe: Recipe, directory: str | Path, *, watcher: Watcher | None = None,
+                 init: str | Path | None = None, size: str = "base", model: str | Path | None = None,
+                 vocab: str | Path | None = None):
         self.watcher = watcher or Watcher(run.say)
         self.run, self.recipe, self.world, self.output, self.say = run, recipe, run.world, run.directory, run.say
         self.data = FinetuningData(recipe, directory, self.say)
@@ -100,7 +103,8 @@ class FinetuningRun:
         return 0
 
 
-def train(recipe: Recipe, directory, output, seeds: int = 1, *, marks: Path | None = None, **start) -> int:
+def train(recipe: Recipe, directory: str | Path, output: str | Path | Callable[[], Path], seeds: int = 1, *,
+          marks: Path | None = None, **start: Any) -> int:
     """Fine-tune with ``seeds`` different seeds. Returns the exit code of the process.
 
     Args:

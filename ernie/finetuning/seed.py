@@ -99,7 +99,7 @@ class SeedTraining:
         self.updater = updater
         return [BestOnDev(self, self.plan.points), *self.watcher.callbacks(self, self.plan)]
 
-    def answers(self, split: Split):
+    def answers(self, split: Split) -> tuple[list, float]:
         """(predictions for the rows of a split, mean loss), with the present weights, over all ranks."""
         world = self.world
         outputs, loss = run_model(self.updater.layer, self.kind, split.features, self.recipe, self.pad_id,

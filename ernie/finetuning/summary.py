@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import mean, median, stdev
 
@@ -14,7 +15,7 @@ NAMES_2019 = {"accuracy": "acc", "matthews": "matthews_corrcoef", "entity_f1": "
               "entity_recall": "recall"}
 
 
-def evaluation_line(split: str, loss: float, scores: dict, metrics, count: int, seconds: float) -> str:
+def evaluation_line(split: str, loss: float, scores: dict, metrics: Iterable[str], count: int, seconds: float) -> str:
     """One measurement, as the 2019 release prints it: ``[dev evaluation] ave loss: 0.4, acc:0.8, data_num: 9, ...``."""
     shown = ", ".join(f"{NAMES_2019.get(name, name)}:{scores[name]:.6f}" for name in metrics)
     return f"[{split} evaluation] ave loss: {loss:.6f}, {shown}, data_num: {count}, elapsed time: {seconds:.2f} s"
@@ -35,7 +36,7 @@ def summed_up(recipe: Recipe, results: list, size: str) -> dict:
     return {**summary, "text": table([summary])}
 
 
-def table(summaries: list, names=None) -> str:
+def table(summaries: list, names: Iterable[str] | None = None) -> str:
     """Task, split, metric: ours with the spread over seeds, and the paper's. Percent. names: to show, one for each."""
     published = paper()["results"]
     rows = [("task", "split", "metric", "ours", "paper")]
@@ -95,7 +96,7 @@ def counted(found: dict) -> dict:
             for task in dict.fromkeys(summary["task"] for summary in found.values())}
 
 
-def summarise(directory, say=print) -> None:
+def summarise(directory: str | Path, say: Callable[[str], None] = print) -> None:
     """The table of all fine-tuning outputs below ``directory``, the GLUE score, and the submission in one zip."""
     directory = Path(directory)
     found, unfinished = outputs_below(directory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from reader.utils.errors import InputError
 
@@ -41,7 +42,7 @@ class Classes:
     def __len__(self) -> int:
         return len(self.names)
 
-    def read(self, text: str, numbered: bool = False):
+    def read(self, text: str, numbered: bool = False) -> Any:
         """The index of a label. ``numbered`` files (Baidu's) may write the index itself.
 
         Raises:
@@ -73,7 +74,7 @@ class ClassSets(Classes):
         super().__init__(names, aliases)
         self.separator = separator
 
-    def read(self, text, numbered: bool = False) -> tuple:
+    def read(self, text: Any, numbered: bool = False) -> tuple:
         """The indices of the labels of a row, ascending; () for an empty text. Raises ValueError as ``Classes``."""
         parts = text if isinstance(text, (list, tuple)) else text.split(self.separator) if text.strip() else []
         return tuple(sorted({super(ClassSets, self).read(part.strip(), numbered) for part in parts}))

@@ -5,6 +5,7 @@ import json
 import re
 import zlib
 from functools import lru_cache
+from pathlib import Path
 
 from reader.finetune.rows import Account, QuestionRow
 from reader.utils.errors import InputError
@@ -25,7 +26,7 @@ class Questions:
             an empty list of answers says that its passage holds none (SQuAD 2).
     """
 
-    def __init__(self, path, *, labelled: bool = True, simplify: bool = False, strict: bool = True,
+    def __init__(self, path: str | Path, *, labelled: bool = True, simplify: bool = False, strict: bool = True,
                  watch_ids: bool = False, no_answer: bool = False):
         self.path, self.labelled, self.simplify, self.no_answer = path, labelled, simplify, no_answer
         self.seen: set[str] | None = set() if watch_ids else None

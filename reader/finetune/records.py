@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union
 
 from reader.finetune.rows import Account, Lines
 from reader.utils.errors import InputError
@@ -41,7 +41,7 @@ class Records:
         names: column names; for tsv and csv ``None`` until ``use_names``. section: the one that was found, or empty.
     """
 
-    def __init__(self, path, account: Account, file_format: str = "", sections=()):
+    def __init__(self, path: str | Path, account: Account, file_format: str = "", sections: Iterable[str] = ()):
         self.path, self.account, self.sections, self.section = path, account, tuple(sections), ""
         self.format = file_format or format_of(path)
         if self.format not in FORMATS:
@@ -57,7 +57,7 @@ class Records:
         if self.named:
             self.names = tuple(self.first)
 
-    def use_names(self, names, header: bool) -> None:
+    def use_names(self, names: Iterable[str], header: bool) -> None:
         """Name the columns of a tsv or csv. header: whether its first line is that of the names."""
         self.names, self.header = tuple(names), header
         if header:
@@ -163,14 +163,14 @@ class Records:
             raise InputError(f"not a readable parquet file ({error})", self.path) from None
 
 
-def format_of(path) -> str:
+def format_of(path: str | Path) -> str:
     """The format that a file's name tells."""
     path = Path(path)
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     return BY_SUFFIX.get(suffix.lower(), "tsv")
 
 
-def json_of(path):
+def json_of(path: str | Path) -> Any:
     """The content of a json file. Raises InputError where it is none."""
     text = "\n".join(line for _, line in Lines(path))
     try:
@@ -196,7 +196,7 @@ def _record(number: int, entry: dict) -> Record:
     return Record(number, {str(key): as_value(value) for key, value in entry.items()}, len(entry))
 
 
-def as_value(value) -> Value:
+def as_value(value: Any) -> Value:
     """A text for a value of json or parquet; lists become lists of texts, None stays None."""
     if value is None or isinstance(value, str):
         return value

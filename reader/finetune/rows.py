@@ -1,7 +1,9 @@
 """What the fine-tuning readers give: rows, and an account of what was read and what was not."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from reader.utils.errors import InputError
@@ -63,6 +65,15 @@ def row_texts(row: Row) -> list[str]:
     if isinstance(row, QuestionRow):
         return [row.question, row.context]
     return [*row.texts, *(row.choices if isinstance(row, ChoiceRow) else ())]
+
+
+def without_texts(row: Row) -> Row:
+    """What a metric needs of a row: labels, answers and groups."""
+    if isinstance(row, TagRow):
+        return row._replace(units=[])
+    if isinstance(row, QuestionRow):
+        return row._replace(question="", context="", original="")
+    return row._replace(texts=())
 
 
 class Skipped(NamedTuple):
@@ -141,7 +152,7 @@ class Lines:
             line is an error.
     """
 
-    def __init__(self, path, reject=None):
+    def __init__(self, path: str | Path, reject: Callable[[str, int, str], None] | None = None):
         self.path, self.reject = path, reject
 
     def __iter__(self):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from reader.finetune.labels import Classes, ClassSets, Score, tag_classes
 from reader.finetune.questions import Questions
@@ -72,7 +73,7 @@ class SplitReader:
         if self.classes:
             self.labels()
 
-    def find(self, directory, split: str, required: bool = True):
+    def find(self, directory: str | Path, split: str, required: bool = True) -> Any:
         """The file of a split: in the directory, in its ``folder``, or anywhere below; None when it may be absent."""
         directory = Path(directory)
         if directory.is_file():
@@ -104,7 +105,7 @@ class SplitReader:
         return next((path for path in sorted(directory.iterdir())
                      if _plain(path.name) == _plain(self.folder) and path.is_dir()), None)
 
-    def labels(self, directory=None):
+    def labels(self, directory: str | Path | None = None) -> Any:
         """``Classes`` or ``Score``; tags that are not named here come from label_map.json or the training file."""
         if self.layout == "tagged" and self.classes:
             return tag_classes(self.classes, self.aliases)
@@ -119,7 +120,8 @@ class SplitReader:
         mapping = next((place / "label_map.json" for place in places if (place / "label_map.json").is_file()), None)
         return label_map(mapping) if mapping else observed_classes(train or self.find(directory, "train"))
 
-    def open(self, path, split: str, classes, strict: bool | None = None):
+    def open(self, path: str | Path, split: str, classes: Any,
+             strict: bool | None = None) -> Questions | Tagged | Table:
         """The rows of one file, with an ``account``.
 
         Args:

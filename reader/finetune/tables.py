@@ -5,9 +5,10 @@ character like others.
 """
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Union
+from pathlib import Path
+from typing import Any, Union
 
 from reader.finetune.records import Record, Records, Value
 from reader.finetune.rows import Account, ChoiceRow, TextRow
@@ -93,8 +94,9 @@ class Table:
         InputError: the columns are not there, and which ones are; while iterating: the first malformed row.
     """
 
-    def __init__(self, path, choices, classes, *, labelled: bool = True, skip_labels=(), strict: bool = True,
-                 forgive_short: bool = False, forgive_blank: bool = True, keep=None, remove_spaces: bool = False,
+    def __init__(self, path: str | Path, choices: Iterable[Columns], classes: Any, *, labelled: bool = True,
+                 skip_labels: Iterable[str] = (), strict: bool = True, forgive_short: bool = False,
+                 forgive_blank: bool = True, keep: Callable[[dict], bool] | None = None, remove_spaces: bool = False,
                  file_format: str = ""):
         self.path, self.classes, self.labelled = path, classes, labelled
         self.forgive_short, self.forgive_blank, self.keep = forgive_short, forgive_blank, keep

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 from reader.finetune.labels import Classes, tag_classes
 from reader.finetune.rows import Account, Lines, TagRow
@@ -26,7 +28,7 @@ class Tagged:
         path: the file. classes: ``Classes`` of the labels. labelled: labels must be there. strict: see ``Table``.
     """
 
-    def __init__(self, path, classes, *, labelled: bool = True, strict: bool = True):
+    def __init__(self, path: str | Path, classes: Any, *, labelled: bool = True, strict: bool = True):
         self.path, self.classes, self.labelled = path, classes, labelled
         self.account = Account(path, strict)
         self.lines = Lines(path)
@@ -60,7 +62,7 @@ class Tagged:
                 return self.account.note("a label outside the set; the labels of its sentence are not used", number)
         return [self.classes.read(name) for name in names]
 
-    def named(self):
+    def named(self) -> Iterator[tuple]:
         """(units, label names or None, line) of every sentence."""
         return self._table() if self.header else self._columns()
 
@@ -128,7 +130,7 @@ def _parts(line: str) -> list[str]:
     return [line[0], *line.split()] if line[0].isspace() else line.split()
 
 
-def label_map(path, tags: bool = True) -> Classes:
+def label_map(path: str | Path, tags: bool = True) -> Classes:
     """The classes in a ``label_map.json``: {"B-PER": 0, ...}, numbers without gaps.
 
     Labels that share a number are spellings of one class, which is called by the first of them.
@@ -153,7 +155,7 @@ def label_map(path, tags: bool = True) -> Classes:
         raise InputError(error.reason, path) from None
 
 
-def observed_classes(path) -> Classes:
+def observed_classes(path: str | Path) -> Classes:
     """Every label of a tagged file, sorted, O last."""
     lines: dict[str, int] = {}
     source = Tagged(path, None)

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 from reader.utils.errors import InputError
+from tasks.finetune.kind import Kind
 
 KINDS = {
     "classification": "tasks.finetune.classification:Classification",
@@ -16,7 +18,7 @@ KINDS = {
 }
 
 
-def load(kind: str, classes, **options):
+def load(kind: str, classes: Any, **options: Any) -> Kind:
     """A kind of task by name. Args: classes: of the labels, ``reader.finetune.labels``; options: the kind's own."""
     if kind not in KINDS:
         raise InputError(f"kind {kind!r} is not one of {', '.join(KINDS)}")

@@ -1,11 +1,12 @@
 """Classes for one or two texts."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tasks.finetune import metrics
+from tasks.finetune.features import Features
 from tasks.finetune.kind import TextKind
 
 
@@ -30,29 +31,32 @@ class Classification(TextKind):
     name = "classification"
     metrics = ("accuracy", "f1", "matthews")
 
-    def decode(self, rows, features, outputs) -> list[Choice]:
+    def decode(self, rows: list, features: Features, outputs: list) -> list[Choice]:
         scores = metrics.softmax(np.asarray(outputs, np.float64))
         return [Choice(int(label), row) for label, row in zip(scores.argmax(1), scores)]
 
-    def score(self, rows, predictions):
+    def score(self, rows: list, predictions: list) -> dict[str, float]:
         gold = np.array([row.label for row in rows])
         chosen = np.array([prediction.label for prediction in predictions])
         return {"accuracy": metrics.accuracy(gold, chosen), "f1": metrics.f1(gold, chosen, len(self.classes)),
                 "matthews": metrics.matthews(gold, chosen)}
 
-    def header(self):
+    def header(self) -> list[str]:
         return ["label"] + [f"p({name})" for name in self.classes.names]
 
-    def cells(self, row, prediction):
+    def cells(self, row: Any, prediction: Any) -> list[str]:
         return [self.classes.names[prediction.label]] + [f"{value:.6f}" for value in prediction.probabilities]
 
-    def confidence(self, prediction):
+    def class_pairs(self, rows: list, predictions: list) -> tuple[np.ndarray, np.ndarray] | None:
+        return (np.array([row.label for row in rows]), np.array([prediction.label for prediction in predictions]))
+
+    def confidence(self, prediction: Any) -> float:
         return float(prediction.probabilities.max())
 
-    def right(self, row, prediction):
+    def right(self, row: Any, prediction: Any) -> bool:
         return row.label == prediction.label
 
-    def gold(self, row):
+    def gold(self, row: Any) -> str:
         return self.classes.names[row.label]
 
     def answer(self, prediction: Choice) -> Label:

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from reader.batches.examples import Batch
+from reader.text.tokenizer import Tokenizer
 
 
 @dataclass
@@ -33,7 +35,8 @@ class Features:
         return np.diff(self.offsets)
 
     @classmethod
-    def build(cls, ids: list, first, row=None, labels=None, **tokens) -> Features:
+    def build(cls, ids: list, first: Any, row: Any = None, labels: np.ndarray | None = None,
+              **tokens: list) -> Features:
         """From one list of ids for each window. Per-token values come as one list for each window too."""
         offsets = np.zeros(len(ids) + 1, np.int64)
         np.cumsum([len(window) for window in ids], out=offsets[1:])
@@ -92,7 +95,7 @@ def truncated_pair(first: int, second: int, limit: int) -> tuple[int, int]:
     return first - (excess - alone) // 2, second - (excess - alone + 1) // 2
 
 
-def texts_to_features(texts: list, tokenizer, max_length: int, labels=None) -> Features:
+def texts_to_features(texts: list, tokenizer: Tokenizer, max_length: int, labels: np.ndarray | None = None) -> Features:
     """[CLS] a [SEP] or [CLS] a [SEP] b [SEP] for tuples of one or two texts, cut to ``max_length``."""
     count = len(texts[0])
     found = [tokenizer.encode_batch([row[side] for row in texts]) for side in range(count)]

@@ -1,12 +1,15 @@
 """What a kind of fine-tuning task declares."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from reader.batches.examples import Targets
+from reader.finetune.labels import Classes
 from reader.finetune.rows import TextRow
+from reader.text.tokenizer import Tokenizer
 from reader.utils.labels import IGNORE
 from tasks.finetune.features import Features, texts_to_features
 
@@ -30,7 +33,7 @@ class Kind:
     together = False
     percent = True
 
-    def __init__(self, classes):
+    def __init__(self, classes: Classes):
         self.classes = classes
 
     @property
@@ -38,7 +41,7 @@ class Kind:
         """Numbers that the head gives for a window or token."""
         return len(self.classes)
 
-    def features(self, rows: list, tokenizer, max_length: int) -> Features:
+    def features(self, rows: list, tokenizer: Tokenizer, max_length: int) -> Features:
         """Model inputs and labels of rows."""
         raise NotImplementedError
 
@@ -62,28 +65,40 @@ class Kind:
         """Columns of a file of predictions."""
         raise NotImplementedError
 
-    def cells(self, row, prediction) -> list[str]:
+    def cells(self, row: Any, prediction: Any) -> list[str]:
         """The answer about a row, one value a column."""
         raise NotImplementedError
 
-    def confidence(self, prediction) -> float:
+    def confidence(self, prediction: Any) -> float:
         """How sure the model is of an answer, 0 to 1."""
         raise NotImplementedError
 
-    def right(self, row, prediction) -> bool:
+    def right(self, row: Any, prediction: Any) -> bool:
         """Whether an answer about a labelled row is right."""
         raise NotImplementedError
 
-    def gold(self, row) -> str:
+    def gold(self, row: Any) -> str:
         """The label of a row as a person reads it."""
         raise NotImplementedError
 
-    def answer(self, prediction) -> Any:
+    def answer(self, prediction: Any) -> Any:
         """Return a prediction of ``decode`` in words: names of classes instead of their numbers."""
         return prediction
 
+    def without_texts(self, prediction: Any) -> Any:
+        """What a metric needs of a prediction."""
+        return prediction
+
+    def class_pairs(self, rows: list, predictions: list) -> tuple[np.ndarray, np.ndarray] | None:
+        """([n] gold, [n] chosen) class indices for a confusion matrix; None for a kind without single classes."""
+        return None
+
+    def resampled(self, rows: list, predictions: list, metric: str) -> Callable[[np.ndarray], float]:
+        """A function from [n] indices of rows to a metric over these rows, for the bootstrap."""
+        return lambda chosen: self.score([rows[at] for at in chosen], [predictions[at] for at in chosen])[metric]
+
     @staticmethod
-    def labelled(row) -> bool:
+    def labelled(row: Any) -> bool:
         """Whether a row says what is right."""
         return row.label is not None
 
@@ -93,7 +108,7 @@ class TextKind(Kind):
 
     dtype: type = np.int64
 
-    def features(self, rows: list[TextRow], tokenizer, max_length: int) -> Features:
+    def features(self, rows: list[TextRow], tokenizer: Tokenizer, max_length: int) -> Features:
         missing = np.nan if self.dtype is np.float32 else IGNORE
         labels: np.ndarray = np.array([missing if row.label is None else row.label for row in rows], self.dtype)
         return texts_to_features([row.texts for row in rows], tokenizer, max_length, labels)

@@ -5,6 +5,7 @@ import re
 import string
 import warnings
 from collections import Counter
+from typing import Any
 
 import numpy as np
 
@@ -27,18 +28,18 @@ def softmax(scores: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(-1, keepdims=True)
 
 
-def accuracy(gold, predicted) -> float:
+def accuracy(gold: Any, predicted: Any) -> float:
     """Share of equal values."""
     return float(np.mean(np.asarray(gold) == np.asarray(predicted)))
 
 
-def f1(gold, predicted, classes: int = 2) -> float:
+def f1(gold: Any, predicted: Any, classes: int = 2) -> float:
     """Of class 1 where there are two classes, the mean over classes otherwise; 0 when nothing was found."""
     from sklearn.metrics import f1_score
     return float(f1_score(gold, predicted, average="binary" if classes == 2 else "macro", zero_division=0))
 
 
-def matthews(gold, predicted) -> float:
+def matthews(gold: Any, predicted: Any) -> float:
     """Matthews correlation; 0 when only one class was predicted."""
     from sklearn.metrics import matthews_corrcoef
     with warnings.catch_warnings():
@@ -54,13 +55,13 @@ def label_sets(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
             "exact": float((gold == predicted).all(1).mean())}
 
 
-def pearson(gold, predicted) -> float:
+def pearson(gold: Any, predicted: Any) -> float:
     """Pearson correlation; 0 when either side is constant."""
     from scipy.stats import pearsonr
     return _correlation(pearsonr, gold, predicted)
 
 
-def spearman(gold, predicted) -> float:
+def spearman(gold: Any, predicted: Any) -> float:
     """Spearman rank correlation; 0 when either side is constant."""
     from scipy.stats import spearmanr
     return _correlation(spearmanr, gold, predicted)
@@ -86,7 +87,20 @@ def entities(gold: list, predicted: list) -> dict[str, float]:
                 "accuracy": accuracy(np.concatenate(gold), np.concatenate(predicted))}
 
 
-def mrr(groups, scores, labels) -> float:
+def entity_counts(gold: list[str], predicted: list[str]) -> tuple[int, int, int]:
+    """(entities in both, in the prediction, in the gold labels) of one sentence."""
+    from seqeval.metrics.sequence_labeling import get_entities
+    right, found = set(get_entities(gold)), set(get_entities(predicted))
+    return len(right & found), len(found), len(right)
+
+
+def entity_figures(hits: float, found: float, gold: float) -> tuple[float, float, float]:
+    """(precision, recall, F1) from counts of entities; 0 where there is none."""
+    return (hits / found if found else 0.0, hits / gold if gold else 0.0,
+            2 * hits / (found + gold) if found + gold else 0.0)
+
+
+def mrr(groups: Any, scores: Any, labels: Any) -> float:
     """Mean over the groups of 1 / (rank of the first candidate of class 1), by descending score.
 
     A group without such a candidate counts as 0; of equal scores the first in the file ranks first.

@@ -1,10 +1,12 @@
 """Any number of classes for one or two texts."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from reader.finetune.labels import Classes
+from reader.text.tokenizer import Tokenizer
 from tasks.finetune import metrics
 from tasks.finetune.features import Features, texts_to_features
 from tasks.finetune.kind import Kind
@@ -28,11 +30,11 @@ class MultiLabel(Kind):
     loss = "binary"
     metrics = ("micro_f1", "macro_f1", "exact")
 
-    def __init__(self, classes, *, threshold: float = 0.5):
+    def __init__(self, classes: Classes, *, threshold: float = 0.5):
         super().__init__(classes)
         self.threshold = threshold
 
-    def features(self, rows, tokenizer, max_length: int) -> Features:
+    def features(self, rows: list, tokenizer: Tokenizer, max_length: int) -> Features:
         labels = np.zeros((len(rows), len(self.classes)), np.float32)
         for at, row in enumerate(rows):
             if row.label is None:
@@ -41,11 +43,11 @@ class MultiLabel(Kind):
                 labels[at, list(row.label)] = 1
         return texts_to_features([row.texts for row in rows], tokenizer, max_length, labels)
 
-    def decode(self, rows, features, outputs) -> list[LabelSet]:
+    def decode(self, rows: list, features: Features, outputs: list) -> list[LabelSet]:
         chances = 1 / (1 + np.exp(-np.asarray(outputs, np.float64)))
         return [LabelSet(tuple(np.flatnonzero(row >= self.threshold).tolist()), row) for row in chances]
 
-    def score(self, rows, predictions):
+    def score(self, rows: list, predictions: list) -> dict[str, float]:
         return metrics.label_sets(self._table([row.label for row in rows]),
                                   self._table([prediction.labels for prediction in predictions]))
 
@@ -59,17 +61,17 @@ class MultiLabel(Kind):
     def _names(self, labels) -> str:
         return self.classes.separator.join(self.classes.names[label] for label in labels)
 
-    def header(self):
+    def header(self) -> list[str]:
         return ["labels"] + [f"p({name})" for name in self.classes.names]
 
-    def cells(self, row, prediction):
+    def cells(self, row: Any, prediction: Any) -> list[str]:
         return [self._names(prediction.labels)] + [f"{value:.6f}" for value in prediction.probabilities]
 
-    def confidence(self, prediction):
+    def confidence(self, prediction: Any) -> float:
         return float(np.maximum(prediction.probabilities, 1 - prediction.probabilities).min())
 
-    def right(self, row, prediction):
+    def right(self, row: Any, prediction: Any) -> bool:
         return tuple(row.label) == tuple(prediction.labels)
 
-    def gold(self, row):
+    def gold(self, row: Any) -> str:
         return self._names(row.label)

@@ -1,10 +1,13 @@
 """One of several choices, each read with the text that it may follow."""
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from reader.batches.examples import Targets
 from reader.finetune.rows import ChoiceRow
+from reader.text.tokenizer import Tokenizer
 from reader.utils.labels import IGNORE
 from tasks.finetune import metrics
 from tasks.finetune.classification import Choice
@@ -24,7 +27,7 @@ class MultipleChoice(Kind):
     outputs = 1
     together = True
 
-    def features(self, rows: list[ChoiceRow], tokenizer, max_length: int) -> Features:
+    def features(self, rows: list[ChoiceRow], tokenizer: Tokenizer, max_length: int) -> Features:
         texts, owner, labels = [], [], []
         for number, row in enumerate(rows):
             for at, option in enumerate(row.choices):
@@ -46,30 +49,30 @@ class MultipleChoice(Kind):
         known = labels[:, 0] != IGNORE
         return Targets(positions[known], labels[known].argmax(1))
 
-    def decode(self, rows, features, outputs) -> list[Choice]:
+    def decode(self, rows: list, features: Features, outputs: list) -> list[Choice]:
         scores = np.asarray(outputs, np.float64).reshape(-1)
         ends = np.cumsum([len(row.choices) for row in rows])
         chances = [metrics.softmax(part) for part in np.split(scores, ends[:-1])]
         return [Choice(int(part.argmax()), part) for part in chances]
 
-    def score(self, rows, predictions):
+    def score(self, rows: list, predictions: list) -> dict[str, float]:
         return {"accuracy": metrics.accuracy([row.label for row in rows], [choice.label for choice in predictions])}
 
-    def header(self):
+    def header(self) -> list[str]:
         return ["choice", "text", "probability"]
 
-    def cells(self, row, prediction):
+    def cells(self, row: Any, prediction: Any) -> list[str]:
         text = " ".join(row.choices[prediction.label].split())
         return [self._name(prediction.label), text, f"{prediction.probabilities[prediction.label]:.6f}"]
 
     def _name(self, number: int) -> str:
         return self.classes.names[number] if number < len(self.classes) else str(number)
 
-    def confidence(self, prediction):
+    def confidence(self, prediction: Any) -> float:
         return float(prediction.probabilities.max())
 
-    def right(self, row, prediction):
+    def right(self, row: Any, prediction: Any) -> bool:
         return row.label == prediction.label
 
-    def gold(self, row):
+    def gold(self, row: Any) -> str:
         return self._name(row.label)

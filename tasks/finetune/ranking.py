@@ -13,7 +13,7 @@ class Ranking(Classification):
     name = "ranking"
     metrics = ("mrr", "f1", "accuracy")
 
-    def score(self, rows, predictions):
+    def score(self, rows: list, predictions: list) -> dict[str, float]:
         scores = np.array([prediction.probabilities[1] for prediction in predictions])
         return {**super().score(rows, predictions),
                 "mrr": metrics.mrr([row.group for row in rows], scores, np.array([row.label for row in rows]))}

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from reader.finetune.rows import QuestionRow
+from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
 from tasks.finetune import metrics
@@ -44,14 +46,14 @@ class ReadingComprehension(Kind):
     metrics = ("em", "f1", "squad_em", "squad_f1")
     outputs = 2
 
-    def __init__(self, classes=None, *, max_query_length: int = 64, doc_stride: int = 128,
+    def __init__(self, classes: Any = None, *, max_query_length: int = 64, doc_stride: int = 128,
                  max_answer_length: int = 100, n_best: int = 20, no_answer: bool = False, null_threshold: float = 0.0):
         super().__init__(classes)
         self.no_answer, self.null_threshold = no_answer, null_threshold
         self.max_query_length, self.doc_stride = max_query_length, doc_stride
         self.max_answer_length, self.n_best = max_answer_length, n_best
 
-    def features(self, rows: list[QuestionRow], tokenizer, max_length: int) -> Features:
+    def features(self, rows: list[QuestionRow], tokenizer: Tokenizer, max_length: int) -> Features:
         """Windows; a window that does not hold the whole answer is labelled with [CLS], place 0, as in the release."""
         contexts = list(dict.fromkeys(row.context for row in rows))
         passages = dict(zip(contexts, tokenizer.encode_batch(contexts)))
@@ -91,7 +93,7 @@ class ReadingComprehension(Kind):
                 return windows
             begin += min(capacity, self.doc_stride)
 
-    def decode(self, rows, features, outputs) -> list[Answer]:
+    def decode(self, rows: list, features: Features, outputs: list) -> list[Answer]:
         candidates: list[list] = [[] for _ in rows]
         nothing = np.full(len(rows), np.inf)  # the lowest over the windows, as in the published reader of SQuAD 2
         for window, scores in enumerate(outputs):
@@ -133,34 +135,41 @@ class ReadingComprehension(Kind):
                      for chance, (text, (score, start, stop)) in zip(chances, chosen))
         return best[0]._replace(best=best)
 
-    def score(self, rows, predictions):
+    def score(self, rows: list, predictions: list) -> dict[str, float]:
         pairs = [(row.answers, prediction.text) for row, prediction in zip(rows, predictions)]
         squad = np.mean([metrics.squad_scores(*pair) for pair in pairs], axis=0)
         return {"em": float(np.mean([self._right(*pair) for pair in pairs])),
                 "f1": float(np.mean([metrics.overlap_f1(*pair) if pair[0] else not pair[1] for pair in pairs])),
                 "squad_em": float(squad[0]), "squad_f1": float(squad[1])}
 
+    def resampled(self, rows: list, predictions: list, metric: str) -> Callable[[np.ndarray], float]:
+        values = np.array([self.score([row], [prediction])[metric] for row, prediction in zip(rows, predictions)])
+        return lambda chosen: float(values[chosen].mean())
+
     @staticmethod
     def _right(answers: list, text: str) -> bool:
         return bool(metrics.exact_match(answers, text)) if answers else not text
 
     @staticmethod
-    def labelled(row):
+    def labelled(row: Any) -> bool:
         return bool(row.answers) or row.impossible
 
-    def confidence(self, prediction):
+    def without_texts(self, prediction: Any) -> Answer:
+        return prediction._replace(best=())
+
+    def confidence(self, prediction: Any) -> float:
         return prediction.probability
 
-    def right(self, row, prediction):
+    def right(self, row: Any, prediction: Any) -> bool:
         return self._right(row.answers, prediction.text)
 
-    def gold(self, row):
+    def gold(self, row: Any) -> str:
         return " | ".join(row.answers)
 
-    def header(self):
+    def header(self) -> list[str]:
         return ["id", "answer", "start", "stop", "probability"]
 
-    def cells(self, row, prediction):
+    def cells(self, row: Any, prediction: Any) -> list[str]:
         name, text = (SEPARATORS.sub(" ", value) for value in (row.id, prediction.text))
         return [name, text, str(prediction.start), str(prediction.stop), f"{prediction.probability:.6f}"]
 

@@ -1,14 +1,16 @@
 """Labels for the units (characters or words) of a sentence."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from reader.batches.examples import Targets
-from reader.finetune.labels import chunk_label, suffixed
+from reader.finetune.labels import Classes, chunk_label, suffixed
 from reader.finetune.rows import TagRow
 from reader.finetune.tagged import SEPARATOR
+from reader.text.tokenizer import Tokenizer
 from reader.utils.labels import IGNORE
 from tasks.finetune import metrics
 from tasks.finetune.features import Features
@@ -35,7 +37,7 @@ class SequenceLabelling(Kind):
     level = "token"
     metrics = ("entity_f1", "entity_precision", "entity_recall", "accuracy")
 
-    def features(self, rows: list[TagRow], tokenizer, max_length: int) -> Features:
+    def features(self, rows: list[TagRow], tokenizer: Tokenizer, max_length: int) -> Features:
         known = list(dict.fromkeys(unit for row in rows for unit in row.units))
         # a unit that the tokenizer drops (a space, a control character) still needs a place for its label
         pieces = {unit: found.ids[:max_length - 2].tolist() or [tokenizer.unk_id]
@@ -54,13 +56,13 @@ class SequenceLabelling(Kind):
                 owner.append(number)
         return Features.build(ids, [len(window) for window in ids], owner, unit=units, label=labels)
 
-    def targets(self, features, chosen, width):
+    def targets(self, features: Features, chosen: np.ndarray, width: int) -> Targets:
         place, inside, column = features.flat(np.asarray(chosen))
         labels = features.tokens["label"][place].astype(np.int64)
         known = labels != IGNORE
         return Targets((inside * width + column)[known], labels[known])
 
-    def decode(self, rows, features, outputs) -> list[Tags]:
+    def decode(self, rows: list, features: Features, outputs: list) -> list[Tags]:
         labels = [np.zeros(len(row.units), np.int64) for row in rows]
         chances = [np.ones(len(row.units)) for row in rows]
         for window, scores in enumerate(outputs):
@@ -70,7 +72,7 @@ class SequenceLabelling(Kind):
             labels[owner][here], chances[owner][here] = found.argmax(1), found.max(1)
         return [Tags(row.tolist(), chance.tolist()) for row, chance in zip(labels, chances)]
 
-    def score(self, rows, predictions):
+    def score(self, rows: list, predictions: list) -> dict[str, float]:
         gold = [self.chunks(row.labels) for row in rows]
         return self.entity_scores(gold, [self.chunks(prediction.labels) for prediction in predictions])
 
@@ -79,36 +81,48 @@ class SequenceLabelling(Kind):
         """The metrics from lists of ``chunks``."""
         return metrics.entities(gold, found)
 
-    def __init__(self, classes):
+    def __init__(self, classes: Classes):
         super().__init__(classes)
         behind = suffixed(classes.names)
         names = [chunk_label(name, behind) for name in classes.names]
         self.chunk_names = [OTHER_CHUNK_PREFIXES.get(name[0], name[0]) + name[1:] for name in names]
 
-    def chunks(self, labels) -> list[str]:
+    def chunks(self, labels: Iterable[int]) -> list[str]:
         """Label names as X-TYPE with X one of B, I, E, S; or O."""
         return [self.chunk_names[label] for label in labels]
 
     @staticmethod
-    def labelled(row):
+    def labelled(row: Any) -> bool:
         return row.labels is not None
 
-    def right(self, row, prediction):
+    def class_pairs(self, rows: list, predictions: list) -> tuple[np.ndarray, np.ndarray] | None:
+        return (np.concatenate([row.labels for row in rows]).astype(np.int64),
+                np.concatenate([prediction.labels for prediction in predictions]).astype(np.int64))
+
+    def resampled(self, rows: list, predictions: list, metric: str) -> Callable[[np.ndarray], float]:
+        if metric == "accuracy":
+            return super().resampled(rows, predictions, metric)
+        counts = np.array([metrics.entity_counts(self.chunks(row.labels), self.chunks(prediction.labels))
+                           for row, prediction in zip(rows, predictions)], np.float64)
+        place = ("entity_precision", "entity_recall", "entity_f1").index(metric)
+        return lambda chosen: metrics.entity_figures(*counts[chosen].sum(0))[place]
+
+    def right(self, row: Any, prediction: Any) -> bool:
         return list(row.labels) == prediction.labels
 
-    def confidence(self, prediction):
+    def confidence(self, prediction: Any) -> float:
         return min(prediction.probabilities, default=1.0)
 
-    def gold(self, row):
+    def gold(self, row: Any) -> str:
         return SEPARATOR.join(self.classes.names[label] for label in row.labels)
 
     def answer(self, prediction: Tags) -> list[str]:
         return [self.classes.names[label] for label in prediction.labels]
 
-    def header(self):
+    def header(self) -> list[str]:
         return ["text_a", "label"]
 
-    def cells(self, row, prediction):
+    def cells(self, row: Any, prediction: Any) -> list[str]:
         return [SEPARATOR.join(row.units), SEPARATOR.join(self.classes.names[label] for label in prediction.labels)]
 
 

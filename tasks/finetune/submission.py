@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 # (task, split) -> file
 FILES = {("cola", "test"): "CoLA", ("sst-2", "test"): "SST-2", ("mrpc", "test"): "MRPC", ("sts-b", "test"): "STS-B",
@@ -10,7 +11,7 @@ FILES = {("cola", "test"): "CoLA", ("sst-2", "test"): "SST-2", ("mrpc", "test"):
          ("qnli", "test"): "QNLI", ("rte", "test"): "RTE", ("wnli", "test"): "WNLI", ("ax", "test"): "AX"}
 
 
-def write(path, kind, rows: list, predictions: list) -> None:
+def write(path: str | Path, kind: Any, rows: list, predictions: list) -> None:
     """One task's file. STS-B's scores are clipped to 0 ... 5."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write("index\tprediction\n")
@@ -21,7 +22,7 @@ def write(path, kind, rows: list, predictions: list) -> None:
             file.write(f"{row.id}\t{value}\n")
 
 
-def pack(files: list, archive) -> list[str]:
+def pack(files: list, archive: str | Path) -> list[str]:
     """Zip the files; returns the names of those that a whole submission still lacks."""
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         for path in sorted(files):
