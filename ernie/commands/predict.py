@@ -2,7 +2,7 @@
 
 The model directory is all that is needed: it holds configuration, vocabulary and labels. The input has the layout of
 the task's own files (columns text_a, text_b; \\x02-separated units; SQuAD-style json; csv, jsonl, parquet by their
-suffix), labels optional: where they are there, the metrics are printed at the end. A row that has an id keeps it, in the
+suffix), labels optional: where they are there, the metrics are printed at the end. A row with an id keeps it, in the
 first column. `-` reads standard input or writes standard output. Texts are not kept: memory does not grow with them.
 
 example: ernie predict --model output/mrpc --input test.tsv --output answers.tsv
