@@ -9,6 +9,7 @@ seg_labels may be words, phrases or names; which, the format does not tell: thos
 """
 from __future__ import annotations
 
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -24,8 +25,9 @@ from reader.text.flags import KIND_SHIFT, PHRASE, UNIT_START, WORD_START
 from reader.text.special_ids import SpecialIds
 from reader.text.tokenizer import read_vocab
 from reader.utils.errors import InputError
-from reader.utils.files import open_maybe_gzip
+from reader.utils.files import one_writer, open_maybe_gzip
 from reader.utils.labels import IGNORE
+from reader.utils.text import shortened
 
 START, INSIDE, SPECIAL = 0, 1, -1  # values of seg_labels
 FIELDS = ("token_ids", "sentence_type_ids", "position_ids", "seg_labels")
@@ -41,6 +43,7 @@ class Instance(NamedTuple):
     label: int
 
 
+@one_writer
 def build_from_baidu(inputs, vocab_file, output, language: str = "zh") -> tuple[dict, Rejected]:
     """Build a store from files in Baidu's format.
 
@@ -81,7 +84,7 @@ def listed_files(path) -> list[tuple[Path, float]]:
     Paths in a list are relative to where the command was started, or to the list.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError("no such file", path)
     if path.suffix == ".gz":
         return [(path, 1.0)]
@@ -100,9 +103,9 @@ def listed_files(path) -> list[tuple[Path, float]]:
 def listed(path: Path, number: int, line: str) -> tuple[Path, float]:
     """One line of a file list."""
     name, _, chance = line.strip().partition("\t")
-    file = next((place for place in (Path(name), path.parent / name) if place.is_file()), None)
+    file = next((place for place in (Path(name), path.parent / name) if os.path.isfile(place)), None)
     if file is None:
-        raise InputError(f"no such file: {name}", path, number)
+        raise InputError(f"no such file: {shortened(name)}", path, number)
     try:
         return file, min(1.0, max(0.0, float(chance or 1)))
     except ValueError:

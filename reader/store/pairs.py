@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import os
 import shutil
 import tempfile
 import zlib
@@ -22,10 +23,14 @@ from reader.store.store import Store, StoreWriter
 from reader.text.annotators.word_lists import DATA
 from reader.text.documents import Rejected
 from reader.text.flags import CAPITAL, UNIT_START, WORD_START
+from reader.text.formats.base import Span
+from reader.text.formats.compression import DAMAGE
+from reader.text.formats.lines import Lines
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
-from reader.utils.files import open_maybe_gzip
+from reader.utils.files import one_writer, open_maybe_gzip
 from reader.utils.labels import IGNORE
+from reader.utils.text import shortened
 
 MARKERS = {"en": "markers_en.txt", "zh": "markers_zh.txt"}
 CLICKED, SHOWN = 0, 1
@@ -46,6 +51,7 @@ def read_markers(path) -> list[str]:
     return list(dict.fromkeys(markers))
 
 
+@one_writer
 def mine_discourse(stores, output, *, dev_stores=(), dev: float = 0.1, markers=None, cap: int = 10_000,
                    balance: float = 4.0, least: int = 20, across: bool = False, shortest: int = 4,
                    longest: int = 128) -> dict:
@@ -249,6 +255,7 @@ def grouped(rows: Iterable, size: int) -> Iterator[list]:
         yield group
 
 
+@one_writer
 def build_discovery(files, like, output, *, dev_files=(), dev: float = 0.1, labels=None) -> tuple[dict, Rejected]:
     """Pair stores from the Discovery distribution: tsv with the header sentence1, sentence2, label.
 
@@ -295,7 +302,7 @@ def split_parts(files, dev_files=()) -> list[tuple[str | None, list[Path]]]:
     """
     paths, dev_paths = ([Path(path) for path in as_list(given)] for given in (files, dev_files))
     for path in paths + dev_paths:
-        if not path.exists():
+        if not os.path.exists(path):
             raise InputError("input not found", path)
     if len(paths) == 1 and paths[0].is_dir():
         folder = paths[0]
@@ -312,25 +319,38 @@ def as_list(paths) -> list:
 
 
 def discovery_rows(path: Path, rejected: Rejected) -> Iterator[tuple[str, str, str]]:
-    """(sentence1, sentence2, label) of a tsv with fields quoted as pandas does; white space runs become a space."""
+    """(sentence1, sentence2, label) of a tsv with fields quoted as pandas does; white space runs become a space.
+
+    A damaged file is counted in ``rejected``; what precedes the damage is used.
+
+    Raises:
+        InputError: the header lacks a column.
+    """
     csv.field_size_limit(1 << 24)
-    with open_maybe_gzip(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
-        reader = csv.reader(file, delimiter="\t")
-        header = next(reader, [])
-        try:
-            columns = [header.index(name) for name in ("sentence1", "sentence2", "label")]
-        except ValueError:
-            raise InputError(f"header {header} lacks sentence1, sentence2 or label", path, 1) from None
-        for row in reader:
-            values = [" ".join(row[column].split()) for column in columns] if len(row) == len(header) else []
-            if not values:
-                rejected.add(f"row of other than {len(header)} columns", path, reader.line_num)
-            elif not all(values):
-                rejected.add("empty field", path, reader.line_num)
-            else:
-                yield tuple(values)
+    number = 0
+    try:
+        with open_maybe_gzip(path, "rt", encoding="utf-8", errors="replace", newline="") as file:
+            reader = csv.reader(file, delimiter="\t")
+            header = next(reader, [])
+            try:
+                columns = [header.index(name) for name in ("sentence1", "sentence2", "label")]
+            except ValueError:
+                raise InputError(f"header {shortened(str(header))} lacks sentence1, sentence2 or label", path,
+                                 1) from None
+            for row in reader:
+                number = reader.line_num
+                values = [" ".join(row[column].split()) for column in columns] if len(row) == len(header) else []
+                if not values:
+                    rejected.add(f"row of other than {len(header)} columns", path, number)
+                elif not all(values):
+                    rejected.add("empty field", path, number)
+                else:
+                    yield values[0], values[1], values[2]
+    except (*DAMAGE, csv.Error) as error:
+        rejected.add("file cannot be read to its end", path, number + 1, str(error))
 
 
+@one_writer
 def build_relevance(files, like, output, *, dev_files=(), dev: float = 0.1) -> tuple[dict, Rejected]:
     """Pair stores from search logs: lines ``query<TAB>title<TAB>clicked`` (1 or 0), plain or .gz, in any order.
 
@@ -367,24 +387,22 @@ def scatter(paths: list[Path], folder: Path, rejected: Rejected) -> list[Path]:
 
 
 def log_rows(path: Path, rejected: Rejected) -> Iterator[tuple[str, str, str]]:
-    """The good lines of a search log."""
-    with open_maybe_gzip(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                fields = [" ".join(field.split()) for field in line.decode("utf-8-sig").rstrip("\r\n").split("\t")]
-            except UnicodeDecodeError:
-                rejected.add("invalid UTF-8", path, number)
-                continue
-            if number == 1 and fields == ["query", "title", "clicked"]:
-                continue
-            if len(fields) != 3:
-                rejected.add("line of other than 3 columns", path, number)
-            elif fields[2] not in ("0", "1"):
-                rejected.add("clicked is neither 0 nor 1", path, number, repr(fields[2]))
-            elif not (fields[0] and fields[1]):
-                rejected.add("empty query or title", path, number)
-            else:
-                yield tuple(fields)
+    """(query, title, clicked) of the good lines of a search log; the others are counted in ``rejected``."""
+    lines = Lines(Span(str(path)), rejected, strip="\r\n")
+    for _, line in lines:
+        if line is None:
+            continue
+        fields = [" ".join(field.split()) for field in line.split("\t")]
+        if lines.number == 1 and fields == ["query", "title", "clicked"]:
+            continue
+        if len(fields) != 3:
+            lines.reject("line of other than 3 columns", count=1 if line else lines.empty)
+        elif fields[2] not in ("0", "1"):
+            lines.reject("clicked is neither 0 nor 1", shortened(repr(fields[2])))
+        elif not (fields[0] and fields[1]):
+            lines.reject("empty query or title")
+        else:
+            yield fields[0], fields[1], fields[2]
 
 
 def gather(bucket: Path) -> Iterator[tuple[list[str], list[int]]]:

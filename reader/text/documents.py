@@ -39,13 +39,13 @@ def find_inputs(paths: str | os.PathLike[str] | list) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, (str, os.PathLike)) else paths):
-        if path.is_dir():
+        if os.path.isdir(path):  # these say no to names that are too long, where Path's raise
             inside = sorted(file for file in path.rglob("*") if file.is_file() and inner_suffix(file) in _TEXT + _JSON
                             and not any(part.startswith(".") for part in file.relative_to(path).parts))
             if not inside:
                 raise InputError("no .txt, .text or .jsonl file (plain or compressed) in this folder", path)
             files += inside
-        elif path.is_file():
+        elif os.path.isfile(path):
             files.append(path)
         else:
             raise InputError("input not found", path)

@@ -2,12 +2,19 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import functools
 import gzip
+import inspect
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar, cast
+
+from reader.utils.errors import InputError
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 @contextlib.contextmanager
@@ -41,6 +48,56 @@ def write_json(path: str | Path, content: Any) -> None:
     """Write ``content`` as indented JSON, whole or not at all."""
     with atomic_write(path) as file:
         json.dump(content, file, indent=1, ensure_ascii=False)
+
+
+@contextlib.contextmanager
+def sole_writer(output: str | Path) -> Iterator[None]:
+    """Hold a name against a second process that would write the same output at the same time.
+
+    The lock is the file ``<output>.lock``, which is removed afterwards; a process that dies lets go of it.
+
+    Raises:
+        InputError: another process holds it, or nothing can be written there.
+    """
+    path = Path(f"{output}.lock")
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+", encoding="utf-8")  # noqa: SIM115  (held until the block ends)
+        except OSError as error:
+            raise InputError(f"output cannot be written ({error.strerror})", output) from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            file.close()
+            raise InputError(f"another process ({holder}) is writing this output", output) from None
+        with contextlib.suppress(OSError):
+            if os.fstat(file.fileno()).st_ino == os.stat(path).st_ino:
+                break  # else its last holder has removed it in between
+        file.close()
+    try:
+        file.truncate(0)
+        file.write(f"pid {os.getpid()} on {os.uname().nodename}")
+        file.flush()
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        file.close()
+
+
+def one_writer(function: Function) -> Function:
+    """Let a function run with its argument ``output`` held by ``sole_writer``."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def held(*args: Any, **options: Any) -> Any:
+        with sole_writer(signature.bind(*args, **options).arguments["output"]):
+            return function(*args, **options)
+
+    return cast(Function, held)
 
 
 def open_maybe_gzip(path: str | Path, mode: str = "rb", **options: Any) -> IO:

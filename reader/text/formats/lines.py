@@ -21,13 +21,15 @@ class Lines:
     Iteration goes past ``span.stop`` and leaves it to the caller to stop. A run of empty lines comes as one empty
     line, cut at ``span.stop``.
 
+    Args:
+        strip: characters that are taken off both ends of a line; None: all white space.
     Attributes:
         number: lines read so far. empty: how many lines the last empty line stands for. broken: the file could not be
             read to its end.
     """
 
-    def __init__(self, span: Span, rejected: Rejected):
-        self.span, self.rejected = span, rejected
+    def __init__(self, span: Span, rejected: Rejected, strip: Optional[str] = None):
+        self.span, self.rejected, self.strip = span, rejected, strip
         self.number, self.empty, self.broken = 0, 0, False
 
     def __iter__(self) -> Iterator[tuple[int, Optional[str]]]:
@@ -90,7 +92,7 @@ class Lines:
             self.reject(f"line longer than {MAX_LINE >> 20} MiB")
             return None
         try:
-            return line.decode("utf-8-sig" if first else "utf-8").strip()
+            return line.decode("utf-8-sig" if first else "utf-8").strip(self.strip)
         except UnicodeDecodeError as error:
             self.reject("invalid UTF-8", f"byte 0x{line[error.start]:02x} at column {error.start + 1}")
             return None

@@ -81,6 +81,13 @@ def test_files_that_cannot_be_used(make, tmp_path):
         build_from_baidu([tmp_path / "list"], vocab, tmp_path / "x")
     with pytest.raises(InputError, match="absent: no such file"):
         build_from_baidu([tmp_path / "absent"], vocab, tmp_path / "x")
+    for name in ("n" * 300, "n" * 5000, "n\0n"):
+        (tmp_path / "list").write_text(f"{name}\t1\n")
+        with pytest.raises(InputError, match="list line 1: no such file: n") as raised:
+            build_from_baidu([tmp_path / "list"], vocab, tmp_path / "x")
+        assert len(str(raised.value)) < 500
+        with pytest.raises(InputError, match="no such file"):
+            build_from_baidu([tmp_path / name], vocab, tmp_path / "x")
     whole = (tmp_path / "part.gz").read_bytes()
     (tmp_path / "part.gz").write_bytes(whole[:-12])
     _, rejected = build_from_baidu([tmp_path / "part.gz"], vocab, tmp_path / "cut")

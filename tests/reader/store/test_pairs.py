@@ -1,5 +1,6 @@
 """Discourse pairs and search logs: the labels of small texts by hand, the published files as they are."""
 import gzip
+import random
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from reader.store.pairs import CLICKED, SHOWN, build_discovery, build_relevance,
 from reader.store.store import Store
 from reader.text.flags import CAPITAL, UNIT_START, WORD_START
 from reader.utils.errors import InputError
+from reader.utils.files import sole_writer
 from reader.utils.labels import IGNORE
 from tests.reader.texts import TOKENIZER, VOCAB
 
@@ -105,7 +107,7 @@ def test_search_logs(corpus, tmp_path):
     assert report == {"train": {"clicked": 2, "shown": 1}, "dev": {"clicked": 1}}
     assert [line.partition(f"{path} ")[2] for line in rejected.examples] == [
         "line 6: line of other than 3 columns", "line 7: clicked is neither 0 nor 1: 'yes'",
-        "line 8: empty query or title", "line 9: invalid UTF-8"]
+        "line 8: empty query or title", "line 9: invalid UTF-8: byte 0xff at column 1"]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["dev", "train"]
 
 
@@ -160,3 +162,42 @@ def test_a_build_without_dev_leaves_no_dev_of_an_earlier_one(corpus, tmp_path):
     with pytest.raises(InputError, match="nothing for dev"):
         build_relevance(lonely, corpus / "store", tmp_path / "out")
     assert not (tmp_path / "out/dev").exists()
+
+
+def test_damaged_archives_are_counted_and_what_precedes_the_damage_is_kept(corpus, tmp_path):
+    rng = random.Random(0)
+    rows = "".join(f"cat {k}\ttitle {rng.random()}\t{k % 2}\n" for k in range(20_000)).encode()
+    whole, path = gzip.compress(rows), tmp_path / "log.gz"
+    damages = [whole[:cut] for cut in (0, 1, 5, 12, 40, len(whole) // 2, len(whole) - 5)]
+    damages += [bytes(255 if k == place else byte for k, byte in enumerate(whole))
+                for place in (0, 3, 9, 11, 60, len(whole) // 2, len(whole) - 6)] + [b"no gzip", whole + b"more"]
+    kept = 0
+    for number, damaged in enumerate(damages):
+        path.write_bytes(damaged)
+        try:
+            report, rejected = build_relevance(path, corpus / "store", tmp_path / f"out{number}")
+            kept += sum(report["train"].values()) > 5000
+        except InputError as error:  # nothing was readable, or no longer enough for dev
+            assert "nothing" in str(error), error
+    assert kept >= 4
+    discovery = tmp_path / "train.tsv.gz"
+    discovery.write_bytes(gzip.compress(b"sentence1\tsentence2\tlabel\n" + b"the cat\tit ran\tbut\n" * 9999)[:-9])
+    with pytest.raises(InputError, match="nothing for dev.*file cannot be read to its end"):
+        build_discovery(discovery, corpus / "store", tmp_path / "discovery")
+
+
+def test_a_second_builder_of_the_same_output_says_so(corpus, tmp_path):
+    log = tmp_path / "log.tsv"
+    log.write_text("".join(f"cat {k}\ttitle {k}\t1\n" for k in range(40)))
+    with sole_writer(tmp_path / "out"), pytest.raises(InputError, match=r"out: another process \(pid \d+ on .*\) is"):
+        build_relevance(log, corpus / "store", tmp_path / "out")
+    assert build_relevance(log, corpus / "store", tmp_path / "out")[1].total == 0
+    assert not (tmp_path / "out.lock").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "file/below", "y" * 5000])
+def test_outputs_that_cannot_be_made_are_one_line(corpus, tmp_path, name):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "log.tsv").write_text("a\tb\t1\n" * 9)
+    with pytest.raises(InputError, match="output cannot be written"):
+        build_relevance(tmp_path / "log.tsv", corpus / "store", tmp_path / name)
