@@ -46,8 +46,8 @@ COMMANDS = {name: text for group in GROUPS.values() for name, text in group.item
 # Page of docs/ that explains a command; those without an entry: index.md.
 PAGES = {"plan": "planning.md", "predict": "finetuning.md", "finetune": "finetuning.md", "evaluate": "finetuning.md",
          "encode": "checkpoints.md", "convert": "checkpoints.md", "export": "checkpoints.md", "inspect": "tasks.md",
-         "audit": "tasks.md", "pretrain": "reliability.md", "stages": "reliability.md", "launch": "reliability.md",
-         "verify": "reliability.md"}
+         "audit": "tasks.md", "compare": "comparison.md", "pretrain": "reliability.md",
+         "stages": "reliability.md", "launch": "reliability.md", "verify": "reliability.md"}
 
 
 def main(argv: list[str] | None = None) -> int:

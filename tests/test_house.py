@@ -17,8 +17,8 @@ BELOW_USERS = (*BELOW_RUNS, "baselines", "pretraining", "finetuning")
 ERNIE = {"utils": (), "model": ("utils",), "checkpoints": ("utils", "model"), "training": BELOW_TRAINING,
          "baselines": ("utils", "training"), "pretraining": (*BELOW_RUNS, "baselines"),
          "finetuning": BELOW_RUNS, "planning": BELOW_USERS, "serving": BELOW_USERS,
-         "report": BELOW_USERS, "release2019": BELOW_USERS,
-         "commands": (*BELOW_USERS, "planning", "serving", "report")}
+         "comparison": BELOW_USERS, "report": (*BELOW_USERS, "comparison"), "release2019": BELOW_USERS,
+         "commands": (*BELOW_USERS, "planning", "serving", "comparison", "report")}
 MOST_FILES = 15
 
 

@@ -11,8 +11,8 @@ def add_run_arguments(parser: argparse.ArgumentParser, output: bool = True) -> N
     """--config, --output, --corpus, --set, --tasks-from."""
     parser.add_argument("--config", required=True, metavar="FILE", help="curriculum (yaml)")
     parser.add_argument("--output", required=output, metavar="DIR", help="run directory", default="output")
-    parser.add_argument("--corpus", metavar="DIR", help="a store, or a directory with stores train and dev, instead "
-                                                        "of the curriculum's corpora")
+    parser.add_argument("--corpus", metavar="DIR", help="a store, or a directory with the stores train, dev and "
+                                                        "pairs/<task>, instead of the curriculum's corpora")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
                         help="override a key of the curriculum; dotted, repeatable")
     parser.add_argument("--tasks-from", action="append", default=[], metavar="FILE",
@@ -32,6 +32,10 @@ def read_curriculum(args: argparse.Namespace) -> Curriculum:
         curriculum.demo = None
         for task in curriculum.tasks:
             task.corpora = None
+            pairs = path / "pairs" / task.name
+            if (pairs / "train").is_dir():
+                measured = str(pairs / "dev") if (pairs / "dev").is_dir() else None
+                curriculum.pairs[task.name] = CorpusSource(str(pairs / "train"), measured)
     for source in [*curriculum.corpora.values(), *curriculum.pairs.values()]:
         source.path = source.path.replace("{output}", str(args.output))
         source.dev = source.dev and source.dev.replace("{output}", str(args.output))

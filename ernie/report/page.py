@@ -3,8 +3,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any, Optional
 
 import jinja2
 import yaml
@@ -12,19 +15,17 @@ import yaml
 from ernie.pretraining.forgetting import ForgettingMatrix, difference, figure, floor, percent
 from ernie.report.charts import Chart, Series
 from ernie.report.runs import RunRecord, StageRecord
-from ernie.training.metrics import TaskMetrics
+from ernie.training.metrics import LogLine, TaskMetrics
 
+Point = tuple[int, Optional[float]]  # (step of the run, value)
 MOST = 300  # points of a curve; a longer log is averaged down to this
 FULL_TINT = {True: 0.10, False: 1.0}  # a change of this much has the full colour: share of accuracy, nats of loss
 
 
 def render(run: RunRecord, now: float | None = None) -> str:
     """The page. ``now``: seconds since the epoch, for how long ago the run was heard of."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-                                     trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(clock=clock, task=lambda name: name.replace("_", " "))
     record = run.record
-    return environment.get_template("page.html").render(
+    return environment().get_template("page.html").render(
         run=run, name=record["curriculum"].get("name", run.path.name), summary=summary(run, now or time.time()),
         tasks=[(name, task_charts(run, name)) for name in run.tasks], engine=engine_charts(run), matrix=run.matrix,
         columns=columns(run.matrix),
@@ -35,6 +36,14 @@ def render(run: RunRecord, now: float | None = None) -> str:
         made=time.strftime("%Y-%m-%d %H:%M", time.localtime(now)))
 
 
+def environment() -> jinja2.Environment:
+    """Where the templates of this room are found, and the filters that they use."""
+    found = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
+                               lstrip_blocks=True)
+    found.filters.update(clock=clock, task=lambda name: name.replace("_", " "))
+    return found
+
+
 def summary(run: RunRecord, now: float) -> list[tuple[str, str, str]]:
     """(what, figure, small print) for the tiles at the top."""
     stages = run.stages
@@ -42,7 +51,7 @@ def summary(run: RunRecord, now: float) -> list[tuple[str, str, str]]:
     steps, planned = sum(stage.step for stage in stages), sum(stage.length for stage in stages)
     skipped = sum(stage.skipped for stage in stages)
     tiles = [_standing(run, now), ("steps", f"{steps:,}", f"of {planned:,}"),
-             ("tokens", _count(tokens), "without padding"),
+             ("tokens", count(tokens), "without padding"),
              ("training time", clock(seconds), f"{tokens / seconds:,.0f} tokens/s" if seconds else "")]
     if seconds and run.lines and run.lines[-1][1].cards > 1:
         tiles.append(("cards", str(run.lines[-1][1].cards), "in the last launch"))
@@ -67,13 +76,18 @@ def task_charts(run: RunRecord, name: str) -> list[Chart]:
     ends = {stage.number: stage.start + stage.length for stage in run.stages}
     charts = []
     for key, title, unit in (("loss", "loss", ""), ("accuracy", "accuracy", "%")):
-        curve = _curve(run, lambda line, key=key: getattr(line.tasks.get(name), key, None))
+        curve = curve_of(run, partial(of_task, name=name, key=key))
         series = [Series("training", [point for stage in curve for point in stage], "s1")]
         if dev:
             points = [(ends[number], getattr(values, key)) for number, values in dev]
             series.append(Series("dev, after a stage", points, "s2", dots=True))
         charts.append(_chart(run, title, series, unit, _levels(dev[-1][1], key) if dev else []))
     return _drawable(charts)
+
+
+def of_task(line: LogLine, name: str, key: str) -> Optional[float]:
+    """A training metric of a task at a log line: "loss" or "accuracy"."""
+    return getattr(line.tasks.get(name), key, None)
 
 
 def _levels(last: TaskMetrics, key: str) -> list[tuple[str, float]]:
@@ -153,7 +167,7 @@ def tint(change: float, by_accuracy: bool) -> str:
     return f"rgba({'57, 135, 229' if share > 0 else '224, 82, 80'}, {0.06 + 0.36 * abs(share):.2f})"
 
 
-def granularity(run: RunRecord) -> list[dict]:
+def granularity(run: RunRecord) -> list[dict[str, Any]]:
     """For each task that is measured by group: a table by stage, and its chart."""
     found = []
     for name in run.tasks:
@@ -179,7 +193,8 @@ def resumes(run: RunRecord) -> list[tuple[StageRecord, int, str]]:
             for stage in run.stages for line in stage.launches[1:] if line.launched]
 
 
-def _chart(run: RunRecord, title: str, series: list, unit: str = "", levels=(), zero: bool = False) -> Chart:
+def _chart(run: RunRecord, title: str, series: list[Series], unit: str = "",
+           levels: Sequence[tuple[str, float]] = (), zero: bool = False) -> Chart:
     marks = [(stage.start + step, f"resumed in stage {stage.number} before step {step:,}, {when}")
              for stage, step, when in resumes(run)]
     stages = [(str(stage.number), stage.start, stage.start + stage.length) for stage in run.stages]
@@ -193,12 +208,12 @@ def _drawable(charts: list[Chart]) -> list[Chart]:
 def _series(run: RunRecord, name: str, key: str, style: str) -> Series:
     """A line that breaks between stages, where schedules and counters start anew."""
     points = []
-    for stage in _curve(run, lambda line: getattr(line, key)):
+    for stage in curve_of(run, lambda line: getattr(line, key)):
         points += [*stage, (stage[-1][0], None)]
     return Series(name, points, style)
 
 
-def _curve(run: RunRecord, value) -> list[list]:
+def curve_of(run: RunRecord, value: Callable[[LogLine], Optional[float]]) -> list[list[Point]]:
     """(step of the run, ``value(line)``) for each stage that has any; a long log as means of neighbours."""
     size, curve = -(-len(run.lines) // MOST), []
     for stage in run.stages:
@@ -208,7 +223,7 @@ def _curve(run: RunRecord, value) -> list[list]:
     return curve
 
 
-def _mean(points: list) -> tuple:
+def _mean(points: list[Point]) -> Point:
     """The last step and the mean value of some points; None where there is no number among them."""
     values = [y for _, y in points if y is not None and math.isfinite(y)]
     return points[-1][0], sum(values) / len(values) if values else None
@@ -226,5 +241,5 @@ def clock(seconds: float) -> str:
     return f"{minute} min {second} s" if minutes else f"{second} s"
 
 
-def _count(tokens: int) -> str:
+def count(tokens: int) -> str:
     return f"{tokens / 1e9:.2f} G" if tokens >= 1e9 else f"{tokens / 1e6:.2f} M" if tokens >= 1e6 else f"{tokens:,}"

@@ -21,6 +21,8 @@ from reader.utils.files import atomic_write
 class Log(Callback):
     """A console line and a JSON line every so many steps, over all ranks: losses, metrics, speed, ETA.
 
+    The first steps, in which a loss falls fastest, have a JSON line each time their number doubles.
+
     Args:
         file: the JSON lines; what a resumed run computes again is cut off first.
         stage: begins every console line. later_steps: of the stages that follow, for the ETA of the run.
@@ -59,7 +61,8 @@ class Log(Callback):
         self.wait += result.data_wait
         self.seconds += result.seconds
         self.steps += 1
-        if result.step % self.every == 0 or result.step == trainer.total:
+        early = result.step < self.every and result.step & (result.step - 1) == 0
+        if early or result.step % self.every == 0 or result.step == trainer.total:
             self._write(trainer, result)
             self._reset()
 
@@ -93,7 +96,8 @@ class Log(Callback):
                 self.also(line)
         except OSError as error:  # a full disk: a line is lost, the run goes on
             print(f"{self.file} could not be written ({error})", flush=True)
-        print(self.render(line), flush=True)
+        if line.step == 1 or line.step % self.every == 0 or line.step == line.of:
+            print(self.render(line), flush=True)
 
     def render(self, line: LogLine) -> str:
         """The console's form of a log line."""

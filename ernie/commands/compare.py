@@ -1,0 +1,128 @@
+"""Run curricula on one corpus at equal budgets, over several seeds, and put them side by side on one page.
+
+Totals of steps, tokens and updates of every task must agree, or those that --equal names: the paper's three methods
+spend equal steps and tokens, but a token-level task is updated in every step of its stages. Killed or stopped, the same
+command goes on where it was. Writes <output>/<curriculum>/seed-<n> (run directories), compare.html and results.jsonl.
+
+    ernie compare continual.yaml multitask.yaml sequential.yaml --corpus store/mine --output output/methods \\
+        --equal steps
+    ernie compare full.yaml masking_only.yaml --corpus store/mine --output output/value --equal steps --seeds 5 \\
+        --finetune rte=glue/RTE,mrpc=glue/MRPC --finetune-seeds 3
+"""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ernie.commands import common
+from reader.utils.errors import InputError
+
+if TYPE_CHECKING:
+    from ernie.comparison.budgets import Budget
+    from ernie.comparison.driver import Plan
+
+TOTALS = ("steps", "tokens", "updates")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags."""
+    parser.add_argument("configs", nargs="+", metavar="CURRICULUM", help="yaml files, each of another name")
+    parser.add_argument("--corpus", required=True, metavar="DIR", help="a directory with the stores train and dev, and "
+                                                                       "pair stores under pairs/<task>")
+    parser.add_argument("--output", required=True, metavar="DIR", help="of all runs and the page")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each curriculum, seeds 1 to N (3)")
+    parser.add_argument("--equal", nargs="+", choices=TOTALS, default=list(TOTALS), metavar="TOTAL",
+                        help="totals that must agree: steps, tokens, updates (default: all three)")
+    parser.add_argument("--finetune", default="", metavar="TASK=DIR,...", help="fine-tune every run on these tasks")
+    parser.add_argument("--finetune-seeds", type=int, default=1, metavar="N", help="runs of each fine-tuning (1)")
+    parser.add_argument("--finetune-set", action="append", default=[], metavar="KEY=VALUE",
+                        help="override a key of the fine-tuning recipes; repeatable")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
+                        help="override a key of every curriculum; dotted, repeatable")
+    parser.add_argument("--tasks-from", action="append", default=[], metavar="FILE",
+                        help="a Python file with tasks of your own; repeatable")
+    parser.add_argument("--devices", metavar="0,1", help="as in run_pretrain.sh")
+    parser.add_argument("--report-only", action="store_true", help="run nothing, write the page of what is there")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Carry the command out; returns its exit code, None for 0."""
+    plan, budgets = make_plan(args)
+    code = 0
+    if not args.report_only:
+        from ernie.comparison.driver import Driver
+        from ernie.utils.files import lock
+        with lock(plan.output, say=lambda text: print(f"ernie: {text}")):
+            code = Driver(plan, say=lambda text: print(text, flush=True)).run()
+    write_results(plan, budgets, args.equal)
+    return code
+
+
+def make_plan(args: argparse.Namespace) -> tuple[Plan, dict[str, Budget]]:
+    """Check everything and say what is to be run. Raises InputError on bad arguments, curricula or budgets."""
+    from ernie.comparison.budgets import Budget, check_equal
+    from ernie.comparison.driver import Contestant, Plan
+    from ernie.finetuning.recipe import load as load_recipe
+    if args.seeds < 1 or args.finetune_seeds < 1:
+        raise InputError(f"--seeds {args.seeds}, --finetune-seeds {args.finetune_seeds}: at least 1 each")
+    contestants, budgets = [], {}
+    for config in args.configs:
+        name = Path(config).stem
+        if name in budgets:
+            raise InputError(f"two curricula are called {name!r}: the file names tell them apart", config)
+        curriculum = common.read_curriculum(argparse.Namespace(
+            config=config, assignments=[*args.assignments, "seed=1"], tasks_from=args.tasks_from, corpus=args.corpus,
+            output=Path(args.output) / name / "seed-1"))
+        contestants.append(Contestant(name, config))
+        budgets[name] = Budget.of(curriculum)
+    check_equal(budgets, args.equal)
+    finetune = {}
+    for pair in filter(None, args.finetune.split(",")):
+        task, sign, data = pair.partition("=")
+        if not sign or not Path(data).is_dir():
+            raise InputError(f"--finetune {pair!r}: expected TASK=DIR with a directory that exists")
+        load_recipe(task)
+        finetune[task] = data
+    options = [part for value in args.assignments for part in ("--set", value)]
+    options += [part for file in args.tasks_from for part in ("--tasks-from", file)]
+    devices = ["--devices", args.devices] if args.devices else []
+    finetune_options = ["--runs", str(args.finetune_seeds),
+                        *(part for value in args.finetune_set for part in ("--set", value)), *devices]
+    return Plan(Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune,
+                [*options, *devices], finetune_options), budgets
+
+
+def write_results(plan: Plan, budgets: dict[str, Budget], equal: list[str]) -> None:
+    """Write compare.html and results.jsonl of what has been run so far, and print the tables."""
+    from ernie.comparison.results import compare_downstream, compare_tasks, downstream_figure, table
+    from ernie.report.comparison import group_of, render_comparison
+    from ernie.report.runs import read_run
+    from reader.utils.files import atomic_write
+    runs, groups, lines = {}, [], []
+    for contestant in plan.contestants:
+        found = {seed: read_run(path) for seed in plan.seeds
+                 if ((path := plan.run_path(contestant, seed)) / "run.json").exists()}
+        downstream = {task: {seed: value for seed in found if (value := downstream_figure(
+            plan.finetune_path(contestant, seed, task))) is not None} for task in plan.finetune}
+        runs[contestant.name] = found
+        groups.append(group_of(contestant.name, found, {task: values for task, values in downstream.items() if values}))
+        for seed, measured in groups[-1].dev.items():
+            lines.append({"curriculum": contestant.name, "seed": seed, "stages": {
+                number: {name: metrics.to_json() for name, metrics in dev.items()} for number, dev in measured},
+                "downstream": {task: values[seed] for task, values in downstream.items() if seed in values}})
+    if not any(runs.values()):
+        raise InputError("no run has begun", plan.output)
+    with atomic_write(plan.output / "results.jsonl") as file:
+        file.writelines(json.dumps(line) + "\n" for line in lines)
+    page = plan.output / "compare.html"
+    with atomic_write(page) as file:
+        file.write(render_comparison(" and ".join(runs) if len(runs) < 3 else f"{len(runs)} curricula", runs, groups,
+                                     budgets, equal))
+    if any(group.dev for group in groups):
+        print("\n" + table(compare_tasks(groups), groups, ["baseline", "majority"]))
+    if any(group.downstream for group in groups):
+        print("\n" + table(compare_downstream(groups), groups, []))
+    print("mean ± standard deviation over seeds; a difference ± its 95 % interval, * where that leaves 0 out")
+    print(page)

@@ -1,0 +1,127 @@
+"""Run curricula on one corpus, seed by seed, through the launchers; every run resumes where it was left."""
+from __future__ import annotations
+
+import ctypes
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Optional
+
+from ernie.pretraining.run_directory import RunDirectory
+from ernie.utils import launchers
+
+PR_SET_PDEATHSIG = 1  # prctl: the signal that a process gets when its parent ends
+STOPPED = 1
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A curriculum of the comparison. name: of its file; config: the file."""
+
+    name: str
+    config: str
+
+
+@dataclass
+class Plan:
+    """What is run.
+
+    Attributes:
+        output: of the comparison. corpus: for ``run_pretrain.sh --corpus``. seeds: of every curriculum.
+        finetune: task -> its data, fine-tuned from the end of every run. options: of run_pretrain.sh, for every run.
+        finetune_options: of run_finetune.sh.
+    """
+
+    output: Path
+    corpus: str
+    contestants: list[Contestant]
+    seeds: list[int]
+    finetune: dict[str, str] = field(default_factory=dict)
+    options: list[str] = field(default_factory=list)
+    finetune_options: list[str] = field(default_factory=list)
+
+    def run_path(self, contestant: Contestant, seed: int) -> Path:
+        """The run directory of a curriculum and seed."""
+        return self.output / contestant.name / f"seed-{seed}"
+
+    def finetune_path(self, contestant: Contestant, seed: int, task: str) -> Path:
+        """The output of fine-tuning from the end of a run."""
+        return self.output / contestant.name / f"finetune-{task}" / f"seed-{seed}"
+
+
+class Driver:
+    """Runs a plan, one process tree at a time.
+
+    A signal is handed on once to the launcher at work, which saves and stops; the launcher also stops when this process
+    is killed. ``say`` takes a line for each run that begins.
+    """
+
+    def __init__(self, plan: Plan, say: Callable[[str], None] = print):
+        self.plan, self.say = plan, say
+        self.child: Optional[subprocess.Popen[bytes]] = None
+        self.asked = False
+
+    def run(self) -> int:
+        """Run what is not finished. Returns 0, or the exit code of the launcher that did not end well."""
+        before = {number: signal.signal(number, self._hand_on) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            for seed in self.plan.seeds:  # all curricula of a seed first: pairs are complete early
+                for contestant in self.plan.contestants:
+                    code = self._one(contestant, seed)
+                    if code or self.asked:
+                        return code or STOPPED
+            return 0
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _one(self, contestant: Contestant, seed: int) -> int:
+        plan, path = self.plan, self.plan.run_path(contestant, seed)
+        if not finished(path):
+            self.say(f"compare: {contestant.name}, seed {seed}: {path}")
+            code = self._launch("pretrain", ["--config", contestant.config, "--corpus", plan.corpus, "--output",
+                                             str(path), "--set", f"seed={seed}", *plan.options])
+            if code or self.asked:
+                return code
+        for task, data in plan.finetune.items():
+            output = plan.finetune_path(contestant, seed, task)
+            if (output / "result.json").exists():
+                continue
+            self.say(f"compare: {contestant.name}, seed {seed}, fine-tuned on {task}: {output}")
+            code = self._launch("finetune", [task, "--data", data, "--init", str(path), "--output", str(output),
+                                             *plan.finetune_options])
+            if code or self.asked:
+                return code
+        return 0
+
+    def _launch(self, launcher: str, arguments: Sequence[str]) -> int:
+        if self.asked:
+            return STOPPED
+        self.child = subprocess.Popen(launchers.command(launcher, arguments), env=launchers.environment(),
+                                      start_new_session=True, preexec_fn=end_with_parent)
+        try:
+            return self.child.wait()
+        finally:
+            self.child = None
+
+    def _hand_on(self, number: int, frame: Optional[FrameType]) -> None:
+        self.asked = True
+        if self.child is not None:
+            self.child.send_signal(number)
+
+
+def finished(path: Path) -> bool:
+    """Whether every stage of a run is over."""
+    run = RunDirectory(path)
+    record = run.recorded()
+    return record is not None and all(run.done(stage["number"]) for stage in record["stages"])
+
+
+def end_with_parent() -> None:
+    """Ask Linux to send SIGTERM to this process when its parent ends, however it ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,110 @@
+"""ernie compare, with real runs: two small curricula, one seed; killed, resumed, refused."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ernie.cli import main
+from tests.ernie import runs
+
+
+@pytest.fixture
+def curricula(tmp_path):
+    """Two curricula of equal steps over one corpus."""
+    for name, stages in (("joint", [{"knowledge_masking": 4, "sentence_distance": 4}]),
+                         ("alone", [{"knowledge_masking": 4}, {"sentence_distance": 4}])):
+        (runs.declare(tmp_path, stages, dev_batches=2)).rename(tmp_path / f"{name}.yaml")
+    return tmp_path
+
+
+def arguments(folder, *more) -> list[str]:
+    return ["compare", str(folder / "joint.yaml"), str(folder / "alone.yaml"), "--corpus", str(folder), "--output",
+            str(folder / "out"), "--seeds", "1", *more]
+
+
+def test_unequal_budgets_are_one_message(curricula, capsys):
+    assert main(arguments(curricula)) == 2
+    error = capsys.readouterr().err
+    assert "the curricula differ in updates of a task (say which to equal: --equal steps tokens)" in error
+    assert not (curricula / "out").exists()
+
+
+@pytest.mark.parametrize("more, message", [
+    (["--equal", "steps", "--finetune", "rte"], "expected TASK=DIR"),
+    (["--equal", "steps", "--seeds", "0"], "at least 1 each"),
+    (["--equal", "steps", "--set", "batch_tokenz=3"], "unknown key 'batch_tokenz'"),
+    (["--equal", "steps", "--report-only"], "no run has begun"),
+])
+def test_mistakes_are_one_line(curricula, capsys, more, message):
+    assert main(arguments(curricula, *more)) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_two_curricula_of_one_name_are_refused(curricula, capsys):
+    assert main(["compare", str(curricula / "joint.yaml"), str(curricula / "joint.yaml"), "--corpus", str(curricula),
+                 "--output", str(curricula / "out")]) == 2
+    assert "two curricula are called 'joint'" in capsys.readouterr().err
+
+
+def test_a_killed_comparison_goes_on_and_ends_in_a_page(curricula):
+    """kill -9 of the command in the midst of the second run; the launcher below it goes, too."""
+    log = open(curricula / "log", "a")  # noqa: SIM115  (the process writes it)
+    command = [sys.executable, "-m", "ernie", *arguments(curricula, "--equal", "steps")]
+    process = subprocess.Popen([*command, "--set", "checkpoint_every=1"], stdout=log, stderr=log, env=runs.ENVIRONMENT)
+    second = curricula / "out" / "alone" / "seed-1"
+    deadline = time.monotonic() + 200
+    while not (second / "run.json").exists():
+        assert process.poll() is None and time.monotonic() < deadline, (curricula / "log").read_text()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    finished = curricula / "out" / "joint" / "seed-1" / "stage-1" / "done.json"
+    stamp = finished.stat().st_mtime_ns
+    done = subprocess.run([*command, "--set", "checkpoint_every=1"], capture_output=True, text=True, timeout=300,
+                          env=runs.ENVIRONMENT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert finished.stat().st_mtime_ns == stamp  # what was finished is left alone
+    assert "compare: joint" not in done.stdout and "compare: alone, seed 1" in done.stdout
+    assert "knowledge masking, loss (lower)" in done.stdout and "alone - joint" in done.stdout
+    page = (curricula / "out" / "compare.html").read_text("utf-8")
+    assert "Final dev metrics" in page and "Checked to be equal: steps" in page and page.count("<svg") == 4
+    lines = [json.loads(line) for line in (curricula / "out" / "results.jsonl").read_text().splitlines()]
+    assert [(line["curriculum"], line["seed"], list(line["stages"])) for line in lines] == [
+        ("joint", 1, ["1"]), ("alone", 1, ["1", "2"])]
+    again = subprocess.run(command + ["--set", "checkpoint_every=1"], capture_output=True, text=True, timeout=100,
+                           env=runs.ENVIRONMENT)
+    assert again.returncode == 0 and "compare: alone" not in again.stdout
+
+
+def test_a_stop_is_handed_on_to_the_run(curricula):
+    command = [sys.executable, "-m", "ernie", *arguments(curricula, "--equal", "steps")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               env=runs.ENVIRONMENT)
+    first = curricula / "out" / "joint" / "seed-1"
+    deadline = time.monotonic() + 200
+    while not (first / "run.json").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGTERM)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, out
+    assert not (curricula / "out" / "alone").exists()
+
+
+def test_downstream_scores_stand_beside(curricula, tmp_path):
+    from tests.ernie.finetuning.test_run import make_data
+    data = make_data("rte", tmp_path / "rte")
+    done = subprocess.run([sys.executable, "-m", "ernie", "compare", str(curricula / "joint.yaml"), "--corpus",
+                           str(curricula), "--output", str(curricula / "out"), "--seeds", "2", "--finetune",
+                           f"rte={data}", "--finetune-set", "epochs=1", "--finetune-set", "max_length=32"],
+                          capture_output=True, text=True, timeout=400, env=runs.ENVIRONMENT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rte, dev" in done.stdout
+    lines = [json.loads(line) for line in (curricula / "out" / "results.jsonl").read_text().splitlines()]
+    assert [set(line["downstream"]) for line in lines] == [{"rte"}, {"rte"}]
+    assert "Fine-tuned" in (curricula / "out" / "compare.html").read_text("utf-8")
