@@ -53,7 +53,7 @@ common=("--config=$config" "--output=$output" ${common[@]+"${common[@]}"})
 if [ -n "$dry_run" ]; then
     "$PYTHON" -m ernie plan "${common[@]}" --cards $((nproc * nnodes)) || exit $?
     pending=$("$PYTHON" -m ernie stages "${common[@]}" --dry-run) || exit $?
-    echo "would launch: stage" $pending "on $nnodes node(s) x $nproc process(es), output $output"
+    echo "would launch: stage" $pending "on $nnodes node(s) x $nproc process(es)${devices:+, devices $devices}, output $output"
     exit 0
 fi
 # Checks everything before a process group is started, prepares the demo's corpus, and lists what is left to train.

@@ -1,5 +1,6 @@
 # Sourced by the launchers and the Makefile: finds or makes a Python environment, sets $PYTHON, and tunes the CPU.
-# Installs only from the package index that pip is set up with. ERNIE_EXTRAS adds extras (test, spacy, ...).
+# Installs only from the package index that pip is set up with. ERNIE_EXTRAS adds extras (test, spacy, ...);
+# ERNIE_PADDLE="paddlepaddle-gpu==3.2.0 -i INDEX" (or the path of a wheel) chooses another Paddle.
 
 ernie_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -26,16 +27,25 @@ ernie_find_python() {
 }
 
 ernie_install() { # a virtual environment in the checkout, installed again when setup.py or the extras change
-    local venv=$ernie_root/.venv extras device=cpu base stamp
-    if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then device=gpu; fi
-    extras="$device,zh${ERNIE_EXTRAS:+,$ERNIE_EXTRAS}"
-    stamp="$extras $(cksum <"$ernie_root/setup.py")"
+    local venv=$ernie_root/.venv extras device=cpu, base stamp
+    if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then device=gpu,; fi
+    if [ -n "${ERNIE_PADDLE:-}" ]; then device=; fi
+    extras="${device}zh${ERNIE_EXTRAS:+,$ERNIE_EXTRAS}"
+    stamp="$extras ${ERNIE_PADDLE:-} $(cksum <"$ernie_root/setup.py")"
     if [ ! -f "$venv/installed" ] || [ "$(cat "$venv/installed")" != "$stamp" ]; then
         base=$(ernie_find_python) || return 2
         echo "ernie: installing into $venv ($extras); this happens once" >&2
         [ -x "$venv/bin/python" ] || "$base" -m venv "$venv" || return 2
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade pip >&2 || return 2
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$ernie_root[$extras]" >&2 || return 2
+        if [ -n "${ERNIE_PADDLE:-}" ]; then # a wheel, or a requirement with the options of pip that find it
+            # shellcheck disable=SC2086  # several words on purpose
+            "$venv/bin/python" -m pip install --quiet --disable-pip-version-check $ERNIE_PADDLE >&2 || return 2
+        fi
+        "$venv/bin/python" -c 'from ernie.utils.paddle_setup import import_paddle; import_paddle()' >&2 || {
+            echo "ernie: Paddle was installed into $venv and cannot be imported (see above, and docs/gpu.md)" >&2
+            return 2
+        }
         echo "$stamp" >"$venv/installed"
     fi
     PYTHON=$venv/bin/python

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ernie.utils import cards
 from ernie.utils.arguments import Parser
 from reader.utils.errors import InputError
 
@@ -27,7 +28,8 @@ class Cluster:
 
     Attributes:
         nnodes: number of nodes. node_rank: which of them this is, from 0. master: "host:port" of node 0, or "" for one
-            node. devices: cards of this node as the user named them, or "" on a CPU. nproc: processes on this node.
+            node. devices: labels of this node's cards, see ``ernie.utils.cards``, or what was asked for on a CPU.
+            nproc: processes on this node.
     """
 
     nnodes: int
@@ -57,8 +59,10 @@ def from_flags(flags: argparse.Namespace, environment: Mapping[str, str] = os.en
         if not rank.isdecimal() or int(rank) >= count:
             raise InputError(f"--rank {rank} is not one of 0 to {count - 1}")
         check_master(master)
-    devices = flags.devices if flags.devices is not None else _visible_cards(environment)
-    if devices and not re.fullmatch(r"\d+(,\d+)*", devices):
+    devices = flags.devices or ""
+    if cards.visible_cards(environment):
+        devices = ",".join(card.label for card in cards.choose_cards(devices, environment))
+    elif devices and not re.fullmatch(r"\d+(,\d+)*", devices):
         raise InputError(f"--devices {devices}: expected numbers separated by commas, for example 0,1")
     nproc = len(devices.split(",")) if devices else 1
     return Cluster(count, int(rank) if count > 1 and rank else 0, master or "" if count > 1 else "", devices, nproc)
@@ -116,16 +120,6 @@ def first_host(nodes: str) -> str:
     """Return the first host of a SLURM node list such as ``gpu[07-10,12],login1``; "" if it cannot be read."""
     found = re.match(r"([\w.-]+)(?:\[(\d+)[\d,-]*\]([\w.-]*))?(?:,|$)", nodes)
     return "" if not found else found[1] + (found[2] or "") + (found[3] or "")
-
-
-def _visible_cards(environment: Mapping[str, str]) -> str:
-    if not shutil.which("nvidia-smi"):
-        return ""
-    if environment.get("CUDA_VISIBLE_DEVICES"):
-        return environment["CUDA_VISIBLE_DEVICES"]
-    query = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
-    answer = subprocess.run(query, capture_output=True, text=True)
-    return ",".join(answer.stdout.split())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,12 +4,18 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import paddle
+from paddle import Tensor
 from paddle.distributed import fleet
+from paddle.nn import Layer
+from paddle.optimizer import Optimizer
 
+from ernie.training import selftest
 from ernie.utils.paddle_setup import quiet
 
 
@@ -35,6 +41,7 @@ def start(timeout: float = 1800.0) -> World:
     """
     os.environ.setdefault("PADDLE_PG_TIMEOUT", str(int(1000 * (timeout + 120))))    # gloo and NCCL, in milliseconds
     os.environ.setdefault("FLAGS_stop_check_timeout", str(int(timeout + 120)))     # the store, in seconds
+    selftest.check_device()
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
         return World()
     strategy = fleet.DistributedStrategy()
@@ -44,11 +51,13 @@ def start(timeout: float = 1800.0) -> World:
     warnings.filterwarnings("ignore", message="Current global rank")  # said of every barrier on gloo
     with quiet():  # a list of flags that were set on purpose
         fleet.init(is_collective=True, strategy=strategy, log_level="WARNING")
-    return World(fleet.worker_index(), fleet.worker_num())
+    world = World(fleet.worker_index(), fleet.worker_num())
+    selftest.check_collective(world.rank, world.size)
+    return world
 
 
-def wrap(world: World, model, optimizer):
-    """(model, optimizer) as fleet synchronises them; the same objects when there is one process."""
+def wrap(world: World, model: Layer, optimizer: Optimizer) -> tuple[Layer, Any]:
+    """Return (model, optimizer) as fleet synchronises them; the same objects when there is one process."""
     if world.size == 1:
         return model, optimizer
     wrapped = fleet.distributed_model(model)
@@ -63,13 +72,13 @@ def wrap(world: World, model, optimizer):
     return wrapped, fleet.distributed_optimizer(optimizer)
 
 
-def unwrap(model):
-    """The layer inside a data-parallel wrapper."""
+def unwrap(model: Layer) -> Layer:
+    """Return the layer inside a data-parallel wrapper."""
     return getattr(model, "_layers", model)
 
 
-def without_sync(model, last: bool):
-    """A context in which gradients stay local, for all micro-batches but the last of a step."""
+def without_sync(model: Layer, last: bool) -> contextlib.AbstractContextManager:
+    """Return a context in which gradients stay local, for all micro-batches but the last of a step."""
     return contextlib.nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync()
 
 
@@ -86,13 +95,13 @@ class _WithZeroGradients(paddle.autograd.PyLayer):
         return (gradient, *(paddle.zeros_like(parameter) for parameter in ctx.parameters))
 
 
-def with_zero_gradients(loss, parameters):
-    """The same loss, from which ``parameters`` receive zeros: the all-reduce waits for every parameter of the model."""
+def with_zero_gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """Return the same loss, from which ``parameters`` receive zeros: the all-reduce waits for every parameter."""
     return _WithZeroGradients.apply(loss, *parameters) if parameters else loss
 
 
 def sum_over_ranks(world: World, values: np.ndarray) -> np.ndarray:
-    """Element-wise sum of a small float64 array over all ranks."""
+    """Return the element-wise sum of a small float64 array over all ranks."""
     if world.size == 1:
         return values
     tensor = paddle.to_tensor(values)
@@ -100,8 +109,8 @@ def sum_over_ranks(world: World, values: np.ndarray) -> np.ndarray:
     return tensor.numpy()
 
 
-def gather(world: World, value) -> list:
-    """Every rank's picklable ``value``, in rank order."""
+def gather(world: World, value: Any) -> list:
+    """Return every rank's picklable ``value``, in rank order."""
     if world.size == 1:
         return [value]
     values: list = []

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,11 +20,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 from ernie.training import cluster, rendezvous
 from ernie.training.watchdog import DIVERGED, FAILED, STOPPED, explain
+from ernie.utils import cards
 from ernie.utils.arguments import Parser
 from ernie.utils.console import LossyStream
 from ernie.utils.paddle_setup import share_cpu
@@ -161,19 +160,12 @@ def rank_environment(nodes: list[rendezvous.Node], where: cluster.Cluster, local
         "PADDLE_CURRENT_ENDPOINT": endpoints[rank], "PADDLE_TRAINER_ID": str(rank),
         "PADDLE_TRAINERS_NUM": str(total), "PADDLE_TRAINER_ENDPOINTS": ",".join(endpoints),
         "POD_IP": nodes[where.node_rank].address}
-    if where.devices and has_cards():
-        environment["FLAGS_selected_gpus"] = where.devices.split(",")[local]
+    chosen = cards.choose_cards(where.devices) if cards.visible_cards() else []
+    if chosen:
+        environment.update(cards.rank_settings(chosen[local]))
     else:
         environment["PADDLE_DISTRI_BACKEND"] = "gloo"
     return environment
-
-
-@cache
-def has_cards() -> bool:
-    """Whether an NVIDIA driver answers on this node."""
-    if not shutil.which("nvidia-smi"):
-        return False
-    return subprocess.run(["nvidia-smi", "-L"], capture_output=True).returncode == 0
 
 
 def free_ports(count: int) -> list[int]:

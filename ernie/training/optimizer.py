@@ -2,13 +2,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import paddle
+from paddle import Tensor
+from paddle.nn import Layer
 
 from ernie.training import distributed
 from ernie.training.amp import Precision
+from ernie.training.settings import OptimizerSettings
 
 MASTER = "_fp32_master_0"  # how Paddle marks the float32 twin of a float16 parameter, and the moments of it
 
@@ -20,8 +25,8 @@ def decays(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a step did. ``norm``: global gradient norm before clipping, NaN or Inf when it was skipped. ``values``: what
-    the caller wanted to have fetched.
+    """The result of a step. ``norm``: global gradient norm before clipping, NaN or Inf when the step was skipped.
+    ``values``: the tensor that the caller wanted to be fetched.
     """
 
     stepped: bool
@@ -33,11 +38,11 @@ class Updater:
     """AdamW around a model, with everything between the loss and the new weights.
 
     Args:
-        settings: an ``ernie.pretraining.curriculum.OptimizerSettings``.
-        schedule: update number (from 1) -> learning rate.
+        model: with fresh or loaded weights. schedule: update number (from 1) -> learning rate.
     """
 
-    def __init__(self, model, settings, schedule, precision: Precision, world: distributed.World):
+    def __init__(self, model: Layer, settings: OptimizerSettings, schedule: Callable[[int], float],
+                 precision: Precision, world: distributed.World):
         self.schedule, self.precision, self.clip_norm = schedule, precision, settings.clip_norm
         self.world = world
         decayed = {parameter.name for name, parameter in model.named_parameters() if decays(name)}
@@ -52,7 +57,7 @@ class Updater:
         self.model, self._synchronised = distributed.wrap(world, self.layer, self.optimizer)
         self.names = {parameter.name: name for name, parameter in self.layer.named_parameters()}
 
-    def backward(self, loss, unused=()) -> None:
+    def backward(self, loss: Tensor, unused: Sequence[Tensor] = ()) -> None:
         """Add the gradients of a micro-batch.
 
         Args:
@@ -63,7 +68,7 @@ class Updater:
         loss = distributed.with_zero_gradients(loss, unused if self.world.size > 1 else ())
         (loss if scale == 1 else loss * scale).backward()
 
-    def step(self, update: int, values=None, unused=()) -> Outcome:
+    def step(self, update: int, values: Tensor | None = None, unused: Sequence[Tensor] = ()) -> Outcome:
         """Apply the gradients as the ``update``-th update (from 1), or skip them all when one is not finite.
 
         Args:
@@ -141,12 +146,12 @@ class Updater:
         self.optimizer.set_state_dict({**state, "master_weights": masters} if masters else state)
 
 
-def as_tensor(array: np.ndarray, dtype):
-    """A tensor of another type than the array; numpy rounds to float16, where Paddle 2.6 cuts off on a CPU."""
+def as_tensor(array: np.ndarray, dtype: Any) -> Tensor:
+    """Return a tensor of another type than the array; numpy rounds to float16, where Paddle 2.6 cuts off on a CPU."""
     return paddle.to_tensor(array.astype(np.float16) if dtype == paddle.float16 else array).astype(dtype)
 
 
-def as_float32(parameters) -> None:
+def as_float32(parameters: Sequence[Tensor]) -> None:
     """Cast the gradients of half-precision parameters to float32, in place.
 
     Without the loss scale most of them are subnormal numbers or zero in float16. Done once a step, after the last
@@ -157,8 +162,8 @@ def as_float32(parameters) -> None:
         paddle.base.core.eager.set_master_grads(half)  # what ``paddle.amp.decorate(master_grad=True)`` calls
 
 
-def sum_of_squares(gradients):
-    """[1] float32 tensor: over all gradients, which are float32."""
+def sum_of_squares(gradients: Sequence[Tensor]) -> Tensor:
+    """Return the sum over all gradients, which are float32, as a [1] tensor."""
     if not gradients:
         return paddle.zeros([1])
     return paddle.add_n([paddle.sum(paddle.square(gradient)) for gradient in gradients]).reshape([1])

@@ -101,7 +101,7 @@ def import_paddle(tell: bool = True) -> ModuleType:
     Args:
         tell: say on the standard error stream which variables were set for speed.
     Raises:
-        MissingPaddle: Paddle is not installed.
+        MissingPaddle: Paddle is not installed, or lacks something that it needs.
     """
     require_paddle()
     tune_this_process()
@@ -110,5 +110,9 @@ def import_paddle(tell: bool = True) -> ModuleType:
     _chosen.clear()
     with warnings.catch_warnings(), quiet():
         warnings.filterwarnings("ignore", message="No ccache found")
-        import paddle
+        try:
+            import paddle
+        except (ImportError, OSError) as error:  # the GPU wheel of 2.6.2 lacks setuptools on Python 3.12, for example
+            raise MissingPaddle(f"Paddle is installed but cannot be imported: {error} (docs/gpu.md says what it needs)"
+                                ) from error
     return paddle

@@ -46,3 +46,13 @@ def test_threads_follow_the_share_of_the_machine_and_the_number_of_processes(tmp
         environment.update({"OMP_NUM_THREADS": given} if given else {})
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment
                               ).stdout == expected
+
+
+def test_a_paddle_that_lacks_something_is_told_in_one_line(tmp_path):
+    (tmp_path / "paddle").mkdir()
+    (tmp_path / "paddle" / "__init__.py").write_text("import a_package_that_is_not_there\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', os.getcwd())}"}
+    done = subprocess.run([sys.executable, "-m", "ernie", "pretrain", "--config", "x", "--stage", "1", "--output", "y"],
+                          capture_output=True, text=True, env=environment)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "cannot be imported: No module named 'a_package_that_is_not_there' (docs/gpu.md" in done.stderr
