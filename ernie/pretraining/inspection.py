@@ -1,4 +1,4 @@
-"""Examples of a task as a person can read them: the text as the model sees it, with the labels beside it."""
+"""Write examples of a task for a person: the text as the model sees it, with the labels beside it."""
 from __future__ import annotations
 
 from collections import Counter
@@ -42,7 +42,7 @@ def pages(task, corpus: Corpus, window: Window, rows: np.ndarray, colour: bool =
 
 
 def step_of_run(directory, number: int, step: int) -> tuple[Batches, int, list]:
-    """What a run reads in a step: the ``Batches`` of the task drawn, the number of the batch, the tasks that label it.
+    """Find what a run reads in a step: the drawn task's ``Batches``, the number of the batch, the tasks that label it.
 
     Args:
         directory: of the run. number: of the stage, step: inside it, both from 1 as the log counts them.
@@ -75,7 +75,7 @@ def step_of_run(directory, number: int, step: int) -> tuple[Batches, int, list]:
 
 
 class Writer:
-    """Writes examples; what it writes about depends on the level of the task."""
+    """Writes examples; what it shows depends on the level of the task."""
 
     def __init__(self, task, corpus: Corpus, tokens, colour: bool):
         self.task, self.corpus, self.tokens, self.colour = task, corpus, tokens, colour
@@ -91,7 +91,7 @@ class Writer:
         return f"{colour}{text}{PLAIN}" if self.colour else text
 
     def head(self, row: int, example: Example):
-        """Where the example comes from, and its label."""
+        """Yield the header of an example: its place in the store, and its label."""
         start = example.segments[0][0]
         sentence = self.corpus.stores[example.store].sentence_at(start)
         paragraph = self.corpus.stores[example.store].paragraph_at(sentence)
@@ -102,7 +102,7 @@ class Writer:
             yield self.paint(f"label {example.label}: {self.task.explain(example.label)}", GREEN)
 
     def body(self, row: int, example: Example):
-        """The segments, a line for each."""
+        """Yield a line for each segment."""
         mine = np.flatnonzero(self.tokens.row == row)
         segments = self.tokens.segment[mine] - self.tokens.segment[mine[0]]
         for number in range(len(example.segments)):
@@ -110,12 +110,12 @@ class Writer:
             yield f"[{number}] {line}" if len(example.segments) > 1 else line
 
     def line(self, places: np.ndarray) -> str:
-        """One segment, word by word or unit by unit."""
+        """Write one segment, word by word or unit by unit."""
         pieces = self.masked_units(places) if self.groups is not None else self.labelled_words(places)
         return ("" if self.corpus.language == "zh" else " ").join(pieces)
 
     def masked_units(self, places: np.ndarray):
-        """Words; chosen units as {kind: original > what the model reads}."""
+        """Yield words, and chosen units as {kind: original > as the model reads it}."""
         for chosen, run in runs(places, self.unit_numbers(places)):
             text = self.text(self.tokens.ids[run])
             if not chosen:
@@ -132,7 +132,7 @@ class Writer:
         return np.where(chosen, units * 2 + 1, word * 2)
 
     def labelled_words(self, places: np.ndarray):
-        """Words with their class behind them, where it is not the first; piece by piece where pieces differ."""
+        """Yield words with their class behind them, unless it is class 0; piece by piece where pieces differ."""
         starts = (self.tokens.flags[places] & WORD_START > 0) | (self.tokens.offset[places] == 0)
         for word in np.split(places, np.flatnonzero(starts)[1:]):
             labels = self.labels[word]
@@ -148,7 +148,7 @@ class Writer:
         return self.paint(f"{text}/{label}", RED)
 
     def text(self, ids: np.ndarray) -> str:
-        """Pieces joined to words."""
+        """Join pieces to words."""
         return join_pieces(self.vocabulary(ids), self.corpus.language)
 
     def pieces(self, ids: np.ndarray) -> str:
@@ -158,7 +158,7 @@ class Writer:
         return [self.corpus.vocabulary[index] for index in ids.tolist()]
 
     def summary(self, examples: list[Example]) -> str:
-        """How often each label was given."""
+        """Count how often each label was given."""
         if self.groups is not None:
             return "\n".join(self.masking_rates())
         given = [example.label for example in examples] if self.task.level == "sequence" else self.labels.tolist()
@@ -177,7 +177,7 @@ class Writer:
 
 
 def runs(places: np.ndarray, numbers: np.ndarray):
-    """(chosen?, places) of each run of one number; odd numbers are chosen units."""
+    """Yield (chosen, places) of each run of one number; odd numbers are chosen units."""
     edges = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]])
     for run in np.split(places, edges[1:]):
         yield bool(numbers[np.searchsorted(places, run[0])] & 1), run

@@ -1,8 +1,10 @@
-"""Line charts as inline SVG, coloured by the page's style sheet so that they follow light and dark."""
+"""Draw line charts as inline SVG, coloured by the page's style sheet so that they follow light and dark."""
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Optional
 
 from markupsafe import Markup, escape
 
@@ -13,10 +15,10 @@ LETTER = 6.2  # mean width of a letter at the size of the labels
 
 @dataclass
 class Series:
-    """A line, or with ``dots`` only its points. ``style``: a class of the page's style sheet, s1 to s4."""
+    """A line, or with ``dots`` only its points. ``style``: a class of the page's style sheet, s1 to s6."""
 
     name: str
-    points: list  # (x, y); y None breaks the line
+    points: Sequence[tuple[float, Optional[float]]]  # (x, y); y None breaks the line
     style: str = "s1"
     dots: bool = False
 
@@ -31,15 +33,15 @@ class Chart:
     """
 
     title: str
-    series: list
+    series: list[Series]
     unit: str = ""
-    levels: list = field(default_factory=list)
-    stages: list = field(default_factory=list)
-    resumes: list = field(default_factory=list)
+    levels: list[tuple[str, float]] = field(default_factory=list)
+    stages: list[tuple[str, int, int]] = field(default_factory=list)
+    resumes: list[tuple[int, str]] = field(default_factory=list)
     zero: bool = False
 
     def svg(self) -> Markup:
-        """The drawing; nothing when there is no point to draw."""
+        """Return the drawing as markup; empty when there is no point to draw."""
         values = [y for series in self.series for _, y in series.points if y is not None]
         if not values:
             return Markup("")
@@ -49,10 +51,10 @@ class Chart:
         return Markup(f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>')
 
     def legend(self) -> list[Series]:
-        """What needs naming: nothing when one line stands alone under its title."""
+        """Return the series to name in the legend: none when a single line stands under its title."""
         return self.series if len(self.series) > 1 else []
 
-    def _scale(self, values: list) -> None:
+    def _scale(self, values: list[float]) -> None:
         low, high = (0.0 if self.zero else min(values)), max(values)
         if high - low < 1e-12 * max(1.0, abs(high)):
             low, high = (low - 0.5 * abs(low), high + 0.5 * abs(high)) if high else (0.0, 1.0)
@@ -68,7 +70,7 @@ class Chart:
     def _y(self, y: float) -> float:
         return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (y - self.low) / (self.high - self.low), 1)
 
-    def _grid(self):
+    def _grid(self) -> Iterator[str]:
         for tick in self.y_ticks:
             y = self._y(tick)
             yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y}" y2="{y}"/>'
@@ -82,7 +84,7 @@ class Chart:
                 yield f'<text x="{self._x(tick)}" y="{bottom + 15}" text-anchor="{anchor}">{text}</text>'
         yield f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">step</text>'
 
-    def _stages(self):
+    def _stages(self) -> Iterator[str]:
         for number, (label, first, last) in enumerate(self.stages):
             begin, end = self._x(first), self._x(last)
             if number:
@@ -91,7 +93,7 @@ class Chart:
             if text:
                 yield f'<text class="quiet" x="{(begin + end) / 2}" y="{TOP - 10}" text-anchor="middle">{text}</text>'
 
-    def _levels(self):
+    def _levels(self) -> Iterator[str]:
         for name, value in self.levels:
             y = self._y(value)
             text_y = y - 4 if y > TOP + 14 else y + 13
@@ -99,7 +101,7 @@ class Chart:
             yield (f'<text class="quiet halo" x="{LEFT + 4}" y="{text_y}">{escape(name)} '
                    f'{self._say(value, exact=True)}</text>')
 
-    def _lines(self):
+    def _lines(self) -> Iterator[str]:
         for series in self.series:
             if not series.dots:
                 yield f'<path class="line {series.style}" d="{self._path(series.points)}"/>'
@@ -110,10 +112,10 @@ class Chart:
                 shape = ('class="dot {}" r="4.5"' if series.dots else 'class="touch {}" r="6"').format(series.style)
                 yield f'<circle {shape} cx="{self._x(x)}" cy="{self._y(y)}"><title>{hint}</title></circle>'
             if len([1 for _, y in series.points if y is not None]) == 1 and not series.dots:
-                x, y = next(point for point in series.points if point[1] is not None)
+                x, y = next((x, y) for x, y in series.points if y is not None)
                 yield f'<circle class="dot {series.style}" r="3" cx="{self._x(x)}" cy="{self._y(y)}"/>'
 
-    def _path(self, points: list) -> str:
+    def _path(self, points: Sequence[tuple[float, Optional[float]]]) -> str:
         text, pen = [], "M"
         for x, y in points:
             if y is None:
@@ -123,7 +125,7 @@ class Chart:
             pen = "L"
         return "".join(text)
 
-    def _resumes(self):
+    def _resumes(self) -> Iterator[str]:
         for x, what in self.resumes:
             place, bottom = self._x(x), HEIGHT - BOTTOM
             yield (f'<path class="resume" d="M{place} {bottom - 9}L{place + 5} {bottom}L{place - 5} {bottom}Z">'
@@ -138,7 +140,7 @@ class Chart:
 
 
 def ticks(low: float, high: float, count: int) -> list[float]:
-    """Round numbers, about ``count`` of them, from at or under ``low`` to at or over ``high``."""
+    """Return about ``count`` round numbers, the first at most ``low``, the last at least ``high``."""
     raw = (high - low) / count
     size = 10.0 ** math.floor(math.log10(raw))
     step = next(size * k for k in (1, 2, 2.5, 5, 10) if size * k >= raw * 0.999)
@@ -146,7 +148,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
 
 
 def short(value: float, beside: float = 0.0) -> str:
-    """A number in few characters: 0.25, 3.5, 12,000 as 12k, 3 million as 3M; in the unit that ``beside`` takes."""
+    """Write a number in few characters (0.25, 3.5, 12k, 3M), in the unit that ``beside`` would take."""
     largest = max(abs(value), abs(beside))
     for size, unit, letter in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if largest >= size and value:

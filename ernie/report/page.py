@@ -23,7 +23,7 @@ FULL_TINT = {True: 0.10, False: 1.0}  # a change of this much has the full colou
 
 
 def render(run: RunRecord, now: float | None = None) -> str:
-    """The page. ``now``: seconds since the epoch, for how long ago the run was heard of."""
+    """Render the page of a run. ``now``: seconds since the epoch, to say how long ago the run was heard of."""
     record = run.record
     return environment().get_template("page.html").render(
         run=run, name=record["curriculum"].get("name", run.path.name), summary=summary(run, now or time.time()),
@@ -37,7 +37,7 @@ def render(run: RunRecord, now: float | None = None) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """Where the templates of this room are found, and the filters that they use."""
+    """Return the jinja2 environment of this room's templates, with the filters that they use."""
     found = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True,
                                lstrip_blocks=True)
     found.filters.update(clock=clock, task=lambda name: name.replace("_", " "))
@@ -45,7 +45,7 @@ def environment() -> jinja2.Environment:
 
 
 def summary(run: RunRecord, now: float) -> list[tuple[str, str, str]]:
-    """(what, figure, small print) for the tiles at the top."""
+    """Return (title, figure, small print) for each tile at the top."""
     stages = run.stages
     seconds, tokens = sum(stage.seconds for stage in stages), sum(stage.tokens for stage in stages)
     steps, planned = sum(stage.step for stage in stages), sum(stage.length for stage in stages)
@@ -71,7 +71,7 @@ def _standing(run: RunRecord, now: float) -> tuple[str, str, str]:
 
 
 def task_charts(run: RunRecord, name: str) -> list[Chart]:
-    """Loss and accuracy of a task over the whole run: training, dev after each stage, and what guessing gives."""
+    """Chart loss and accuracy of a task over the run: training, dev after each stage, and baselines as dashed lines."""
     dev = run.dev(name)
     ends = {stage.number: stage.start + stage.length for stage in run.stages}
     charts = []
@@ -102,7 +102,7 @@ def _levels(last: TaskMetrics, key: str) -> list[tuple[str, float]]:
 
 
 def engine_charts(run: RunRecord) -> list[Chart]:
-    """What the machine did: rates, speed, gradients, waste, memory."""
+    """Chart learning rate, speed, gradient norm, padding, waiting for data and memory over the run."""
     cards = max((line.cards for _, line in run.lines), default=1)
     charts = [_chart(run, "learning rate", [_series(run, "learning rate", "learning_rate", "s1")], "e", zero=True),
               _chart(run, "tokens a second", [_series(run, "tokens a second", "tokens_per_second", "s1")], zero=True),
@@ -141,7 +141,7 @@ class Column:
 
 
 def columns(matrix: ForgettingMatrix) -> list[Column]:
-    """The matrix, ready for the page."""
+    """Return the forgetting matrix as text and colours, a column for each task."""
     return [_column(matrix, name) for name in matrix.names]
 
 
@@ -157,7 +157,7 @@ def _column(matrix: ForgettingMatrix, name: str) -> Column:
 
 
 def tint(change: float, by_accuracy: bool) -> str:
-    """Blue where a figure is better than before, red where it is worse, on one scale for the whole page.
+    """Return a CSS colour: blue for better than before, red for worse, on one scale for the whole page.
 
     The colour is full at ``FULL_TINT`` points of accuracy or nats of loss; "" for what rounds to nothing.
     """
@@ -168,7 +168,7 @@ def tint(change: float, by_accuracy: bool) -> str:
 
 
 def granularity(run: RunRecord) -> list[dict[str, Any]]:
-    """For each task that is measured by group: a table by stage, and its chart."""
+    """Return a table by stage and a chart for each task that is measured by group."""
     found = []
     for name in run.tasks:
         dev = [(number, values.groups) for number, values in run.dev(name) if values.groups]
@@ -188,7 +188,7 @@ def granularity(run: RunRecord) -> list[dict[str, Any]]:
 
 
 def resumes(run: RunRecord) -> list[tuple[StageRecord, int, str]]:
-    """(stage, first logged step of the launch, when) of every launch that continued a stage."""
+    """Return (stage, first logged step, date) of every launch that continued a stage."""
     return [(stage, line.step, time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.launched)))
             for stage in run.stages for line in stage.launches[1:] if line.launched]
 
@@ -214,7 +214,7 @@ def _series(run: RunRecord, name: str, key: str, style: str) -> Series:
 
 
 def curve_of(run: RunRecord, value: Callable[[LogLine], Optional[float]]) -> list[list[Point]]:
-    """(step of the run, ``value(line)``) for each stage that has any; a long log as means of neighbours."""
+    """Return the points (step of the run, ``value(line)``) of each stage that has any; at most ``MOST`` in all."""
     size, curve = -(-len(run.lines) // MOST), []
     for stage in run.stages:
         points = [(stage.start + line.step, value(line)) for line in stage.lines]
@@ -230,7 +230,7 @@ def _mean(points: list[Point]) -> Point:
 
 
 def clock(seconds: float) -> str:
-    """A duration in its two largest units."""
+    """Write a duration in its two largest units."""
     minutes, second = divmod(int(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
@@ -242,4 +242,5 @@ def clock(seconds: float) -> str:
 
 
 def count(tokens: int) -> str:
+    """Write a number of tokens in few characters: 1.50 G, 2.30 M, 65,536."""
     return f"{tokens / 1e9:.2f} G" if tokens >= 1e9 else f"{tokens / 1e6:.2f} M" if tokens >= 1e6 else f"{tokens:,}"
