@@ -9,6 +9,9 @@ from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean
 from tasks.base import Task
 from tasks.files import load_file
+from tasks.survey import survey
+
+__all__ = ["TASKS", "Task", "load", "survey", "tasks_in"]
 
 TASKS = {
     "knowledge_masking": "tasks.knowledge_masking:KnowledgeMasking",

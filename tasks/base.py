@@ -66,6 +66,10 @@ class Task:
         """
         return {}
 
+    def remarks(self, corpus: Corpus, anchors: list[Anchor]) -> list[str]:
+        """What a person should know of a corpus before this task trains on it, judged by some of its units."""
+        return []
+
     def explain(self, label: int) -> str:
         """What a label says, for a person."""
         return self.classes[label]

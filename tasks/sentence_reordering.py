@@ -12,6 +12,8 @@ from reader.batches.examples import Anchor, Example, Unit
 from reader.utils.errors import InputError
 from tasks.base import SequenceTask
 
+FEW = 0.1  # share of the text with fewer than m sentences from which on it is worth a remark
+
 
 @dataclass
 class SentenceReordering(SequenceTask):
@@ -42,6 +44,16 @@ class SentenceReordering(SequenceTask):
         self.unit = Unit("paragraph", segments=self.m, sentences=self.m)
         self.orders = [order for n in range(1, self.m + 1) for order in permutations(range(n))]
         self.classes = tuple(" ".join(map(str, order)) for order in self.orders)
+
+    def remarks(self, corpus: Corpus, anchors: list[Anchor]) -> list[str]:
+        """Say where much of the text has too few sentences."""
+        counts = np.array([len(corpus.sentence_edges(anchor)) - 1 for anchor in anchors])
+        sizes = np.array([anchor.stop - anchor.token for anchor in anchors])
+        few, one = ((sizes * (counts < least)).sum() / sizes.sum() for least in (self.m, 2))
+        if few < FEW:
+            return []
+        return [f"{100 * few:.0f} % of the text has fewer than {self.m} sentences that fit in {corpus.max_length} "
+                f"tokens and is cut into fewer segments; {100 * one:.0f} % has one, and nothing to reorder"]
 
     def label_of(self, order) -> int:
         """The label of a permutation."""

@@ -63,7 +63,7 @@ def show_step(args: argparse.Namespace) -> None:
     from ernie.pretraining.inspection import pages, step_of_run
     from reader.utils.errors import InputError
     batches, number, tasks = step_of_run(args.run, args.stage, args.step)
-    shown = {batches.task.name: batches.task, **{task.name: task for task in tasks if task.level == "token"}}
+    shown = {batches.task.name: batches.task, **{task.name: task for task in tasks}}
     name = args.task or batches.task.name
     if name not in shown:
         raise InputError(f"task {name!r} labels nothing in this step; these do: {', '.join(shown)}", args.run)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from ernie.commands import common
 from ernie.planning.plan import GIB, SPARE, Plan
+from ernie.pretraining.passes import describe
 from ernie.pretraining.run_directory import RunDirectory
 from ernie.utils.text import clock
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     curriculum = common.read_curriculum(args)
     plan = Plan.of(curriculum, args.cards, RunDirectory(args.output).stages(curriculum))
     sections = [heading(plan, args.config), iterations(plan), learning_rates(plan), batch(plan), memory(plan),
-                fitting(plan, args.card_memory), communication(plan)]
+                fitting(plan, args.card_memory), communication(plan), data(plan)]
     print("\n\n".join(sections), flush=True)
     speed, source = args.tokens_per_second_per_card, "as given"
     if args.measure:
@@ -45,6 +46,11 @@ def run(args: argparse.Namespace) -> None:
     print(f"\n{time(plan, speed, source)}")
     for warning in plan.warnings():
         print(f"\nnote: {warning}")
+
+
+def data(plan: Plan) -> str:
+    """How often the corpora are read."""
+    return "Data, over all stages\n  " + "\n  ".join(describe(plan.curriculum, plan.stages))
 
 
 def heading(plan: Plan, file: str) -> str:

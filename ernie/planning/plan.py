@@ -1,4 +1,4 @@
-"""What a curriculum will take, computed: steps, tokens, memory, communication, time. No paddle, no data."""
+"""What a curriculum will take, computed: steps, tokens, passes over the data, memory, communication, time."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import tasks as task_room
 from ernie.model.config import ErnieConfig
 from ernie.planning.memory import Head, Memory, bytes_of, memory, parameters
+from ernie.pretraining import passes
 from ernie.pretraining.curriculum import Curriculum
 from ernie.pretraining.model_config import model_config
 from ernie.pretraining.stages import Stage, stages_of
@@ -111,6 +112,7 @@ class Plan:
         if self.micro_tokens < 0.9 * min(curriculum.micro_batch_tokens, curriculum.batch_tokens):
             found.append(f"batch_tokens {curriculum.batch_tokens:,} does not divide well: {self.cards} cards take "
                          f"{self.micro_tokens:,} tokens at once, not {curriculum.micro_batch_tokens:,}")
+        found += passes.warnings(curriculum, self.stages)
         for stage in self.stages:
             if stage.steps < curriculum.optimizer.warmup_steps:
                 found.append(f"stage {stage.number} ends after {stage.steps:,} steps, inside its warm-up of "

@@ -23,6 +23,7 @@ from ernie.utils.limits import (
 from ernie.utils.resources import locate_curriculum
 from reader.utils.errors import InputError
 
+LOSSES = ("all", "drawn")
 METHODS = ("continual_multitask", "multitask", "sequential", "explicit")
 MOST_TASKS = 256
 
@@ -37,6 +38,7 @@ class TaskEntry:
     iterations: Optional[Iterations] = None   # in total; default: the curriculum's iterations_per_task
     rehearsal: Optional[Natural] = None       # iterations in a stage added to a finished run; default N / (n + 1)
     weight: Optional[NotNegative] = None      # of its loss; default: the task's own
+    lm_weight: NotNegative = 1.0              # of the masked-LM loss in this task's batches; 0: nothing is masked there
     corpora: Optional[list[str]] = None       # names of the corpora it draws from; default: all
     options: dict = field(default_factory=dict)
 
@@ -66,7 +68,7 @@ class CorpusSource:
 
     path: str
     dev: Optional[str] = None
-    weight: Positive = 1.0
+    weight: Optional[Positive] = None  # default: in proportion to its tokens
 
 
 @dataclass
@@ -82,6 +84,8 @@ class Curriculum:
     stages: Optional[list[StageEntry]] = None
     until_converged: Optional[Convergence] = None
     pairs: dict[str, CorpusSource] = field(default_factory=dict)
+    losses: Annotated[str, OneOf(*LOSSES)] = "all"  # of every token-level task of the stage in every batch, or of the
+    #                                                 task that is drawn alone, so that a task gets its own updates only
     tasks_from: list[str] = field(default_factory=list)
     encoder: Optional[str] = None        # transformer, lstm or gru in place of what the model file says
     init: Optional[str] = None           # warm start of stage 1: any released checkpoint
@@ -122,9 +126,17 @@ class Curriculum:
                 if corpus not in self.corpora:
                     raise InputError(f"task {task.name}: corpus {corpus!r} is not one of {', '.join(self.corpora)}")
 
+        lacking = [name for name, source in self.corpora.items() if source.weight is None]
+        if lacking and len(lacking) < len(self.corpora):
+            raise InputError(f"corpora: {', '.join(lacking)} without a weight; give every corpus one, or none")
+
     def task(self, name: str) -> TaskEntry:
         """The entry of a task."""
         return next(task for task in self.tasks if task.name == name)
+
+    def sources(self, task: str) -> list[str]:
+        """Names of the corpora, or of the pair store, that a task draws from."""
+        return [task] if task in self.pairs else self.task(task).corpora or list(self.corpora)
 
     def slices(self, cards: int) -> int:
         """Micro-batches in a global batch: enough for the micro-batch size, and as many for every card."""

@@ -1,6 +1,8 @@
 """Everything a curriculum draws from: vocabulary, task declarations, corpora, pair stores. No paddle."""
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import tasks as task_room
 from ernie.model.config import ErnieConfig
 from ernie.pretraining.curriculum import Curriculum
@@ -34,6 +36,9 @@ class PretrainingData:
                 raise InputError(f"was built with another vocabulary than {stores[0].path}", store.path)
         self.tokenizer = Tokenizer.load(stores[0].vocab_file)
         self.vocab_file = stores[0].vocab_file
+        for entry in curriculum.tasks:
+            if self.tasks[entry.name].corrupts and entry.lm_weight != 1:
+                raise InputError(f"task {entry.name}: lm_weight is for the batches of other tasks; set its weight")
         for name, task in self.tasks.items():  # classes that come with the data are known before heads are made
             task.bind(self.corpus(name))
 
@@ -45,26 +50,33 @@ class PretrainingData:
                 "data": fingerprints, "classes": {name: list(task.classes) for name, task in self.tasks.items()}}
 
     def batches(self, name: str, stage_tasks, cards: int, dev: bool = False) -> Batches:
-        """The batches of task ``name``, with the token-level labels of all ``stage_tasks``."""
-        curriculum = self.curriculum
-        token_tasks = [self.tasks[other] for other in stage_tasks if self.tasks[other].level == "token"]
+        """The batches of task ``name``, with labels of the token-level ones of ``stage_tasks`` that train there.
+
+        Which do is up to ``losses`` of the curriculum and ``lm_weight`` of the task.
+        """
+        curriculum, entry = self.curriculum, self.curriculum.task(name)
+        token_tasks = [self.tasks[other] for other in stage_tasks if self.tasks[other].level == "token"
+                       and (other == name or curriculum.losses == "all")]
+        token_tasks = [task for task in token_tasks if task.name == name or entry.lm_weight or not task.corrupts]
+        factors = {task.name: entry.lm_weight for task in token_tasks if task.corrupts and task.name != name}
         return Batches(self.tasks[name], token_tasks, self.corpus(name, dev), seed=DEV_SEED if dev else curriculum.seed,
                        task_id=self.ids[name], batch_tokens=curriculum.batch_tokens,
                        slices=curriculum.slices(cards), window=curriculum.dev_batches if dev else curriculum.window,
-                       turns=1 if dev else TURNS, vocabulary=self.tokenizer)
+                       turns=1 if dev else TURNS, factors=factors, vocabulary=self.tokenizer)
 
     def corpus(self, name: str, dev: bool = False) -> Corpus:
         """What a task draws from."""
         stores = self.dev_stores if dev else self.stores
-        chosen = [key for key in self._source_names(name) if key in stores]
+        chosen = [key for key in self.curriculum.sources(name) if key in stores]
         sources = {**self.curriculum.corpora, **self.curriculum.pairs}
-        return Corpus([stores[key] for key in chosen], [sources[key].weight for key in chosen],
+        weights = [sources[key].weight for key in chosen]
+        return Corpus([stores[key] for key in chosen], None if None in weights else weights,
                       max_length=self.curriculum.max_length)
 
     def measurable(self, names) -> list[str]:
         """The tasks that have dev data to be measured on."""
-        return [name for name in names if any(key in self.dev_stores for key in self._source_names(name))]
+        return [name for name in names if any(key in self.dev_stores for key in self.curriculum.sources(name))]
 
-    def _source_names(self, task: str) -> list[str]:
-        return [task] if task in self.curriculum.pairs else \
-            self.curriculum.task(task).corpora or list(self.curriculum.corpora)
+    def notes(self, names: Iterable[str]) -> list[str]:
+        """What a person should know of tasks and their corpora before training."""
+        return [note for name in names for note in task_room.survey(self.tasks[name], self.corpus(name))]

@@ -71,7 +71,7 @@ def step_of_run(directory, number: int, step: int) -> tuple[Batches, int, list]:
     sources = {name: data.batches(name, list(stage.budgets), 1) for name in stage.budgets}
     drawn = StageBatches(stage, curriculum.seed, sources, consumed)
     name = drawn.names[drawn.draws[step - 1]]
-    return sources[name], int(drawn.numbers[step - 1]), [data.tasks[other] for other in stage.budgets]
+    return sources[name], int(drawn.numbers[step - 1]), sources[name].token_tasks
 
 
 class Writer:

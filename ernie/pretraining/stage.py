@@ -13,7 +13,7 @@ import paddle
 from ernie.checkpoints import checkpoint
 from ernie.checkpoints.warm_start import load_pretrained
 from ernie.model.pretraining_model import PretrainingModel
-from ernie.pretraining import evaluation, forgetting
+from ernie.pretraining import evaluation, forgetting, passes
 from ernie.pretraining.curriculum import Curriculum
 from ernie.pretraining.data import PretrainingData
 from ernie.pretraining.model_config import model_config
@@ -121,6 +121,11 @@ class StageTraining:
                      f"{self.curriculum.batch_tokens:,} tokens in {self.curriculum.slices(size)} micro-batches on "
                      f"{size} process{'es' * (size > 1)}; {parameters:,} parameters, vocabulary "
                      f"{self.data.tokenizer.size:,}")
+        if self.number == 1:
+            self.run.say("data: " + "; ".join(passes.describe(self.curriculum, self.stages)))
+        for note in [*(passes.warnings(self.curriculum, self.stages) if self.number == 1 else ()),
+                     *(self.data.notes(self.stage.new) if self.run.world.main else ())]:
+            self.run.say(f"note: {note}")
         if self.baselines:
             self.run.say("best shallow baselines on dev data: " + "; ".join(
                 f"{name} {baseline.figure} ({baseline.name})" for name, baseline in self.baselines.items()))

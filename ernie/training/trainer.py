@@ -144,7 +144,7 @@ class Trainer:
             with distributed.without_sync(self.updater.model, last):
                 with self.updater.precision.autocast():
                     losses = self.updater.model(**to_tensors(batch))
-                self.updater.backward(self.total_loss(losses, counts), unused if last else ())
+                self.updater.backward(self.total_loss(losses, counts, batch.factors), unused if last else ())
             shown += [value.detach().astype("float32").reshape([1]) for name in names for value in losses[name]]
         outcome = self.updater.step(state.updates + 1, paddle.concat(shown), unused)
         values = outcome.values.reshape(len(micro_batches), len(names), 3).astype(np.float64).sum(axis=0)
@@ -166,13 +166,15 @@ class Trainer:
             asked = distributed.sum_over_ranks(self.world, np.array([asked], np.float64))[0] > 0
         return bool(asked)
 
-    def total_loss(self, losses: dict, counts: np.ndarray):
-        """Weighted sum of mean losses. Means are over the targets of the whole global batch, so that the gradient does
-        not depend on how it was cut; data parallelism averages over ranks, hence the factor.
+    def total_loss(self, losses: dict, counts: np.ndarray, factors: dict | None = None):
+        """Weighted sum of mean losses, each with its factor in this batch.
+
+        Means are over the targets of the whole global batch, so that the gradient does not depend on how it was cut;
+        data parallelism averages over ranks, hence the number of ranks.
         """
-        share = dict(zip(self.weights, counts))
-        return paddle.add_n([values[0] * (self.weights[name] * self.world.size / max(1.0, share[name]))
-                             for name, values in losses.items()])
+        share, factors = dict(zip(self.weights, counts)), factors or {}
+        return paddle.add_n([values[0] * (self.weights[name] * factors.get(name, 1.0) * self.world.size
+                                          / max(1.0, share[name])) for name, values in losses.items()])
 
     def dropout_seed(self, place: int) -> int:
         """Seed of a micro-batch: a function of (seed, step, its place in the global batch), whoever computes it."""

@@ -6,7 +6,7 @@ hangs on its key, a function of (seed, task, window, example, place), so that la
 """
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -34,17 +34,20 @@ class Batches:
         window: batches whose examples are drawn and sorted together; by default enough for little padding. It decides
             the order, as the two sizes and the seed do; the number of slices does not.
         turns: windows that are under way at a time, see ``Windows``.
+        factors: task name -> factor of its loss in these batches, beside the weight that it has in all.
         vocabulary: object with ``cls_id sep_id mask_id pad_id regular_ids``; that of the stores by default.
     Raises:
         InputError: a slice could not hold the longest example, two tasks corrupt, or the task finds no text.
     """
 
     def __init__(self, task, token_tasks, corpus: Corpus, *, seed: int, task_id: int, batch_tokens: int,
-                 slices: int = 1, window: int | None = None, turns: int = TURNS, vocabulary=None):
+                 slices: int = 1, window: int | None = None, turns: int = TURNS,
+                 factors: Mapping[str, float] | None = None, vocabulary=None):
         corrupting = [other.name for other in token_tasks if other.corrupts]
         if len(corrupting) > 1:
             raise InputError(f"tasks {', '.join(corrupting)} all change the text; a stage can have one of them")
         self.task, self.token_tasks, self.corpus = task, list(token_tasks), corpus
+        self.factors = dict(factors or {})
         self.task_id, self.batch_tokens, self.slices = task_id, batch_tokens, slices
         self.specials = corpus.specials if vocabulary is None else SpecialIds.of(vocabulary)
         task.bind(corpus)
@@ -104,7 +107,7 @@ class Batches:
             labels = window.labels[rows]
             chosen = np.flatnonzero(labels != IGNORE)
             batch.targets[self.task.name] = Targets(chosen, labels[chosen].astype(np.int64))
-        batch.addresses = addresses(self.corpus, window, rows)
+        batch.addresses, batch.factors = addresses(self.corpus, window, rows), self.factors
         return batch
 
 

@@ -93,7 +93,7 @@ class Batch:
     token_ids, token_type_ids, position_ids: [rows, width] int64. lengths: [rows] int64, tokens that are not padding.
     task: the drawn task, whose id every token's task embedding takes. addresses: (store, document, first token) of
     each row, so that a bad batch can be found again. place: which slice of the global batch it is, on all ranks
-    together.
+    together. factors: task name -> factor of its loss in this batch, 1 where it is not named.
     """
 
     task: str
@@ -105,6 +105,7 @@ class Batch:
     targets: dict = field(default_factory=dict)  # task name -> Targets
     addresses: list = field(default_factory=list)
     place: int = 0
+    factors: dict = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
