@@ -28,6 +28,14 @@ def data():
 
 
 @pytest.fixture(scope="session")
+def text(tmp_path_factory):
+    """text("en.txt") is a file of real text that a dependency ships; see ``tests.dependency_texts.FILES``."""
+    from tests.dependency_texts import make
+    folder = tmp_path_factory.mktemp("texts")
+    return lambda name: make(name, folder)
+
+
+@pytest.fixture(scope="session")
 def peer():
     """peer("transformers") imports an oracle, or is a visible skip."""
     def find(module: str):

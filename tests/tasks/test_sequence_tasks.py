@@ -256,14 +256,10 @@ def test_orders_are_lexicographic():
     assert orders[9:] == sorted(permutations(range(4)))
 
 
-def test_relevance_of_real_judgements(real_store, data, tmp_path):
-    """Cranfield as a log: strongly relevant titles were clicked, weakly relevant ones shown; looked up again."""
+def test_relevance_of_a_log_of_real_titles(real_store, text, tmp_path):
+    """Titles of articles as queries, sentences of theirs clicked, of their neighbours shown; looked up again."""
     from reader.store.pairs import build_relevance
-    judgements = data("relevance/query_title_relevance.tsv").read_text("utf-8")
-    rows = [line.split("\t") for line in judgements.splitlines()[1:]]
-    (tmp_path / "log.tsv").write_text("".join(f"{query}\t{title}\t{int(code in ('1', '2', '-1'))}\n"
-                                              for _, query, _, title, code in rows), "utf-8")
-    build_relevance([tmp_path / "log.tsv"], real_store.path, tmp_path / "ir")
+    build_relevance([text("log.tsv")], real_store.path, tmp_path / "ir")
     corpus, task = Corpus([tmp_path / "ir" / "train"], max_length=128), tasks.load("ir_relevance")
     task.bind(corpus)
     shown = {}

@@ -193,10 +193,9 @@ def test_an_annotator_of_the_user(tmp_path, vocab):
     assert (Store(tmp_path / "store").flags[:] & CAPITAL > 0).all()
 
 
-def test_labels_of_real_text_agree_with_it_by_offset(tmp_path, data):
-    vocab = data("baidu_release/config/vocab_en.txt")
-    text = data("corpora/en/gutenberg/chesterton-brown.txt").read_text("utf-8")
-    paragraphs = [line for line in text.split("\n") if line][:300]
+def test_labels_of_real_text_agree_with_it_by_offset(tmp_path, text):
+    vocab = text("vocab_en.txt")
+    paragraphs = text("en.txt").read_text("utf-8").splitlines()[:300]
     (tmp_path / "a.txt").write_text("\n\n".join(paragraphs), "utf-8")
     build_corpus(tmp_path / "a.txt", "en", vocab, tmp_path / "store")
     store, tokenizer, token = Store(tmp_path / "store"), build.Tokenizer.load(vocab), 0

@@ -1,6 +1,7 @@
 """The Chinese rules, and rjieba against jieba."""
 import pytest
 
+from reader.finetune.reviews import write_reviews
 from reader.text.annotators.chinese import Chinese, JiebaSegmenter, RjiebaSegmenter
 from reader.utils.errors import InputError
 from tests.reader.texts import block_of, opened, sentences, units
@@ -73,10 +74,10 @@ def test_options_are_checked():
         Chinese(segmenter="x")
 
 
-def test_rjieba_gives_the_words_of_jieba(data, peer):
+def test_rjieba_gives_the_words_of_jieba(text, peer, tmp_path):
     peer("rjieba")
-    text = data("corpora/zh/uer_clue/CLUECorpusSmall_bert_sampled.txt").read_text("utf-8")[:60_000]
-    text += data("chinese/chnsenticorp/dev.tsv").read_text("utf-8")[:20_000]
+    write_reviews(tmp_path)
+    text = text("zh.txt").read_text("utf-8")[:60_000] + (tmp_path / "dev.tsv").read_text("utf-8")[:20_000]
     user = [("云计算平台", None, "n")]
     ours, theirs = RjiebaSegmenter(user).cut(text)[0], JiebaSegmenter(user).cut(text)[0]
     assert ours == theirs and len(ours) > 30_000 and len("".join(ours)) == len(text)

@@ -73,15 +73,15 @@ def test_released_vocabularies(data):
     assert english.size == 30522 and (english.pad_id, english.cls_id, english.mask_id) == (0, 101, 103)
 
 
-def real_texts(data, lines=3000):
-    for name in ("corpora/en/gutenberg/melville-moby_dick.txt", "corpora/zh/uer_clue/CLUECorpusSmall_bert_sampled.txt"):
-        yield from data(name).read_text("utf-8").split("\n")[:lines]
+def real_texts(text, lines=3000):
+    for name in ("en.txt", "zh.txt"):
+        yield from text(name).read_text("utf-8").split("\n")[:lines]
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("vocab", ["vocab.txt", "vocab_en.txt"])
-def test_ids_of_transformers(vocab, data, peer, tmp_path):
-    ours, texts = Tokenizer.load(data(f"baidu_release/config/{vocab}")), [*HARD, *real_texts(data)]
+@pytest.mark.parametrize("vocab", ["vocab_zh.txt", "vocab_en.txt"])
+def test_ids_of_transformers(vocab, text, peer, tmp_path):
+    ours, texts = Tokenizer.load(text(vocab)), [*HARD, *real_texts(text)]
     (tmp_path / "vocab.txt").write_text("\n".join(ours.vocab) + "\n", "utf-8")
     theirs = peer("transformers").BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"), do_lower_case=True)
     expected = theirs(texts, add_special_tokens=False)["input_ids"]
@@ -89,13 +89,13 @@ def test_ids_of_transformers(vocab, data, peer, tmp_path):
 
 
 @pytest.mark.peer
-@pytest.mark.parametrize("vocab", ["vocab.txt", "vocab_en.txt"])
-def test_ids_of_paddlenlp(vocab, data, peer, tmp_path):
+@pytest.mark.parametrize("vocab", ["vocab_zh.txt", "vocab_en.txt"])
+def test_ids_of_paddlenlp(vocab, text, peer, tmp_path):
     peer("paddlenlp")
     from paddlenlp.transformers import ErnieTokenizer
-    ours = Tokenizer.load(data(f"baidu_release/config/{vocab}"), split_symbols=True)
-    texts = [text for text in HARD if "⹁" not in text] + list(real_texts(data, 1000))
+    ours = Tokenizer.load(text(vocab), split_symbols=True)
+    texts = [hard for hard in HARD if "⹁" not in hard] + list(real_texts(text, 1000))
     (tmp_path / "vocab.txt").write_text("\n".join(ours.vocab) + "\n", "utf-8")
     theirs = ErnieTokenizer(str(tmp_path / "vocab.txt"), do_lower_case=True)
-    expected = [theirs(text, add_special_tokens=False)["input_ids"] for text in texts]
+    expected = [theirs(one, add_special_tokens=False)["input_ids"] for one in texts]
     assert [encoding.ids.tolist() for encoding in ours.encode_batch(texts)] == expected

@@ -155,9 +155,9 @@ def decoded_truth(rows, tokenizer, max_length, **options):
     return kind, kind.decode(rows, features, outputs)
 
 
-def test_real_answers_come_back_exactly(data):
-    rows = list(Questions(data("chinese/cmrc2018/dev.json")))[:600]
-    tokenizer = Tokenizer.load(data("baidu_release/config/vocab.txt"))
+def test_real_answers_come_back_exactly(text):
+    rows = list(Questions(text("questions.json")))[:600]
+    tokenizer = Tokenizer.load(text("vocab_zh.txt"))
     kind, answers = decoded_truth(rows, tokenizer, 384, doc_stride=128)
     assert kind.score(rows, answers)["f1"] > 0.98  # a few answers begin inside a number
     assert all(row.original[a.start:a.stop] == a.text for row, a in zip(rows, answers))
