@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ernie.checkpoints.formats import Pretrained
+from ernie.finetuning.foreign import described
 from ernie.finetuning.recipe import Recipe, from_dict, make_classes, make_kind
 from ernie.model.config import ErnieConfig
 from ernie.model.exported import ExportedScores, is_exported
 from ernie.utils.config_io import override
+from reader.finetune.labels import Classes
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
 from tasks.finetune.batches import answer_batches, make_batch
@@ -38,14 +41,18 @@ def find_model(path: str | Path) -> Path | None:
 
 def describe(recipe: Recipe, classes: Any) -> str:
     """The content of ``finetuned.json``: all that is needed beside weights, configuration and vocabulary."""
-    return json.dumps({"recipe": recipe.to_dict(), "classes": list(classes.names)}, indent=1, ensure_ascii=False) + "\n"
+    values = recipe.to_dict()
+    if isinstance(classes, Classes):  # those of label_map.json as well
+        values["reader"]["aliases"] = {**values["reader"]["aliases"], **classes.aliases}
+    return json.dumps({"recipe": values, "classes": list(classes.names)}, indent=1, ensure_ascii=False) + "\n"
 
 
 class Predictor:
     """A fine-tuned model ready to answer.
 
     Args:
-        path: an output of fine-tuning, or a model in it. assignments: ``key=value``, over the recipe it was trained by.
+        path: an output of fine-tuning, a model in it, or a fine-tuned model of the 2019, dygraph, PaddleNLP or Hugging
+            Face family with its vocabulary. assignments: ``key=value``, over the recipe it was trained by.
     Attributes:
         recipe, classes, kind, tokenizer, model (``ernie.model.finetuning_model.FinetuningModel``), path.
     Raises:
@@ -56,27 +63,23 @@ class Predictor:
         from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
         from ernie.model.finetuning_model import FinetuningModel
         found = find_model(path)
-        if found is None:
-            raise InputError(f"no fine-tuned model here (no {FILE}): expected an output of `ernie finetune`", path)
-        self.path: Path = found
-        try:
-            described = json.loads((self.path / FILE).read_text("utf-8"))
-            self.recipe = from_dict(override(described["recipe"], assignments), str(self.path / FILE))
-            self.classes = make_classes(self.recipe, described["classes"])
-        except (ValueError, KeyError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"cannot be read ({error})", self.path / FILE) from None
+        self.path: Path = found or Path(path)
+        pretrained = None if found else _foreign(self.path)
+        self.recipe, names = described(pretrained, assignments) if pretrained else _own(self.path, assignments)
+        self.classes = make_classes(self.recipe, names)
         self.kind = make_kind(self.recipe, self.classes)
-        self.tokenizer = Tokenizer.load(self.path / "vocab.txt", self.recipe.lower_case)
+        vocabulary = pretrained.vocab if pretrained else self.path / "vocab.txt"
+        if vocabulary is None:
+            raise InputError("has no vocab.txt beside the weights", self.path)
+        self.tokenizer = Tokenizer.load(vocabulary, self.recipe.lower_case)
         if is_exported(self.path):
             self.config, self.model = ErnieConfig.load(self.path), ExportedScores(self.path, self.kind)
             return
-        pretrained = read_pretrained(self.path)
+        pretrained = pretrained or read_pretrained(self.path)
         self.config = pretrained.config
         self.model = FinetuningModel(self.config, self.kind)
-        report = load_pretrained(self.model, pretrained)
-        if any(name.startswith("heads.") for name in report.missing):
+        missing = load_pretrained(self.model, pretrained).missing
+        if any(name.startswith("heads.") for name in missing):
             raise InputError(f"the weights have no head for {self.kind.name}", self.path)
         self.model.eval()
 
@@ -85,6 +88,30 @@ class Predictor:
         features = self.kind.features(rows, self.tokenizer, self.recipe.max_length)
         outputs, _ = run_model(self.model, self.kind, features, self.recipe, self.tokenizer.pad_id)
         return self.kind.decode(rows, features, outputs)
+
+
+def _own(path: Path, assignments: Iterable[str]) -> tuple[Recipe, list[str]]:
+    """(recipe, names of the classes) in this project's description of a model."""
+    try:
+        content = json.loads((path / FILE).read_text("utf-8"))
+        return from_dict(override(content["recipe"], assignments), str(path / FILE)), list(content["classes"])
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot be read ({error})", path / FILE) from None
+
+
+def _foreign(path: Path) -> Pretrained:
+    """A fine-tuned model of another family; InputError where there is none."""
+    from ernie.checkpoints.formats import read
+    try:
+        found = read(path)
+    except InputError as error:
+        raise InputError("no fine-tuned model here: expected an output of `ernie finetune`, or a fine-tuned model of "
+                         f"another family ({error})", path) from None
+    if found.top is None or found.family == "own":
+        raise InputError(f"no fine-tuned model here: the weights have no head, or no {FILE} lies beside them", path)
+    return found
 
 
 def same_task(first: Predictor, second: Predictor) -> None:

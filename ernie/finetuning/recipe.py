@@ -26,7 +26,7 @@ from ernie.utils.limits import (
     Workers,
 )
 from ernie.utils.resources import CONFIGS
-from reader.finetune.labels import Classes, Score
+from reader.finetune.labels import Classes
 from reader.finetune.splits import SplitReader
 from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean
@@ -156,4 +156,5 @@ def make_kind(recipe: Recipe, classes: Any) -> Kind:
 
 def make_classes(recipe: Recipe, names: Iterable[str]) -> Any:
     """The label set of a saved model."""
-    return Score() if recipe.kind == "regression" else Classes(names, recipe.reader.aliases)
+    reader = dataclasses.replace(recipe.reader, classes=[str(name) for name in names])
+    return reader.labels() if reader.classes or reader.layout != "tagged" else Classes([])

@@ -13,6 +13,7 @@ import numpy as np
 
 from ernie.checkpoints.formats import archives, dygraph, huggingface, own, paddlenlp, pickles, static, tensor_files
 from ernie.checkpoints.formats.arrays import as_float32, plain
+from ernie.checkpoints.formats.finetuned import Head, foreign_head, own_head
 from ernie.checkpoints.formats.names import COPIES, Name, head, normal_spelling, stored_head, table
 from ernie.model.config import FILE_NAMES, ErnieConfig, find_config, read_json
 from reader.text.tokenizer import read_vocab
@@ -30,6 +31,7 @@ class Pretrained:
 
     arrays: our parameter name -> float32 array, dense weights [in, out]. vocab: its vocabulary file, if there is one.
     unexpected: stored names that have no place in our model. notes: what else a person should know, one line each.
+    top: the head of a fine-tuned model.
     """
 
     family: str
@@ -40,6 +42,7 @@ class Pretrained:
     lower_case: bool = True
     unexpected: list = field(default_factory=list)
     notes: list = field(default_factory=list)
+    top: Head | None = None
 
 
 def read(path, config_file=None) -> Pretrained:
@@ -62,9 +65,11 @@ def read(path, config_file=None) -> Pretrained:
     if family == "own":
         arrays = {name: as_float32(array) for name, array in stored.items()}
         unexpected: list[str] = []
+        top = own_head(directory)
     else:
-        arrays, unexpected = _renamed(family, stored, config.num_hidden_layers)
-    found = Pretrained(family, source, config, arrays, unexpected=unexpected)
+        top = foreign_head(family, stored, values)
+        arrays, unexpected = _renamed(family, stored, config.num_hidden_layers, top)
+    found = Pretrained(family, source, config, arrays, unexpected=unexpected, top=top)
     _agree(found)
     _find_vocabulary(found, directory)
     return found
@@ -89,6 +94,8 @@ def write(checkpoint: Pretrained, directory, family: str) -> list[str]:
     partial.mkdir(parents=True)
     try:
         texts = FAMILIES[family].write_files(partial, arrays, config, vocabulary, checkpoint.lower_case)
+        if checkpoint.top and checkpoint.top.form and family in ("huggingface", "paddlenlp"):
+            texts["config.json"].update(checkpoint.top.config(), architectures=["Ernie" + checkpoint.top.form.suffix])
         for name, content in texts.items():
             (partial / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
         if vocabulary:
@@ -167,9 +174,10 @@ def _config_values(place) -> dict:
     return values
 
 
-def _renamed(family: str, stored: dict, layers: int) -> tuple[dict, list]:
+def _renamed(family: str, stored: dict, layers: int, top: Head | None) -> tuple[dict, list]:
     """(our name -> array as float32, names without a place)."""
     names, arrays, unexpected = table(family, layers), {}, []
+    names.update(top.names(family) if top else {})
     for name, array in stored.items():
         spelling = normal_spelling(name) if family in ("paddlenlp", "huggingface") else name
         ours = names.get(spelling) or head(family, spelling)
@@ -256,7 +264,8 @@ def _stored(checkpoint: Pretrained, family: str, notes: list) -> dict:
     """Arrays under the family's names, in its orientation."""
     config = checkpoint.config
     names = {ours.ours: Name(theirs, ours.transposed)
-             for theirs, ours in table(family, config.num_hidden_layers).items()}
+             for theirs, ours in {**table(family, config.num_hidden_layers),
+                                  **(checkpoint.top.names(family) if checkpoint.top else {})}.items()}
     arrays = {}
     for name, array in checkpoint.arrays.items():
         place = names.get(name)

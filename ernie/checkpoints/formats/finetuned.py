@@ -1,0 +1,128 @@
+"""The head of a fine-tuned model: what every family calls it, and how its labels travel."""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from ernie.checkpoints.formats.names import Name
+from reader.utils.errors import InputError
+
+DESCRIPTION = "finetuned.json"  # of this project
+
+
+@dataclass(frozen=True)
+class HeadForm:
+    """One architecture with a head.
+
+    Attributes:
+        kinds: ours, see ``tasks.finetune``, that it serves. suffix: of the peers' class. huggingface, paddlenlp: the
+            layer. static: its weight and bias in the 2019 release.
+    """
+
+    kinds: tuple[str, ...]
+    suffix: str
+    huggingface: str
+    paddlenlp: str
+    static: tuple[str, str]
+
+    def stored(self, family: str) -> tuple[str, str]:
+        """(weight, bias) as a family names them."""
+        if family == "static":
+            return self.static
+        layer = self.huggingface if family == "huggingface" else self.paddlenlp
+        return f"{layer}.weight", f"{layer}.bias"
+
+
+FORMS = (
+    HeadForm(("classification", "ranking", "regression", "multi_label"), "ForSequenceClassification", "classifier",
+             "classifier", ("cls_out_w", "cls_out_b")),
+    HeadForm(("sequence_labelling",), "ForTokenClassification", "classifier", "classifier",
+             ("cls_seq_label_out_w", "cls_seq_label_out_b")),
+    HeadForm(("reading_comprehension",), "ForQuestionAnswering", "qa_outputs", "classifier",
+             ("cls_mrc_out_w", "cls_mrc_out_b")),
+    HeadForm(("multiple_choice",), "ForMultipleChoice", "classifier", "classifier", ("cls_out_w", "cls_out_b")),
+)
+PROBLEMS = {"regression": "regression", "multi_label": "multi_label_classification",
+            "classification": "single_label_classification", "ranking": "single_label_classification"}
+
+
+@dataclass
+class Head:
+    """The head of a checkpoint: our kind of task, and the names of its classes where they are known."""
+
+    kind: str
+    labels: list[str]
+
+    @property
+    def form(self) -> Optional[HeadForm]:
+        """Its architecture; None for a kind that no other family has."""
+        return next((form for form in FORMS if self.kind in form.kinds), None)
+
+    def names(self, family: str) -> dict[str, Name]:
+        """Stored name -> our name."""
+        if self.form is None:
+            return {}
+        weight, bias = self.form.stored(family)
+        return {weight: Name(f"heads.{self.kind}.weight", family == "huggingface"),
+                bias: Name(f"heads.{self.kind}.bias")}
+
+    def config(self) -> dict[str, Any]:
+        """What a peer's config.json says of it."""
+        values: dict[str, Any] = {}
+        if self.labels:  # of multiple choice as well, though its head gives one number
+            values = {"id2label": {str(at): label for at, label in enumerate(self.labels)},
+                      "label2id": {label: at for at, label in enumerate(self.labels)}}
+        elif self.kind == "regression":
+            values = {"id2label": {"0": "score"}, "label2id": {"score": 0}}
+        if self.kind in PROBLEMS:
+            values["problem_type"] = PROBLEMS[self.kind]
+        return values
+
+
+def own_head(directory: Path) -> Optional[Head]:
+    """The head that this project's description beside a model tells of."""
+    file = directory / DESCRIPTION
+    if not file.is_file():
+        return None
+    try:
+        described = json.loads(file.read_text("utf-8"))
+        return Head(str(described["recipe"]["kind"]), [str(name) for name in described["classes"]])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"cannot be read ({error})", file) from None
+
+
+def foreign_head(family: str, stored: Mapping[str, Any], values: Mapping[str, Any]) -> Optional[Head]:
+    """The head among the arrays of another family; None without one.
+
+    Args:
+        stored: name -> array. values: the configuration.
+    """
+    forms = [form for form in FORMS if form.stored(family)[0] in stored]
+    if not forms:
+        return None
+    named = [str(values.get("init_class", "")), *(str(name) for name in _list(values.get("architectures")))]
+    form = next((form for form in forms if any(name.endswith(form.suffix) for name in named)), forms[0])
+    array = stored[form.stored(family)[0]]
+    width = int(array.shape[0 if family == "huggingface" else -1]) if getattr(array, "ndim", 0) == 2 else 0
+    kind = form.kinds[0]
+    if kind == "classification":
+        problem = values.get("problem_type")
+        kind = "multi_label" if problem == "multi_label_classification" else \
+            "regression" if problem == "regression" or width == 1 else kind
+    labels = values.get("id2label")
+    names = [str(labels[key]) for key in sorted(labels, key=int)] if isinstance(labels, dict) and all(
+        str(key).isdigit() for key in labels) else []
+    if kind == "multiple_choice":
+        names = [] if all(name.startswith("LABEL_") for name in names) else names
+    elif kind in ("regression", "reading_comprehension"):
+        names = []
+    elif len(names) != width:
+        names = [str(number) for number in range(width)]
+    return Head(kind, names)
+
+
+def _list(value: Any) -> Iterable:
+    return value if isinstance(value, list) else []

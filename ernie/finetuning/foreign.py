@@ -1,0 +1,67 @@
+"""Fine-tuned models of other families: the recipe that a head and its configuration imply."""
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from ernie.checkpoints.formats import Pretrained
+from ernie.checkpoints.formats.finetuned import Head
+from ernie.finetuning.recipe import DIRECTORY, Recipe, from_dict
+from ernie.utils.config_io import override, read_yaml
+from reader.utils.errors import InputError
+from tasks import finetune
+
+# columns in which such a model's rows may come; `--set reader.columns=...` names others
+COLUMNS = [{"text": ["text_a", "text_b"]}, {"text": ["sentence1", "sentence2"]}, {"text": ["premise", "hypothesis"]},
+           {"text": ["question1", "question2"]}, {"text": ["question", "sentence"]}, {"text": ["text_a"]},
+           {"text": ["sentence"]}, {"text": ["text"]}]
+CHOICES = [{"text": "question", "choices": "choices"}, {"text": "text", "choices": "choices"}]
+LAYOUTS = {"sequence_labelling": "tagged", "reading_comprehension": "questions"}
+
+
+def described(pretrained: Pretrained, assignments: Iterable[str] = ()) -> tuple[Recipe, list[str]]:
+    """(recipe, names of the classes) of a checkpoint with a head.
+
+    Args:
+        assignments: ``key=value``, over what is implied; ``reader.classes=[...]`` names the classes.
+    Raises:
+        InputError: it has no head, or labels that the kind cannot have.
+    """
+    top = pretrained.top
+    if top is None or top.form is None:
+        raise InputError("the weights have no head of a fine-tuned model", pretrained.path)
+    labels = _label_map(pretrained.path) or top.labels
+    mapping = override({**read_yaml(DIRECTORY / "suites.yaml")["glue"], "task": "model", "suite": "glue",
+                        "kind": top.kind, "metrics": [finetune.load(top.kind, None).metrics[0]]
+                        if top.kind != "sequence_labelling" else ["entity_f1"],
+                        "max_length": min(512, pretrained.config.max_position_embeddings),
+                        "lower_case": pretrained.lower_case,
+                        "reader": {"layout": LAYOUTS.get(top.kind, "table"), "classes": _classes(top, labels),
+                                   **({} if top.kind in LAYOUTS else {
+                                       "columns": CHOICES if top.kind == "multiple_choice" else COLUMNS}),
+                                   **({"label_separator": ","} if top.kind == "multi_label" else {})}}, assignments)
+    try:
+        recipe = from_dict(mapping, str(pretrained.path))
+    except InputError as error:
+        raise InputError(f"{error.reason} (name the classes with --set 'reader.classes=[...]')", pretrained.path) \
+            from None
+    return recipe, list(recipe.reader.classes)
+
+
+def _classes(top: Head, labels: list[str]) -> list[str]:
+    if top.kind == "multiple_choice":
+        return labels or [str(number) for number in range(10)]
+    return labels
+
+
+def _label_map(path: Path) -> list[str]:
+    """The names in a ``label_map.json`` beside the weights, in the order of their numbers."""
+    file = (path if path.is_dir() else path.parent) / "label_map.json"
+    if not file.is_file():
+        return []
+    try:
+        mapping = json.loads(file.read_text("utf-8"))
+        return [str(name) for name in sorted(mapping, key=mapping.get)]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"not a map of labels to numbers ({error})", file) from None
