@@ -76,6 +76,7 @@ class Recipe:
     amp_level: AmpLevel = "O1"
     loss_scaling: LossScaling = field(default_factory=LossScaling)
     recompute: bool = False
+    deterministic: bool = False     # on a GPU: kernels that add in one order, so that a resume is exact to the bit
     micro_batch_tokens: Count = 8192  # padded tokens that one card takes at once; accumulation fills the difference
     predict_batch_tokens: Count = 16384
     evaluate_every: Natural = 0

@@ -23,7 +23,7 @@ from reader.utils.files import write_json
 
 # what may change between two launches without changing what is computed
 FREE = ("seed", "log_every", "checkpoint_every", "start_timeout", "step_timeout", "micro_batch_tokens", "recompute",
-        "predict_batch_tokens", "max_bad_steps", "workers", "check_ranks_every")
+        "deterministic", "predict_batch_tokens", "max_bad_steps", "workers", "check_ranks_every")
 
 
 class FinetuningRun:

@@ -34,16 +34,19 @@ class Bytes:
     gradient: int
     master: int
     product: int           # what matrix products and activation functions keep
-    norm: int              # what LayerNorm keeps
+    norm: int              # what LayerNorm keeps, and the residual stream
     softmax: int
+    casts: int = 2         # kept copies of a layer's two inputs to products; in half precision q, k, v cast their own
+    update: int = 0        # what the update adds to the gradients, when the activations are gone
     moments: int = 8       # the two of Adam, always float32
     mask: int = 1          # of a dropped value
     dropped: int = 0       # a value that dropout itself keeps
 
 
 FLOAT32 = Bytes(weight=4, gradient=4, master=0, product=4, norm=4, softmax=4)
-HALF_O1 = Bytes(weight=6, gradient=4, master=0, product=2, norm=4, softmax=4)  # float32 weights and cached casts
-HALF_O2 = Bytes(weight=2, gradient=2, master=4, product=2, norm=2, softmax=2)
+HALF_O1 = Bytes(weight=6, gradient=4, master=0, product=2, norm=4, softmax=4, casts=4)  # float32 and cached casts
+# Under O2 Paddle looks embeddings up in float32 and keeps LayerNorm in it: by promotion the residual stream is float32.
+HALF_O2 = Bytes(weight=2, gradient=2, master=4, product=2, norm=4, softmax=2, casts=4, update=2)
 # the layers of ernie.model.cpu_kernels
 CPU = Bytes(weight=4, gradient=4, master=0, product=4, norm=4, softmax=4, mask=4, dropped=4)
 
@@ -84,6 +87,7 @@ class Memory:
     activations: float     # kept from the forward to the backward pass, all but the scores over the vocabulary
     scores: float          # over the vocabulary, and their softmax
     passing: float         # gradients inside the backward pass, and the layer that is recomputed
+    update: float = 0      # float32 gradients in place of half-precision ones
 
     @property
     def state(self) -> float:
@@ -92,8 +96,11 @@ class Memory:
 
     @property
     def peak(self) -> float:
-        """The backward pass begins after the scores are gone, so only the larger of the two counts."""
-        return self.state + self.activations + max(self.scores, self.passing)
+        """The most that is held at once, in the forward pass, the backward pass or the update.
+
+        The backward pass of the layers begins after the scores are gone, the update after the activations are.
+        """
+        return self.state + max(self.activations + max(self.scores, self.passing), self.update)
 
 
 def memory(config: ErnieConfig, heads: list[Head], rows: int, width: int, kind: Bytes = FLOAT32,
@@ -108,7 +115,7 @@ def memory(config: ErnieConfig, heads: list[Head], rows: int, width: int, kind: 
     n, h, e = rows * width, config.hidden_size, kind.product
     masked = math.ceil(n * MASKED_SHARE) if any(head.vocabulary for head in heads) else 0
     layer = layer_bytes(config, rows, width, kind)
-    kept = n * h * e if recompute and config.encoder == "transformer" else layer
+    kept = n * h * kind.norm if recompute and config.encoder == "transformer" else layer
     activations = (
         config.num_hidden_layers * kept
         + n * h * (kind.norm + kind.mask + kind.dropped)                  # embeddings: LayerNorm, dropout
@@ -123,7 +130,7 @@ def memory(config: ErnieConfig, heads: list[Head], rows: int, width: int, kind: 
     elif config.encoder != "transformer":
         passing += 2 * layer
     return Memory(count * kind.weight, count * kind.master, count * kind.moments, count * kind.gradient,
-                  count * kind.gradient if cards > 1 else 0, activations, scores, passing)
+                  count * kind.gradient if cards > 1 else 0, activations, scores, passing, count * kind.update)
 
 
 def layer_bytes(config: ErnieConfig, rows: int, width: int, kind: Bytes) -> float:
@@ -131,8 +138,8 @@ def layer_bytes(config: ErnieConfig, rows: int, width: int, kind: Bytes) -> floa
     n, h = rows * width, config.hidden_size
     if config.encoder != "transformer":
         return n * h * RESERVE[config.encoder] * 4
-    hidden = 6 * kind.product + 2 * kind.norm + 2 * (kind.mask + kind.dropped)
-    # inputs of q k v, of the scores (q, k), of the context (v), of the output and of the first dense layer; two
+    hidden = (4 + kind.casts) * kind.product + 2 * kind.norm + 2 * (kind.mask + kind.dropped)
+    # inputs of the scores (q, k), of the context (v), of the output; of q k v and of the first dense layer; two
     # LayerNorms; two dropouts
     attention = config.num_attention_heads * n * width * (kind.softmax + kind.mask + kind.product)
     return n * h * hidden + n * _activated(config, config.intermediate_size * kind.product) + attention

@@ -98,6 +98,7 @@ class Curriculum:
     amp_level: AmpLevel = "O2"
     loss_scaling: LossScaling = field(default_factory=LossScaling)
     recompute: bool = False
+    deterministic: bool = False          # on a GPU: kernels that add in one order, so that a resume is exact to the bit
     seed: Seed = 1
     workers: Workers = 2
     log_every: Count = 100

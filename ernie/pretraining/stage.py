@@ -87,7 +87,8 @@ class StageTraining:
         return TrainingSettings(
             optimizer, schedule, curriculum.precision, curriculum.amp_level, curriculum.loss_scaling,
             curriculum.recompute, curriculum.workers, curriculum.log_every, curriculum.checkpoint_every,
-            curriculum.keep_checkpoints, curriculum.check_ranks_every, curriculum.max_bad_steps)
+            curriculum.keep_checkpoints, curriculum.check_ranks_every, curriculum.max_bad_steps,
+            curriculum.deterministic)
 
     def _callbacks(self, updater: Updater) -> Iterable[Callback]:
         if self.stage.until_converged:

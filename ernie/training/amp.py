@@ -60,9 +60,14 @@ class Precision:
         self.level, self.dtype = level, HALF.get(name, "float32")
         self.scale = LossScale(scaling, scaling.initial) if self.active and name == "fp16" else None
 
+    @property
+    def halves(self) -> bool:
+        """Return whether the model's weights are held in half precision, with float32 master weights."""
+        return self.active and self.level == "O2"
+
     def prepare(self, model: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer) -> tuple:
         """Return (model, optimizer); under O2 with half-precision weights and float32 master weights."""
-        if not self.active or self.level != "O2":
+        if not self.halves:
             return model, optimizer
         return paddle.amp.decorate(models=model, optimizers=optimizer, level="O2", dtype=self.dtype,
                                    master_weight=True)

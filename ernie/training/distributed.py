@@ -56,6 +56,15 @@ def start(timeout: float = 1800.0) -> World:
     return world
 
 
+def make_deterministic() -> None:
+    """Make the GPU add in a fixed order where it would add as threads arrive; CPUs do so anyway.
+
+    The gradient of an embedding uses atomic additions otherwise, and cuDNN may choose kernels that do.
+    """
+    if paddle.is_compiled_with_cuda():
+        paddle.set_flags({"FLAGS_embedding_deterministic": 1, "FLAGS_cudnn_deterministic": True})
+
+
 def wrap(world: World, model: Layer, optimizer: Optimizer) -> tuple[Layer, Any]:
     """Return (model, optimizer) as fleet synchronises them; the same objects when there is one process."""
     if world.size == 1:

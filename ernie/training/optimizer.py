@@ -53,9 +53,12 @@ class Updater:
         self.waiting: dict[str, np.ndarray] = {}  # restored moments of parameters that have not been stepped yet
         self.stepped = False  # since then
         self.fresh = {"moment1": 0.0, "moment2": 0.0, "beta1_pow_acc": settings.beta1, "beta2_pow_acc": settings.beta2}
+        single = {name: value.numpy() for name, value in model.state_dict().items()} if precision.halves else {}
         self.layer, self.optimizer = precision.prepare(model, optimizer)
         self.model, self._synchronised = distributed.wrap(world, self.layer, self.optimizer)
         self.names = {parameter.name: name for name, parameter in self.layer.named_parameters()}
+        if single:
+            self.restore(single, {})  # or Paddle would make the master weights of what float16 leaves of them
 
     def backward(self, loss: Tensor, unused: Sequence[Tensor] = ()) -> None:
         """Add the gradients of a micro-batch.

@@ -144,6 +144,7 @@ class TrainingSettings:
     keep_checkpoints: int
     check_ranks_every: int
     max_bad_steps: int
+    deterministic: bool = False
 
 
 def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float], total: int, *, directory: Path,
@@ -181,6 +182,8 @@ def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSe
     resumed = checkpoint.newest(directory, run.say)
     if not resumed:
         warm_start()
+    if settings.deterministic:
+        distributed.make_deterministic()
     precision = Precision(settings.precision, settings.amp_level, settings.loss_scaling)
     if precision.note:
         run.say(precision.note)

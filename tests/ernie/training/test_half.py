@@ -119,3 +119,15 @@ def test_two_ranks_with_accumulation_and_recompute(tmp_path, train, half):  # no
     assert train(file, tmp_path / "one", half_precision, SCALE) == 0
     assert log(tmp_path / "one")[-1]["skipped"] == log(tmp_path / "plain")[-1]["skipped"] == 0
     assert 0 < apart(runs.final(tmp_path / "one"), runs.final(tmp_path / "plain")) < close
+
+
+def test_a_new_stage_begins_with_the_master_weights(tmp_path, train, half):  # noqa: F811
+    """Not with what float16 leaves of them: a stage that learns next to nothing changes nothing."""
+    half()
+    file = runs.declare(tmp_path, [{"knowledge_masking": 2}, {"knowledge_masking": 2}])
+    assert train(file, tmp_path / "run", HALF, SCALE) == 0
+    file = runs.declare(tmp_path, [{"knowledge_masking": 2}, {"knowledge_masking": 2}])
+    record = tmp_path / "run" / "run.json"
+    record.write_text(record.read_text().replace("0.003", "1e-30"))
+    assert train(file, tmp_path / "run", HALF, SCALE, "optimizer.learning_rate=1e-30", number=2) == 0
+    assert runs.identical(runs.final(tmp_path / "run"), runs.final(tmp_path / "run", 2))
