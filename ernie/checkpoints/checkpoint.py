@@ -4,17 +4,21 @@
 """
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from ernie.checkpoints.formats.tensor_files import write_safetensors
+from ernie.checkpoints.manifest import check, fsync, write_manifest
 from reader.utils.errors import InputError
 
 PREFIX = "step-"
@@ -25,8 +29,8 @@ class Checkpoint:
     """A whole checkpoint, read back."""
 
     path: Path
-    model: dict  # structured parameter name -> array
-    optimizer: dict
+    model: dict[str, np.ndarray]  # by structured parameter name
+    optimizer: dict[str, np.ndarray]
     state: dict
 
 
@@ -36,20 +40,30 @@ class CheckpointWriter:
     Args:
         directory: the stage's; checkpoints become its children. keep: how many of the newest stay.
         extra: name -> text of files that every checkpoint carries (configuration, vocabulary).
-        report: called with one line when a checkpoint could not be written.
+        report: called with one line when a checkpoint has been written, and when one could not be.
     """
 
-    def __init__(self, directory, keep: int, extra: dict, report=print):
+    def __init__(self, directory: str | Path, keep: int, extra: dict[str, str],
+                 report: Callable[[str], None] = print):
         self.directory, self.keep, self.extra, self.report = Path(directory), keep, extra, report
         self._thread: threading.Thread | None = None
         self._whole: set[Path] = set()  # checkpoints that were found whole, or written, by this process
         self.error: Exception | None = None
 
-    def save(self, step: int, model: dict, optimizer: dict, state: dict, wait: bool = False) -> Path:
-        """Begin to write the checkpoint of ``step`` from numpy copies of the arrays; ``wait`` until it is there."""
+    def save(self, step: int, model: dict, optimizer: dict, state: dict, wait: bool = False,
+             begun: float | None = None) -> Path:
+        """Begin to write the checkpoint of ``step`` from numpy copies of the arrays; ``wait`` until it is there.
+
+        Args:
+            begun: time (``perf_counter``) at which training was held up for it; now by default.
+        Raises:
+            OSError: with ``wait``, when it could not be written.
+        """
+        begun = time.perf_counter() if begun is None else begun
         self.wait()
         path = self.directory / f"{PREFIX}{step:08d}"
-        self._thread = threading.Thread(target=self._write, args=(path, model, optimizer, state))
+        held = time.perf_counter() - begun
+        self._thread = threading.Thread(target=self._write, args=(path, model, optimizer, state, held))
         self._thread.start()
         if wait:
             self.wait()
@@ -58,17 +72,20 @@ class CheckpointWriter:
         return path
 
     def wait(self) -> None:
-        """Until the checkpoint under way is on disk."""
+        """Wait until the checkpoint under way is on disk."""
         if self._thread:
             self._thread.join()
             self._thread = None
 
-    def _write(self, path: Path, model: dict, optimizer: dict, state: dict) -> None:
+    def _write(self, path: Path, model: dict, optimizer: dict, state: dict, held: float) -> None:
+        begun = time.perf_counter()
         try:
-            write(path, {"model.safetensors": model, "optimizer.safetensors": optimizer},
+            size = write(path, {"model.safetensors": model, "optimizer.safetensors": optimizer},
                   {**self.extra, "state.json": json.dumps(state, indent=1)})
             self.error = None
             self._whole.add(path)
+            self.report(f"checkpoint {path.name}: {size / 1e6:,.1f} MB in {time.perf_counter() - begun:.1f} s, beside "
+                        f"training, which it held up for {held:.2f} s")
             prune(self.directory, self.keep, self._whole)
         except Exception as error:  # a full disk above all (safetensors has an error of its own for it)
             self.error = error
@@ -76,8 +93,8 @@ class CheckpointWriter:
             self.report(f"checkpoint {path} could not be written ({error}); the one before it is intact")
 
 
-def write(path: Path, arrays: dict, texts: dict) -> None:
-    """Write a checkpoint directory atomically.
+def write(path: str | Path, arrays: dict[str, dict[str, np.ndarray]], texts: dict[str, str]) -> int:
+    """Write a checkpoint directory atomically. Returns its size in bytes.
 
     Args:
         arrays: file name -> {tensor name: array}. texts: file name -> content.
@@ -86,45 +103,24 @@ def write(path: Path, arrays: dict, texts: dict) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     for name, tensors in arrays.items():
-        save_file({key: np.ascontiguousarray(value) for key, value in tensors.items()}, temporary / name)
+        write_safetensors(temporary / name, tensors)
     for name, text in texts.items():
         (temporary / name).write_text(text, "utf-8")
-    files = sorted([*arrays, *texts])
-    manifest = {"files": {name: {"bytes": (temporary / name).stat().st_size, "sha256": _sha256(temporary / name)}
-                          for name in files}}
-    (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1), "utf-8")
-    for name in [*files, "manifest.json"]:
-        _fsync(temporary / name)
+    write_manifest(temporary, [*arrays, *texts])
+    size = sum(file.stat().st_size for file in temporary.iterdir())
     shutil.rmtree(path, ignore_errors=True)
     os.rename(temporary, path)
-    _fsync(path.parent)
+    fsync(path.parent)
+    return size
 
 
-def partial(path: Path) -> Path:
-    """The name under which a checkpoint is written before it is whole."""
+def partial(path: str | Path) -> Path:
+    """Return the name under which a checkpoint is written before it is whole."""
     return Path(path).with_name(Path(path).name + ".partial")
 
 
-def check(path) -> str:
-    """Why a checkpoint is not whole, or nothing."""
-    path = Path(path)
-    try:
-        manifest = json.loads((path / "manifest.json").read_text("utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"manifest.json cannot be read ({error})"
-    for name, expected in manifest.items():
-        file = path / name
-        if not file.is_file():
-            return f"{name} is missing"
-        if file.stat().st_size != expected["bytes"]:
-            return f"{name} has {file.stat().st_size} bytes, not {expected['bytes']}"
-        if _sha256(file) != expected["sha256"]:
-            return f"{name} has another checksum than when it was written"
-    return ""
-
-
-def newest(directory, report=print) -> Path | None:
-    """The newest whole checkpoint below ``directory``; damaged ones are named and passed over."""
+def newest(directory: str | Path, report: Callable[[str], Any] = print) -> Path | None:
+    """Find the newest whole checkpoint below ``directory``; damaged ones are named and passed over."""
     for path in sorted(_steps(directory), reverse=True):
         damage = check(path)
         if not damage:
@@ -133,15 +129,15 @@ def newest(directory, report=print) -> Path | None:
     return None
 
 
-def read(path) -> Checkpoint:
+def read(path: str | Path) -> Checkpoint:
     """Read a checkpoint that ``newest`` returned."""
     path = Path(path)
     return Checkpoint(path, load_file(path / "model.safetensors"), load_file(path / "optimizer.safetensors"),
                       json.loads((path / "state.json").read_text("utf-8")))
 
 
-def resolve(path) -> Path:
-    """The directory that holds weights: ``path`` itself, or the newest checkpoint of a stage or run directory."""
+def resolve(path: str | Path) -> Path:
+    """Find the directory that holds weights: ``path`` itself, or the newest checkpoint of a stage or run directory."""
     path = Path(path)
     if not path.exists():
         raise InputError("no such checkpoint", path)
@@ -172,26 +168,10 @@ def prune(directory: str | Path, keep: int, known: set[Path]) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _steps(directory) -> list[Path]:
+def _steps(directory: str | Path) -> list[Path]:
     return [path for path in Path(directory).glob(f"{PREFIX}*") if path.is_dir() and path.suffix != ".partial"]
 
 
 def _number(path: Path) -> int:
     digits = path.name.rpartition("-")[2]
     return int(digits) if digits.isdigit() else -1
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb") as opened:
-        while chunk := opened.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

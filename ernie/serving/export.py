@@ -12,6 +12,7 @@ import paddle
 from paddle import nn
 from paddle.static import InputSpec
 
+from ernie.checkpoints.manifest import write_manifest
 from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
 from ernie.finetuning.predictor import FILE as FINETUNED
 from ernie.finetuning.predictor import Predictor, find_model
@@ -72,6 +73,7 @@ def export(source, directory, to: str, precision: str = "fp32", say=print) -> No
         if to == "onnx":
             _to_onnx(partial)
         _check(graph, partial, config, precision, say)
+        write_manifest(partial, [file.name for file in partial.iterdir() if file.is_file()])
         if directory.exists():
             directory.rmdir()
         partial.rename(directory)

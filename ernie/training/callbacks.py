@@ -142,7 +142,8 @@ class Checkpoints(Callback):
     def _save(self, trainer: Trainer, wait: bool = False) -> None:
         self.saved = trainer.state.step
         if trainer.world.main:
-            self.writer.save(trainer.state.step, *trainer.snapshot(), wait=wait)
+            begun = time.perf_counter()
+            self.writer.save(trainer.state.step, *trainer.snapshot(), wait=wait, begun=begun)
 
 
 class Divergence(Callback):

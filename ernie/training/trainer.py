@@ -16,6 +16,7 @@ import paddle
 
 from ernie.model.pretraining_model import to_tensors
 from ernie.training import distributed
+from ernie.training.data_hash import chained, hash_of_rows
 from ernie.training.optimizer import Outcome, Updater
 from reader.batches.loader import prefetch
 
@@ -34,6 +35,7 @@ class TrainState:
     seconds: float = 0.0    # of training, over all launches
     scaler: dict = field(default_factory=dict)
     callbacks: dict = field(default_factory=dict)  # name -> what a callback remembers
+    data_hash: str = ""     # of all rows that were trained on, see ernie.training.data_hash
 
 
 @dataclass
@@ -83,6 +85,7 @@ class Trainer:
         self.updater, self.batches, self.weights, self.total = updater, batches, weights, total
         self.state, self.world, self.seed, self.workers = state, world, seed, workers
         self.callbacks, self.stop_requested, self.heartbeat = list(callbacks), stop_requested, heartbeat
+        self.rows_read = 0.0  # hash of the rows of the step under way, on all ranks
         self.stop = ""  # why training ends before ``total``
         self.directory: Path | None = None  # of the checkpoints, where there are any
 
@@ -118,10 +121,11 @@ class Trainer:
                   for name in self.weights]
         tokens = sum(batch.tokens for batch in micro_batches)
         total = distributed.sum_over_ranks(
-            self.world, np.array([*counts, tokens, self.stop_requested()], dtype=np.float64))
+            self.world, np.array([*counts, tokens, hash_of_rows(micro_batches), self.stop_requested()], np.float64))
         if total[-1]:
             self.stop = ASKED_TO_STOP
-        return total[:-1]
+        self.rows_read = float(total[-2])
+        return total[:-2]
 
     def train_step(self, micro_batches, counts: np.ndarray, data_wait: float) -> StepResult | None:
         """Forward and backward over this rank's micro-batches, one update, and the numbers to show.
@@ -154,6 +158,7 @@ class Trainer:
         state.updates += outcome.stepped
         state.skipped += not outcome.stepped
         state.tokens += int(counts[-1])
+        state.data_hash = chained(state.data_hash, self.rows_read)
         state.seconds += seconds
         return StepResult(state.step, micro_batches[0].task, rate, outcome, dict(zip(names, values)),
                           bool(np.isfinite(values).all()), sum(b.tokens for b in micro_batches),

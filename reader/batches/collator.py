@@ -110,6 +110,7 @@ def read_tokens(corpus: Corpus, window: Window, rows: np.ndarray, collator: Coll
     back, ahead = np.empty(len(index), np.uint16), np.empty(len(index), np.uint16)
     for number, opened in enumerate(corpus.stores):
         mine = slice(None) if len(corpus.stores) == 1 else np.flatnonzero(store == number)
+        opened.before_reading(index[mine])
         for array, source in ((ids, opened.ids), (flags, opened.flags), (back, opened.back), (ahead, opened.ahead)):
             array[mine] = np.take(source, index[mine])
     unit_chance = None

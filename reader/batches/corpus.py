@@ -164,6 +164,7 @@ class Corpus:
 
     def text(self, store: int, start: int, stop: int) -> str:
         """The text of [start, stop) as its tokens tell it."""
+        self.stores[store].before_reading(np.array([start, stop - 1]))
         ids = self.stores[store].ids[start:stop].tolist()
         return join_pieces([self.vocabulary[index] for index in ids], self.language)
 

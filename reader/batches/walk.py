@@ -78,6 +78,7 @@ class Walk:
         return [span for begin, end in ranges if begin < end for span in self._units(store, begin, end)]
 
     def _units(self, store: Store, start: int, stop: int) -> list[tuple[int, int]]:
+        store.before_reading(np.array([start, stop - 1]))
         first, last = (edge(store, token, self.unit, self.room) for token in (start, stop))
         if first == last:
             return []

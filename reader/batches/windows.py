@@ -119,6 +119,7 @@ def draw(task, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Exam
         raise
     except Exception as error:  # most likely a task of the user's own
         store = corpus.stores[anchor.store]
+        store.before_reading(np.array([anchor.token, anchor.stop - 1]))  # damage is said to be damage
         document = store.document_at(store.paragraph_at(store.sentence_at(anchor.token)))
         raise RuntimeError(f"task {task.name} failed on document {document} of {store.path} "
                            f"(token {anchor.token}): {type(error).__name__}: {error}") from error

@@ -395,7 +395,11 @@ def join_stores(stores: list, output) -> dict:
     writer = StoreWriter(output, Path(stores[0]) / "vocab.txt", first["language"], first["kind"])
     rejected, units = Rejected(), Counter()
     for store, manifest in zip(stores, manifests):
-        writer.append_store(store)
+        try:
+            writer.append_store(store)
+        except InputError:
+            writer.abandon()
+            raise
         rejected.merge(manifest.get("rejected", {}), manifest.get("rejected_examples", []))
         units.update(manifest.get("units", {}))
     if (Path(stores[0]) / LEARNT).is_dir():

@@ -15,10 +15,23 @@ import json
 import mmap
 import os
 import shutil
+import zlib
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from reader.store.integrity import (
+    BLOCK,
+    CHECKSUMS,
+    FirstReads,
+    check_array,
+    check_content,
+    check_manifest,
+    verify_blocks,
+    verify_store,
+)
 from reader.utils.errors import InputError
 
 VERSION = 1
@@ -51,7 +64,7 @@ def occurrence_distances(ids: np.ndarray, documents: np.ndarray) -> tuple[np.nda
 
 
 class Store:
-    """A built corpus, opened read-only in constant time.
+    """A built corpus, opened read-only in constant time; its content is checked on samples.
 
     Attributes:
         ids: [T] uint16 or uint32. flags: [T] uint8. back, ahead: [T] uint16, see ``occurrence_distances``.
@@ -59,32 +72,60 @@ class Store:
         labels: [P] int32, or None: pair stores only (``kind == "pairs"``), the class of each paragraph.
         manifest: version, kind, language, vocabulary hash, counts, fingerprint and what the builder reported.
     Raises:
-        InputError: the directory is not a whole store of this version.
+        InputError: the directory is not a whole store of this version, or its arrays do not fit together.
     """
 
-    def __init__(self, path):
+    ids: np.ndarray
+    flags: np.ndarray
+    back: np.ndarray
+    ahead: np.ndarray
+    sentences: np.ndarray
+    paragraphs: np.ndarray
+    documents: np.ndarray
+
+    def __init__(self, path: str | Path):
         self.path = Path(path)
         self.manifest = read_manifest(self.path)
+        check_manifest(self.manifest, self.path)
         for name in TOKEN_ARRAYS + OFFSET_ARRAYS:
             setattr(self, name, self._map(name))
         self.labels = self._map("labels") if self.kind == "pairs" else None
+        check_content(self)
 
     def _map(self, name: str) -> np.ndarray:
         try:
             array = np.load(self.path / f"{name}.npy", mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise InputError(f"store is damaged: {name}.npy cannot be mapped ({error})", self.path) from error
-        expected = self.manifest["arrays"][name]
-        if len(array) != expected:
-            raise InputError(f"store is damaged: {name}.npy holds {len(array)} values, not {expected}", self.path)
+        except Exception as error:  # numpy reads a damaged header as Python, and raises whatever comes of it
+            raise InputError(f"store is damaged: {name}.npy cannot be mapped ({error})", self.path) from None
+        check_array(name, array, self.manifest["arrays"][name], self.path)
         return np.asarray(array)  # a plain view: every access to a memmap object costs a microsecond more
 
-    kind = property(lambda self: self.manifest["kind"])
-    language = property(lambda self: self.manifest["language"])
-    fingerprint = property(lambda self: self.manifest["fingerprint"])
-    vocab_file = property(lambda self: self.path / "vocab.txt")
+    @property
+    def kind(self) -> str:
+        """Kind of the store, "documents" or "pairs"."""
+        return self.manifest["kind"]
 
-    def __reduce__(self):  # worker processes map the files themselves
+    @property
+    def language(self) -> str:
+        """Language of the text, "en" or "zh"."""
+        return self.manifest["language"]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything in the store; a run that is resumed must find it again."""
+        return self.manifest["fingerprint"]
+
+    @property
+    def vocab_file(self) -> Path:
+        """The vocabulary that the ids belong to."""
+        return self.path / "vocab.txt"
+
+    @cached_property
+    def before_reading(self) -> FirstReads:
+        """To be called with the offsets of tokens that are about to be read: verifies their blocks the first time."""
+        return FirstReads(self)
+
+    def __reduce__(self) -> tuple:  # worker processes map the files themselves
         return Store, (str(self.path),)
 
     def __len__(self) -> int:
@@ -123,15 +164,19 @@ class Store:
                 mapped.madvise(getattr(mmap, what))
 
 
-def read_manifest(path: Path) -> dict:
-    """The manifest of a store, or InputError when there is no whole store of this version at ``path``."""
+def read_manifest(path: str | Path) -> dict:
+    """Read the manifest of a store, or raise InputError when there is no whole store of this version at ``path``."""
     file = Path(path) / "manifest.json"
     try:
         manifest = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         raise InputError("not a corpus store (no manifest.json): build one with `ernie build-corpus`", path) from None
-    except ValueError as error:
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file) from None
+    except (ValueError, RecursionError) as error:
         raise InputError(f"manifest is not JSON ({error})", file) from None
+    if not isinstance(manifest, dict):
+        raise InputError(f"manifest holds a {type(manifest).__name__}, not a mapping", file)
     if manifest.get("version") != VERSION:
         raise InputError(f"store version {manifest.get('version')!r}, this code reads {VERSION}: build it again", path)
     return manifest
@@ -146,7 +191,7 @@ class StoreWriter:
         language: "en" or "zh". kind: "documents" or "pairs".
     """
 
-    def __init__(self, path, vocab_file, language: str, kind: str = "documents"):
+    def __init__(self, path: str | Path, vocab_file: str | Path, language: str, kind: str = "documents"):
         self.path, self.partial = Path(path), Path(f"{path}.partial")
         shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir(parents=True)
@@ -156,15 +201,16 @@ class StoreWriter:
                          "vocab_size": vocabulary.count(b"\n") + (not vocabulary.endswith(b"\n")),
                          "vocab_sha256": hashlib.sha256(vocabulary).hexdigest()}
         wide = self.manifest["vocab_size"] > 2**16
-        dtypes = {"ids": np.uint32 if wide else np.uint16, "flags": np.uint8, "back": np.uint16, "ahead": np.uint16,
-                  "sentences": np.int64, "paragraphs": np.int64, "documents": np.int64}
+        dtypes: dict[str, Any] = {"ids": np.uint32 if wide else np.uint16, "flags": np.uint8, "back": np.uint16,
+                                  "ahead": np.uint16, **dict.fromkeys(OFFSET_ARRAYS, np.int64)}
         if kind == "pairs":
             dtypes["labels"] = np.int32
         self.arrays = {name: _NpyAppender(self.partial / f"{name}.npy", dtype) for name, dtype in dtypes.items()}
         for name in OFFSET_ARRAYS:
             self.arrays[name].append(np.zeros(1, np.int64))
 
-    def add(self, ids, flags, sentences, paragraphs, documents, labels=None, distances=None) -> None:
+    def add(self, ids: Any, flags: Any, sentences: Any, paragraphs: Any, documents: Any, labels: Any = None,
+            distances: tuple[np.ndarray, np.ndarray] | None = None) -> None:
         """Append whole documents.
 
         Args:
@@ -182,9 +228,15 @@ class StoreWriter:
         if labels is not None:
             self.arrays["labels"].append(labels)
 
-    def append_store(self, path) -> None:
-        """Append all of another store, streaming its files, never holding one in memory."""
+    def append_store(self, path: str | Path) -> None:
+        """Append all of another store, streaming its files, never holding one in memory.
+
+        Raises:
+            InputError: the other store is damaged, or was built with another vocabulary.
+        """
         part = Store(path)
+        if not verify_blocks(part):
+            verify_store(part)
         if part.manifest["vocab_sha256"] != self.manifest["vocab_sha256"] or part.kind != self.manifest["kind"]:
             raise InputError("part was built with another vocabulary or of another kind", path)
         step = 1 << 22
@@ -194,7 +246,7 @@ class StoreWriter:
                 array.append(source[start:start + step] + base if base else source[start:start + step])
             part.release()
 
-    def close(self, **report) -> dict:
+    def close(self, **report: Any) -> dict:
         """Finish the store: headers, fingerprint, manifest, fsync, rename. Returns the manifest.
 
         Args:
@@ -203,13 +255,16 @@ class StoreWriter:
         digest = hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode())
         for _, array in sorted(self.arrays.items()):
             digest.update(array.close())
+        checksums: dict[str, Any] = {name: np.array(array.checksums, np.uint32)
+                                     for name, array in self.arrays.items()}
+        np.savez(self.partial / CHECKSUMS, **checksums)
         counts = {name: array.count for name, array in self.arrays.items()}
         self.manifest.update(fingerprint=digest.hexdigest()[:32], arrays=counts, tokens=counts["ids"],
                              documents=counts["documents"] - 1, paragraphs=counts["paragraphs"] - 1,
                              sentences=counts["sentences"] - 1, **report)
         file = self.partial / "manifest.json"
         file.write_text(json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        for name in ("manifest.json", "vocab.txt"):
+        for name in ("manifest.json", "vocab.txt", CHECKSUMS):
             with open(self.partial / name, "rb") as opened:
                 os.fsync(opened.fileno())
         shutil.rmtree(self.path, ignore_errors=True)
@@ -230,16 +285,30 @@ class _NpyAppender:
         self.dtype, self.count, self.last = np.dtype(dtype), 0, 0
         self.file = open(path, "wb")  # noqa: SIM115  (grows until close)
         self.digest = hashlib.sha256()
+        self.checksums: list[int] = []  # of every block; the last one may still grow
         self.file.write(b"\0" * self.HEADER)
 
-    def append(self, values) -> None:
+    def append(self, values: Any) -> None:
         values = np.ascontiguousarray(values, dtype=self.dtype)
         if len(values):
             self.file.write(values)
             self.digest.update(values)
+            self._add_checksums(values)
             self.count, self.last = self.count + len(values), int(values[-1])
 
+    def _add_checksums(self, values: np.ndarray) -> None:
+        start = 0
+        while start < len(values):
+            place = (self.count + start) % BLOCK
+            part = values[start:start + BLOCK - place]
+            if place:
+                self.checksums[-1] = zlib.crc32(part, self.checksums[-1])
+            else:
+                self.checksums.append(zlib.crc32(part))
+            start += len(part)
+
     def close(self) -> bytes:
+        """Write the header and return the SHA-256 of the values."""
         header = repr({"descr": self.dtype.str, "fortran_order": False, "shape": (self.count,)})
         room = self.HEADER - 10
         self.file.seek(0)

@@ -3,11 +3,14 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import re
 import struct
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from ernie.checkpoints.formats.arrays import from_bytes, plain
 from reader.utils.errors import InputError
@@ -52,10 +55,23 @@ def read_safetensors(path) -> dict:
         raise InputError(f"not a whole safetensors file ({plain(reason)})", path) from None
 
 
-def write_safetensors(path, arrays: dict, **metadata: str) -> None:
-    """Write named arrays, with what the peers want to find in the header."""
-    from safetensors.numpy import save_file
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, str(path), metadata)
+def write_safetensors(path: str | Path, arrays: dict[str, np.ndarray], **metadata: str) -> None:
+    """Write named arrays, with what the peers want to find in the header.
+
+    Raises:
+        OSError: the file cannot be written, for example on a full disk.
+    """
+    path = Path(path)
+    path.touch()
+    mode = path.stat().st_mode  # as the umask has it; the library writes files that only their owner can read
+    try:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, str(path), metadata or None)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if not number:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+    path.chmod(mode)
 
 
 def read_lod_directory(path) -> dict:
