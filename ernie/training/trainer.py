@@ -6,6 +6,7 @@ and moments, and a run that is resumed computes what the uninterrupted one would
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import time
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ import paddle
 
 from ernie.model.pretraining_model import to_tensors
 from ernie.training import distributed
-from ernie.training.data_hash import chained, hash_of_rows
 from ernie.training.optimizer import Outcome, Updater
 from reader.batches.loader import prefetch
 
@@ -35,7 +35,7 @@ class TrainState:
     seconds: float = 0.0    # of training, over all launches
     scaler: dict = field(default_factory=dict)
     callbacks: dict = field(default_factory=dict)  # name -> what a callback remembers
-    data_hash: str = ""     # of all rows that were trained on, see ernie.training.data_hash
+    data_hash: str = ""     # of all rows that were trained on: the same for any number of ranks and restarts
 
 
 @dataclass
@@ -120,8 +120,9 @@ class Trainer:
         counts = [sum(len(b.targets[name].labels) for b in micro_batches if name in b.targets)
                   for name in self.weights]
         tokens = sum(batch.tokens for batch in micro_batches)
+        rows = sum(batch.row_hash for batch in micro_batches)
         total = distributed.sum_over_ranks(
-            self.world, np.array([*counts, tokens, hash_of_rows(micro_batches), self.stop_requested()], np.float64))
+            self.world, np.array([*counts, tokens, rows, self.stop_requested()], np.float64))
         if total[-1]:
             self.stop = ASKED_TO_STOP
         self.rows_read = float(total[-2])
@@ -189,3 +190,8 @@ class Trainer:
         """(weights, moments, state) as numpy arrays and plain numbers, for a checkpoint."""
         self.state.scaler = self.updater.precision.state()
         return self.updater.weights(), self.updater.state(), dataclasses.asdict(self.state)
+
+
+def chained(before: str, rows: float) -> str:
+    """Return the hash of the data after a global batch, from the hash before it and the sum of its ``row_hash``."""
+    return hashlib.sha256(f"{before} {rows:.0f}".encode()).hexdigest()[:16]

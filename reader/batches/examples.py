@@ -1,6 +1,7 @@
 """What travels from a task to the model: examples, the flat view of their tokens, targets and batches."""
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from typing import NamedTuple, Optional
 
@@ -111,3 +112,11 @@ class Batch:
     def tokens(self) -> int:
         """Tokens that are not padding."""
         return int(self.lengths.sum())
+
+    @property
+    def row_hash(self) -> int:
+        """Sum of the CRC-32 of every row's token ids, whatever the padding and however a global batch was cut.
+
+        Sums over all ranks are exact in float64 up to two million rows.
+        """
+        return sum(zlib.crc32(row[:length].tobytes()) for row, length in zip(self.token_ids, self.lengths.tolist()))
