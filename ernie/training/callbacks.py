@@ -15,6 +15,7 @@ from ernie.checkpoints.checkpoint import CheckpointWriter
 from ernie.training import distributed
 from ernie.training.metrics import Baseline, LogLine, TrainingMetrics
 from ernie.training.trainer import Callback, StepResult, Trainer
+from ernie.utils import progress
 from reader.utils.files import atomic_write
 
 
@@ -61,6 +62,8 @@ class Log(Callback):
         self.wait += result.data_wait
         self.seconds += result.seconds
         self.steps += 1
+        if trainer.world.main:
+            progress.report(self.stage.strip(), result.step, trainer.total)
         early = result.step < self.every and result.step & (result.step - 1) == 0
         if early or result.step % self.every == 0 or result.step == trainer.total:
             self._write(trainer, result)
@@ -101,18 +104,19 @@ class Log(Callback):
 
     def render(self, line: LogLine) -> str:
         """The console's form of a log line."""
-        tasks = "  ".join(self._task(name, values) for name, values in line.tasks.items())
+        tasks = [self._task(name, values) for name, values in line.tasks.items()]
         speed = f"{line.tokens_per_second:,.0f} tokens/s"
         if line.cards > 1:
             speed += f" ({line.tokens_per_second_per_card:,.0f} a card)"
-        scale = f"  scale {line.loss_scale:.0f}" if line.loss_scale != 1 else ""
-        skipped = f"  skipped {line.skipped}" if line.skipped else ""
+        scale = [f"scale {line.loss_scale:.0f}"] if line.loss_scale != 1 else []
+        skipped = [f"skipped {line.skipped}"] if line.skipped else []
         eta = f"ETA {_clock(line.eta_stage or 0)}"
         if self.later_steps:
             eta += f", run {_clock(line.eta_run or 0)}"
-        return (f"{self.stage}step {line.step}/{line.of}  {tasks}  lr {line.learning_rate:.2e}{scale}{skipped}"
-                f"  {speed}  padding {100 * (line.padding or 0):.1f}%  data wait {100 * (line.data_wait or 0):.1f}%"
-                f"  {line.memory_mib:,} MiB  {eta}")
+        return progress.folded([
+            f"{self.stage}step {line.step}/{line.of}", *tasks, f"lr {line.learning_rate:.2e}", *scale, *skipped, speed,
+            f"padding {100 * (line.padding or 0):.1f}%", f"data wait {100 * (line.data_wait or 0):.1f}%",
+            f"{line.memory_mib:,} MiB", eta])
 
     def _task(self, name: str, values: TrainingMetrics) -> str:
         baseline = self.baselines.get(name)

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ernie.training import cluster, rendezvous
 from ernie.training.watchdog import DIVERGED, FAILED, STOPPED, explain
-from ernie.utils import cards
+from ernie.utils import cards, progress
 from ernie.utils.arguments import Parser
 from ernie.utils.console import LossyStream
 from ernie.utils.paddle_setup import share_cpu
@@ -63,7 +63,7 @@ class Launcher:
             return STOPPED
         well = False
         try:
-            with self._follow(self.logs / "workerlog.0"):
+            with progress.shown(self.logs / "progress.json"), self._follow(self.logs / "workerlog.0"):
                 self._start(peers.nodes)
                 code = self._wait(peers)
             well = code in (0, STOPPED)  # all ranks agree to stop: those of other nodes end by themselves
