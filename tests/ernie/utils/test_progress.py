@@ -44,7 +44,7 @@ def on_a_terminal(command: list, columns: int, stdout=None, **environment) -> st
     return b"".join(received).decode("utf-8", "replace")
 
 
-@pytest.mark.parametrize("no_color", ["", "1"])
+@pytest.mark.parametrize("no_color", ["", pytest.param("1", marks=pytest.mark.slow)])
 def test_a_bar_where_there_is_a_terminal(tmp_path, no_color):
     pytest.importorskip("paddle")
     file = runs.declare(tmp_path, [{"knowledge_masking": 12}], log_every=4)
@@ -68,6 +68,7 @@ def test_plain_lines_in_a_pipe(tmp_path):
     assert max(map(len, (line for line in said.splitlines() if "tokens/s" in line or "step 4/" in line))) <= 120
 
 
+@pytest.mark.slow
 def test_standard_output_stays_what_it_is_when_only_errors_go_to_the_terminal(tmp_path):
     pytest.importorskip("paddle")
     file = runs.declare(tmp_path, [{"knowledge_masking": 4}], log_every=2)
