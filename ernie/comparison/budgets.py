@@ -26,14 +26,22 @@ class Budget:
 
     @classmethod
     def of(cls, curriculum: Curriculum) -> Budget:
-        """What a curriculum declares. A token-level task has a loss in every step of its stages, others where drawn."""
+        """Count what a curriculum declares.
+
+        A task has a loss where it is drawn; a token-level one also in the other steps of its stages, unless ``losses``
+        of the curriculum or ``lm_weight`` of the task drawn there keeps it out.
+        """
         stages = stages_of(curriculum)
-        levels = {entry.name: task_room.load(entry.name, entry.options, curriculum.tasks_from).level
-                  for entry in curriculum.tasks}
-        updates = dict.fromkeys(levels, 0)
+        tasks = {entry.name: task_room.load(entry.name, entry.options, curriculum.tasks_from)
+                 for entry in curriculum.tasks}
+        updates = dict.fromkeys(tasks, 0)
         for stage in stages:
-            for name, count in stage.budgets.items():
-                updates[name] += stage.steps if levels[name] == "token" else count
+            for drawn, count in stage.budgets.items():
+                updates[drawn] += count
+                masked = curriculum.task(drawn).lm_weight > 0
+                for name in stage.budgets:
+                    joins = tasks[name].level == "token" and (masked or not tasks[name].corrupts)
+                    updates[name] += count if name != drawn and joins and curriculum.losses == "all" else 0
         steps = sum(stage.steps for stage in stages)
         return cls(steps, steps * curriculum.batch_tokens, updates)
 

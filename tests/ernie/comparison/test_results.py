@@ -24,6 +24,14 @@ def test_a_token_level_task_is_updated_in_every_step_of_its_stages():
                                                          "sentence_distance": 40}
 
 
+def test_updates_follow_what_is_trained_in_whose_batches():
+    drawn = Budget.of(curriculum("multitask", losses="drawn"))
+    assert drawn.updates == Budget.of(curriculum("sequential")).updates
+    tasks = ["knowledge_masking", "capitalization", {"name": "sentence_distance", "lm_weight": 0}]
+    assert Budget.of(curriculum("multitask", tasks=tasks)).updates == {
+        "knowledge_masking": 80, "capitalization": 120, "sentence_distance": 40}
+
+
 def test_unequal_totals_are_refused_unless_told_which_to_equal():
     budgets = {method: Budget.of(curriculum(method)) for method in ("sequential", "multitask")}
     with pytest.raises(InputError) as refused:
