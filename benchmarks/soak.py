@@ -4,8 +4,8 @@
     python benchmarks/soak.py --output output/soak --plot docs/images/soak.svg    # draws and judges what was sampled
 
 A small pre-training run (the embedded English demo, two batch workers, a checkpoint every five steps) is started
-through run_pretrain.sh. Sampled over all its processes: resident memory, open files, threads; beside them shared memory, and the
-bytes of logs a step.
+through run_pretrain.sh. Sampled over all its processes: resident memory, open files, threads; beside them shared
+memory, and the bytes of logs a step.
 """
 import argparse
 import json
