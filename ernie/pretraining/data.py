@@ -43,7 +43,7 @@ class PretrainingData:
             task.bind(self.corpus(name))
 
     def facts(self, config: ErnieConfig) -> dict:
-        """What a run must find again when it is resumed."""
+        """Return the facts that must be the same when the run is resumed."""
         fingerprints = {name: store.fingerprint for name, store in self.stores.items()}
         fingerprints.update({f"{name} (dev)": store.fingerprint for name, store in self.dev_stores.items()})
         return {"model": config.to_dict(), "vocabulary": next(iter(self.stores.values())).manifest["vocab_sha256"],
@@ -65,7 +65,7 @@ class PretrainingData:
                        turns=1 if dev else TURNS, factors=factors, vocabulary=self.tokenizer)
 
     def corpus(self, name: str, dev: bool = False) -> Corpus:
-        """What a task draws from."""
+        """Return the corpus that a task draws from."""
         stores = self.dev_stores if dev else self.stores
         chosen = [key for key in self.curriculum.sources(name) if key in stores]
         sources = {**self.curriculum.corpora, **self.curriculum.pairs}

@@ -23,18 +23,18 @@ FREE = ("workers", "log_every", "checkpoint_every", "keep_checkpoints", "max_bad
 
 
 class RunDirectory:
-    """Paths and records of a run; creates nothing until ``record``."""
+    """Paths and records of a run. Nothing is created until ``record`` is called."""
 
     def __init__(self, path):
         self.path = Path(path)
         self.file = self.path / "run.json"
 
     def stage_path(self, number: int) -> Path:
-        """Directory of a stage (1-based)."""
+        """Return the directory of a stage (1-based)."""
         return self.path / f"stage-{number}"
 
     def recorded(self) -> dict | None:
-        """What ``record`` wrote when the run was first started."""
+        """Return what ``record`` wrote when the run was first started, or None."""
         if not self.file.exists():
             return None
         try:
@@ -43,7 +43,7 @@ class RunDirectory:
             raise InputError(f"is not readable ({error})", self.file) from None
 
     def stages(self, curriculum: Curriculum) -> list[Stage]:
-        """The stages of this run: as declared, or as recorded and then extended by tasks that were appended."""
+        """Return the stages of this run: as declared, or as recorded and extended by the tasks appended since."""
         record = self.recorded()
         if record is None:
             return stages_of(curriculum)
@@ -51,7 +51,7 @@ class RunDirectory:
         return extend(done, curriculum, [task["name"] for task in record["curriculum"]["tasks"]])
 
     def done(self, number: int) -> dict | None:
-        """How a stage ended, or None while it has not."""
+        """Return the record of the end of a stage, or None while it has not ended."""
         file = self.stage_path(number) / "done.json"
         if not file.exists():
             return None

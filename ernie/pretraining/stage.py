@@ -92,7 +92,8 @@ class StageTraining:
 
     def _callbacks(self, updater: Updater) -> Iterable[Callback]:
         if self.stage.until_converged:
-            yield Evaluation(partial(self._measure, updater), self.stage.until_converged)
+            yield Evaluation(partial(self._measure, updater), self.stage.until_converged,
+                             self.directory.stage_path(self.number) / "best", self.data.weights)
 
     def _warm_start(self) -> None:
         """Weights only: of the stage before, or of the checkpoint that the curriculum names."""

@@ -1,4 +1,4 @@
-"""What a rank trains on at every step of a stage. No paddle: batch workers import this."""
+"""The micro-batches that a rank trains on at every step of a stage. No paddle: batch workers import this."""
 from __future__ import annotations
 
 import numpy as np

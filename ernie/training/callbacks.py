@@ -1,4 +1,4 @@
-"""What looks at training after every step: the log, checkpoints, dev metrics, and guards."""
+"""Callbacks that the trainer runs after every step: log, checkpoints, dev metrics, guards."""
 from __future__ import annotations
 
 import json
@@ -6,16 +6,22 @@ import resource
 import sys
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ernie.checkpoints import checkpoint
 from ernie.checkpoints.checkpoint import CheckpointWriter
 from ernie.training import distributed
-from ernie.training.metrics import Baseline, LogLine, TrainingMetrics
+from ernie.training.metrics import Baseline, LogLine, TaskMetrics, TrainingMetrics
 from ernie.training.trainer import Callback, StepResult, Trainer
+<<<<<<< HEAD
 from ernie.utils import progress
+=======
+from reader.utils.errors import InputError
+>>>>>>> 1e0dc78 (End a converged stage with the weights that were best on dev data; plain docstrings in the life-cycle)
 from reader.utils.files import atomic_write
 
 
@@ -134,8 +140,8 @@ class Checkpoints(Callback):
         self.saved = trainer.state.step
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
-        if result.step % self.every == 0 and result.step < trainer.total:
-            self._save(trainer)
+        if result.step % self.every == 0 and result.step < trainer.total and not trainer.stop:
+            self._save(trainer)  # where training stops here, ``finish`` saves what other callbacks have made of it
 
     def finish(self, trainer: Trainer) -> None:
         if trainer.stop != Divergence.REASON and trainer.state.step != self.saved:
@@ -207,17 +213,23 @@ class SameOnAllRanks(Callback):
 
 
 class Evaluation(Callback):
-    """Dev metrics every so many steps; ends the stage when no task's dev loss improves any more.
+    """Dev metrics every so many steps. A stage whose dev losses improve no more ends, with its best weights.
+
+    The best weights are those with the lowest weighted sum of dev losses. They are kept on disk beside the checkpoints,
+    so that a run that is killed and resumed ends with the same ones.
 
     Args:
         measure: () -> {task: TaskMetrics}, the same on all ranks.
         convergence: an ``ernie.pretraining.curriculum.Convergence``.
+        best: directory of the best weights, on a file system that all ranks share. weights: task -> weight of its loss
+            in the sum; 1 for a task that is not named.
     """
 
     CONVERGED = "converged"
 
-    def __init__(self, measure, convergence):
-        self.measure, self.convergence = measure, convergence
+    def __init__(self, measure: Callable[[], dict[str, TaskMetrics]], convergence: Any, best: Path,
+                 weights: dict[str, float]):
+        self.measure, self.convergence, self.best, self.weights = measure, convergence, best, weights
 
     def start(self, trainer: Trainer) -> None:
         self._judge(trainer)  # a run that was killed between its last step and its end has converged all the same
@@ -226,13 +238,30 @@ class Evaluation(Callback):
         if result.step % self.convergence.evaluate_every or result.step == trainer.total:
             return
         memory = trainer.state.callbacks.setdefault("evaluation", {"best": {}, "without_gain": 0})
-        gained = False
-        for name, metrics in self.measure().items():
+        gained, measured = False, self.measure()
+        for name, metrics in measured.items():
             best = memory["best"].get(name, float("inf"))
             if metrics.loss < best - self.convergence.min_delta:
                 memory["best"][name], gained = metrics.loss, True
+        total = sum(self.weights.get(name, 1.0) * metrics.loss for name, metrics in measured.items())
+        if total < memory.get("total", float("inf")):
+            memory["total"], memory["step"] = total, result.step
+            if trainer.world.main:
+                checkpoint.write(self.best, {"model.safetensors": trainer.updater.weights()}, {})
+            distributed.barrier(trainer.world)
         memory["without_gain"] = 0 if gained else memory["without_gain"] + 1
         self._judge(trainer)
+
+    def finish(self, trainer: Trainer) -> None:
+        step = trainer.state.callbacks.get("evaluation", {}).get("step")
+        if trainer.stop != self.CONVERGED or step in (None, trainer.state.step):
+            return
+        damage = checkpoint.check(self.best)
+        if damage:
+            raise InputError(f"the best weights of the stage are damaged: {damage}", self.best)
+        trainer.updater.restore(checkpoint.load_file(self.best / "model.safetensors"), {})
+        if trainer.world.main:
+            print(f"ends with the weights of step {step}, the best on dev data", flush=True)
 
     def _judge(self, trainer: Trainer) -> None:
         if trainer.state.callbacks.get("evaluation", {}).get("without_gain", 0) >= self.convergence.patience:

@@ -1,4 +1,4 @@
-"""How the nodes of a job find one another, and learn that one of them has failed. Sockets only, no paddle.
+"""Rendezvous of the nodes of a job, and notice of a node that fails. Sockets only, no paddle.
 
 Node 0 listens at the master's port; the others connect to it, each says who it is, and all get the same table of
 addresses. The connections stay open while the ranks train: a node that fails, or whose launcher is gone, ends the job
@@ -28,7 +28,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Node:
-    """What a node tells of itself; its address is where the others saw it come from."""
+    """The description of a node; its address is where the others saw it come from."""
 
     rank: int
     address: str
@@ -47,7 +47,7 @@ class Peers:
         self.nodes, self._open, self._done = nodes, list(connections), 0
 
     def failed(self) -> bool:
-        """Whether another node has failed or vanished since the last call."""
+        """Tell whether another node has failed or vanished since the last call."""
         ready, _, _ = select.select(self._open, [], [], 0) if self._open else ([], [], [])
         for connection in ready:
             self._open.remove(connection)

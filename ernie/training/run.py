@@ -33,7 +33,7 @@ from reader.utils.errors import InputError
 
 
 class Training(Protocol):
-    """What a run trains: a stage of a curriculum, or one seed of a fine-tuning recipe."""
+    """A training that a run carries out: a stage of a curriculum, or one seed of a fine-tuning recipe."""
 
     name: str  # for messages: "stage 2", "seed 1"
 

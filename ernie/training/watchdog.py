@@ -173,7 +173,7 @@ def where_ranks_are(marks: list[dict]) -> list[str]:
 
 
 def stacks() -> str:
-    """What every thread of this process is doing, the main thread last; the thread that asks is left out."""
+    """Return the Python stack of every thread but the calling one, the main thread last."""
     names = {thread.ident: thread for thread in threading.enumerate()}
     frames = [(ident, frame) for ident, frame in sys._current_frames().items() if ident != threading.get_ident()]
     frames.sort(key=lambda pair: pair[0] == threading.main_thread().ident)
@@ -182,7 +182,7 @@ def stacks() -> str:
 
 
 def read_marks(directory, since: float) -> list[dict]:
-    """The marks that ranks have left since a time (seconds since the epoch), in rank order."""
+    """Return the marks that ranks have left since a time (seconds since the epoch), in rank order."""
     marks = []
     for file in Path(directory).glob("rank-*.json"):
         try:
@@ -198,7 +198,7 @@ LOST_PEER = ("gloo", "nccl", "connection", "tcpstore", "tcp_")  # words of an er
 
 
 def first_failure(marks: list[dict]) -> dict | None:
-    """The mark of the rank that failed first, or None when that is not known; ``code`` is missing when it was killed.
+    """Return the mark of the rank that failed first, or None when that is not known; a killed one has no ``code``.
 
     When one rank fails, the others fail a moment later for want of it, which their last words show.
     """
@@ -215,7 +215,7 @@ def first_failure(marks: list[dict]) -> dict | None:
 
 
 def last_words(mark: dict) -> str:
-    """The error that a rank left behind, or the end of its log where it had no time to."""
+    """Return the error that a rank left behind, or the end of its log where it had no time to leave one."""
     if "error" in mark:
         return mark["error"]
     try:
@@ -253,7 +253,7 @@ def explain(directory: str | Path, since: float, code: int, logs: Path, shown: i
 
 
 def _hung_in_c(mark: dict) -> bool:
-    """Whether a rank was ended by the C half of its watchdog: it hung in a call that let no Python thread run."""
+    """Tell whether the C half of its watchdog ended a rank: it hung in a call that let no Python thread run."""
     return "code" not in mark and "Timeout (" in (words := last_words(mark)) and "most recent call first" in words
 
 
@@ -280,7 +280,7 @@ def _last_words_of(mark: dict, code: int) -> list[str]:
 
 
 def _killed_by(code: int) -> str:
-    """What an exit code says of the end of a process."""
+    """Return how a process ended, from its exit code."""
     if code == 128 + signal.SIGKILL:
         return "SIGKILL: out of memory, or killed by hand or by a scheduler"
     if code > 128:

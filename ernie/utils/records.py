@@ -1,4 +1,4 @@
-"""What a run was started with, compared with what it is started with now."""
+"""Comparison of the record of a run with what it is started with now."""
 from __future__ import annotations
 
 from pathlib import Path
