@@ -17,11 +17,8 @@ from ernie.checkpoints.checkpoint import CheckpointWriter
 from ernie.training import distributed
 from ernie.training.metrics import Baseline, LogLine, TaskMetrics, TrainingMetrics
 from ernie.training.trainer import Callback, StepResult, Trainer
-<<<<<<< HEAD
 from ernie.utils import progress
-=======
 from reader.utils.errors import InputError
->>>>>>> 1e0dc78 (End a converged stage with the weights that were best on dev data; plain docstrings in the life-cycle)
 from reader.utils.files import atomic_write
 
 
