@@ -56,3 +56,24 @@ def test_a_paddle_that_lacks_something_is_told_in_one_line(tmp_path):
                           capture_output=True, text=True, env=environment)
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "cannot be imported: No module named 'a_package_that_is_not_there' (docs/gpu.md" in done.stderr
+
+
+KEPT = """
+import resource
+from ernie.utils.paddle_setup import import_paddle
+paddle = import_paddle()
+faults = []
+for _ in range(4):
+    paddle.ones([2**24])
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+print(faults[-1] - faults[-2])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
+@pytest.mark.parametrize("setting, kept", [({}, True), ({"MALLOC_TRIM_THRESHOLD_": "131072"}, False)])
+def test_a_large_array_reuses_the_memory_of_the_last_unless_the_user_chose(setting, kept):
+    pytest.importorskip("paddle")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    found = subprocess.run([sys.executable, "-c", KEPT], env={**clean, **setting}, capture_output=True, text=True)
+    assert (int(found.stdout) < 1000) == kept, found.stderr  # 64 MB are 16,384 pages
