@@ -15,6 +15,9 @@ or the path of a recipe of your own (see configs/finetune).
   --output DIR         models, predictions and figures; an interrupted run goes on where it stopped
   --size base|large    which of the paper's two settings (default base)
   --runs N             N different seeds; median (GLUE) or mean (Chinese) with the spread, beside the paper's figure
+  --folds K            cross-validate: K trainings, each measured on the fold it has not seen
+  --sweep KEY=V1,V2    train with every value, and the table of dev figures (one process)
+  --check              read all files, say what is in them, train nothing
   --set KEY=VALUE      override a key of the recipe, repeatable: --set epochs=1 --set task_id=2
   --model FILE --vocab FILE   without --init: configuration and vocabulary of the random model
   --summary DIR        table of all finished runs below DIR, GLUE score, submission zip
@@ -27,13 +30,14 @@ TEXT
 }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/scripts/launch.sh"
-task= output= summary=
+task= output= summary= check=
 common=()
 while [ $# -gt 0 ]; do
     if ernie_flag "$@"; then shift 2; continue; fi
     case $1 in
         --output) ernie_need "$@"; output=$2; common+=("$1=$2"); shift ;;
-        --data | --init | --size | --runs | --set | --model | --vocab) ernie_need "$@"; common+=("$1=$2"); shift ;;
+        --check) common+=("$1"); check=1 ;;
+        --data | --init | --size | --runs | --folds | --sweep | --set | --model | --vocab) ernie_need "$@"; common+=("$1=$2"); shift ;;
         --summary) ernie_need "$@"; summary=$2; shift ;;
         -h | --help) usage; exit 0 ;;
         -*) echo "ernie: unknown option $1 (see --help)" >&2; exit 2 ;;
@@ -48,6 +52,7 @@ if [ -z "$summary" ] && [ "${#common[@]}" -eq 0 ]; then usage; exit 2; fi
 { # read whole before it runs, so that an update of the checkout does not change a launcher at work
 . "$here/scripts/environment.sh"
 if [ -n "$summary" ]; then exec "$PYTHON" -m ernie finetune --summary="$summary"; fi
+if [ -n "$check" ]; then exec "$PYTHON" -m ernie finetune "${common[@]}"; fi
 if [ -z "$output" ]; then echo "ernie: --output is missing (see --help)" >&2; exit 2; fi
 ernie_cluster
 ernie_train "$task" "$output" "$output/logs" finetune "${common[@]}"

@@ -18,6 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="DIR", help="models, predictions and figures")
     parser.add_argument("--size", default="base", choices=("base", "large"), help="which of the paper's settings")
     parser.add_argument("--runs", type=int, default=1, metavar="N", help="with N different seeds")
+    parser.add_argument("--folds", type=int, default=0, metavar="K", help="cross-validate instead: K trainings, each "
+                        "without a fold of the training rows, which is its dev data")
+    parser.add_argument("--sweep", action="append", default=[], metavar="KEY=V1,V2", help="train with every value (of "
+                        "several sweeps: every combination) in an output of its own; prints the table of dev figures")
     parser.add_argument("--model", metavar="FILE", help="without --init: configuration of the random model")
     parser.add_argument("--vocab", metavar="FILE", help="a vocabulary other than the checkpoint's; without --init and "
                                                         "without this, one is learnt from the training texts")
@@ -40,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("task", "data") if args.check else ("task", "data", "output"):
         if not getattr(args, name):
             raise InputError(f"--{name} is missing (see --help)")
+    if args.folds and (args.folds < 2 or args.runs > 1):
+        raise InputError(f"--folds {args.folds}: expected at least 2" + (", and no --runs" if args.runs > 1 else ""))
     if args.runs < 1:
         raise InputError(f"--runs {args.runs}: expected at least 1")
     recipe = recipes.load(args.task, args.size, args.assignments)
@@ -58,6 +64,11 @@ def run(args: argparse.Namespace) -> int:
         from ernie.finetuning.answers import answer_with
         recipe.reader.find(args.data, "test")
         return answer_with(args.init, recipe, args.data, args.output, recipe.splits("test"), args.size)
-    code = finetuning.train(recipe, args.data, args.output, args.runs, init=args.init, size=args.size,
-                            model=args.model, vocab=args.vocab)
+    start = {"init": args.init, "size": args.size, "model": args.model, "vocab": args.vocab,
+             "cross_validation": args.folds}
+    if args.sweep:
+        from ernie.finetuning.sweep import sweep
+        return min(1, sweep(args.task, args.size, args.assignments, args.sweep, args.data, args.output, args.runs,
+                            start))
+    code = finetuning.train(recipe, args.data, args.output, args.runs, **start)
     return code if "ERNIE_LAUNCHER" in os.environ else min(code, 1)  # the launcher tells a stop from a failure

@@ -34,8 +34,8 @@ def find_model(path: str | Path) -> Path | None:
         return path / "best"
     result = path / "result.json"
     if result.is_file():
-        best = json.loads(result.read_text("utf-8")).get("best_seed")
-        return find_model(path / f"seed-{best}")
+        content = json.loads(result.read_text("utf-8"))
+        return find_model(path / str(content.get("best_run", f"seed-{content.get('best_seed')}")))
     return None
 
 

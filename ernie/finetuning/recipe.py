@@ -84,6 +84,14 @@ class Recipe:
     log_every: Count = 50
     max_steps: Natural = 0          # 0: all the epochs
     train_rows: Natural = 0         # 0: all of them
+    similar_lengths: Natural = 0    # batches are cut from so many at a time, sorted by length; 0: rows in any order
+    early_stopping: Natural = 0     # measurements of dev data without gain after which training ends; 0: never
+    layer_decay: Annotated[float, Range(above=0, most=1)] = 1.0  # of the learning rate, layer by layer downwards
+    frozen_layers: Natural = 0      # the embeddings and so many layers stay as they are; 0: everything learns
+    label_smoothing: Decay = 0.0
+    class_weights: str = ""         # "balanced", or a number for each class: "1,2,0.5"
+    fgm: NotNegative = 0.0          # length of the adversarial step in the word embeddings; 0: none
+    r_drop: NotNegative = 0.0       # weight of the divergence of two dropouts; 0: one pass
     max_bad_steps: Count = 10
     start_timeout: Positive = 1800.0   # seconds until the first step
     step_timeout: Positive = 1800.0    # seconds of a step

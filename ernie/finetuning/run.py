@@ -7,19 +7,26 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ernie.finetuning.average import average_runs
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint
 from ernie.finetuning.predictor import find_model
 from ernie.finetuning.recipe import Recipe
 from ernie.finetuning.seed import Material, SeedTraining
-from ernie.finetuning.summary import summed_up
+from ernie.finetuning.summary import averaged_line, summed_up
 from ernie.finetuning.watcher import Watcher
 from ernie.training.run import Run
 from ernie.utils.records import refuse_another_run
+from reader.utils.errors import InputError
 from reader.utils.files import write_json
+from tasks.finetune.kind import Kind
 
 # what may change between two launches without changing what is computed
 FREE = ("seed", "log_every", "checkpoint_every", "start_timeout", "step_timeout", "micro_batch_tokens", "recompute",
@@ -31,12 +38,13 @@ class FinetuningRun:
 
     Args:
         run: the process. recipe: what to do. directory: the data.
-        watcher: what is said. init, model, vocab, size: see ``ernie.finetuning.data.find_start``.
+        watcher: what is said. cross_validation: the number of folds, or 0.
+        init, model, vocab, size: see ``ernie.finetuning.data.find_start``.
     """
 
     def __init__(self, run: Run, recipe: Recipe, directory: str | Path, *, watcher: Watcher | None = None,
-                 init: str | Path | None = None, size: str = "base", model: str | Path | None = None,
-                 vocab: str | Path | None = None):
+                 cross_validation: int = 0, init: str | Path | None = None, size: str = "base",
+                 model: str | Path | None = None, vocab: str | Path | None = None):
         self.watcher = watcher or Watcher(run.say)
         self.run, self.recipe, self.world, self.output, self.say = run, recipe, run.world, run.directory, run.say
         self.data = FinetuningData(recipe, directory, self.say)
@@ -45,13 +53,13 @@ class FinetuningRun:
         run.barrier()
         if not self.world.main:
             self.start = self._find_start(init, size, model, vocab)
-        train = self._split("train", required=True, keep_rows=False)
+        train = self._split("train", required=True, keep_rows=bool(cross_validation))
         assert train is not None  # required
-        self.material = Material(self.data, self.start, train, self._splits(recipe.splits("dev")),
-                                 self._splits(recipe.splits("test")))
-        if not self.material.measured:
+        dev = [] if cross_validation else self._splits(recipe.splits("dev"))
+        self.material = Material(self.data, self.start, train, dev, self._splits(recipe.splits("test")))
+        if not dev and not cross_validation:
             self.say("no dev file: the last weights are kept as the best")
-        self._record(init, size)
+        self._record(init, size, cross_validation)
 
     def _find_start(self, init, size, model, vocab) -> Start:
         return find_start(self.recipe, self.data, init, size, self.output, model=model, vocab=vocab)
@@ -62,9 +70,10 @@ class FinetuningRun:
     def _splits(self, names) -> list[Split]:
         return [split for split in map(self._split, names) if split]
 
-    def _record(self, init, size: str) -> None:
+    def _record(self, init: str | Path | None, size: str, cross_validation: int) -> None:
         """Write down what this run is, or refuse to go on with another one."""
         facts = {**self.recipe.to_dict(), "init": str(init or ""), "size": size,
+                 "folds": cross_validation,
                  "training data": fingerprint(self.material.train_data.features),
                  "classes": list(self.data.classes.names),
                  "model": self.start.config.to_dict()}
@@ -85,31 +94,90 @@ class FinetuningRun:
         Returns the exit code of the process. The figures are those of all seeds that this output holds.
         """
         for seed in range(self.recipe.seed, self.recipe.seed + count):
-            directory = self.output / f"seed-{seed}"
-            if not (directory / "result.json").exists():
-                code = self.run.train(SeedTraining(self.run, self.recipe, self.material, self.watcher, seed, directory))
-                if code:
-                    return code
-        if self.world.main:
-            files = sorted(self.output.glob("seed-*/result.json"), key=lambda file: int(file.parent.name[5:]))
-            results = [json.loads(file.read_text("utf-8")) for file in files]
-            if len(results) > count:
-                self.say(f"figures over all {len(results)} seeds of this output: "
-                         + ", ".join(str(result["seed"]) for result in results))
-            summary = summed_up(self.recipe, results, json.loads((self.output / "finetune.json").read_text())["size"])
-            write_json(self.output / "result.json", summary)
-            self.say("\n" + summary["text"])
-            self.say(f"model: {find_model(self.output)}")
+            code = self._train(self.material, seed, self.output / f"seed-{seed}")
+            if code:
+                return code
+        held = self._finished("seed-*")
+        if len(held) > count:
+            self.say(f"figures over all {len(held)} seeds of this output: "
+                     + ", ".join(directory.name[5:] for directory in held))
+        self._sum_up(self.recipe, held, [*self.material.measured, *self.material.predicted])
         return 0
+
+    def folds(self, count: int) -> int:
+        """Cross-validate: train ``count`` times on the training rows but a fold, which is that training's dev data.
+
+        Every training has a seed of its own. Returns the exit code of the process.
+        """
+        rows = self.material.train_data
+        for number, held_out in enumerate(folds(self.data.kind, rows.rows, count, self.recipe.seed)):
+            rest = np.setdiff1d(np.arange(rows.count), held_out)
+            dev = Split("dev", rows.path, len(held_out), rows.features.subset(held_out),
+                        [rows.rows[at] for at in held_out.tolist()])
+            material = replace(self.material, measured=[dev], train_data=Split(
+                "train", rows.path, len(rest), rows.features.subset(rest)))
+            code = self._train(material, self.recipe.seed + number, self.output / f"fold-{number + 1}")
+            if code:
+                return code
+        self._sum_up(replace(self.recipe, over_runs="mean"), self._finished("fold-*"), self.material.predicted)
+        return 0
+
+    def _train(self, material: Material, seed: int, directory: Path) -> int:
+        if (directory / "result.json").exists():
+            return 0
+        name = directory.name.replace("-", " ")
+        return self.run.train(SeedTraining(self.run, self.recipe, material, self.watcher, seed, directory, name))
+
+    def _finished(self, pattern: str) -> list[Path]:
+        found = [file.parent for file in self.output.glob(f"{pattern}/result.json")]
+        return sorted(found, key=lambda directory: int(directory.name[5:]))
+
+    def _sum_up(self, recipe: Recipe, held: list[Path], splits: list[Split]) -> None:
+        """Write result.json over finished trainings, and the averages of their answers."""
+        if not self.world.main:
+            return
+        results = [json.loads((directory / "result.json").read_text("utf-8")) for directory in held]
+        summary = summed_up(recipe, results, json.loads((self.output / "finetune.json").read_text("utf-8"))["size"])
+        if len(held) > 1:
+            summary["averaged"] = average_runs(self.data.kind, recipe.task, splits, held, self.output / "average")
+            summary["text"] += averaged_line(recipe, summary["averaged"], len(held))
+        write_json(self.output / "result.json", summary)
+        self.say("\n" + summary["text"])
+        self.say(f"model: {find_model(self.output)}")
+
+
+def folds(kind: Kind, rows: list, count: int, seed: int) -> list[np.ndarray]:
+    """Indices of the rows of every fold, ascending: classes evenly, the candidates of a question together.
+
+    Raises:
+        InputError: there are fewer rows (or questions) than folds.
+    """
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
+    groups = [getattr(row, "group", "") for row in rows]
+    labels = [getattr(row, "label", None) for row in rows]
+    if kind.name == "ranking":
+        splitter = GroupKFold(count)
+    elif kind.loss == "cross_entropy" and kind.level == "sequence":
+        splitter = StratifiedKFold(count, shuffle=True, random_state=seed)
+    else:
+        splitter = KFold(count, shuffle=True, random_state=seed)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a class with fewer rows than there are folds
+            return [np.sort(held_out) for _, held_out in splitter.split(rows, labels, groups)]
+    except ValueError as error:
+        raise InputError(f"--folds {count}: {error}") from None
 
 
 def train(recipe: Recipe, directory: str | Path, output: str | Path | Callable[[], Path], seeds: int = 1, *,
-          marks: Path | None = None, **start: Any) -> int:
+          cross_validation: int = 0, marks: Path | None = None, **start: Any) -> int:
     """Fine-tune with ``seeds`` different seeds. Returns the exit code of the process.
 
     Args:
         directory: the data. output: the run directory, or a function that finds it. marks: see ``Run``.
+        cross_validation: instead, so many trainings without a fold of the training rows each; 0: none.
         start: init, size, model, vocab: see ``ernie.finetuning.data.find_start``.
     """
     with Run(output, start_timeout=recipe.start_timeout, step_timeout=recipe.step_timeout, marks=marks) as run:
-        return FinetuningRun(run, recipe, directory, **start).seeds(seeds)
+        finetuning = FinetuningRun(run, recipe, directory, cross_validation=cross_validation, **start)
+        return finetuning.folds(cross_validation) if cross_validation else finetuning.seeds(seeds)

@@ -12,6 +12,8 @@ import paddle
 from ernie.checkpoints import checkpoint
 from ernie.checkpoints.warm_start import load_pretrained
 from ernie.finetuning.answers import write_predictions
+from ernie.finetuning.average import save_outputs
+from ernie.finetuning.controls import Fgm, apply_controls, loss_shaping
 from ernie.finetuning.data import FinetuningData, Split, Start
 from ernie.finetuning.predictor import FILE, describe, run_model
 from ernie.finetuning.recipe import Recipe
@@ -23,6 +25,7 @@ from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
 from ernie.training.schedule import Schedule
 from ernie.training.settings import OptimizerSettings
 from ernie.training.trainer import Callback, StepResult, Trainer
+from reader.utils.errors import InputError
 from reader.utils.files import write_json
 from tasks.finetune.batches import EpochBatches
 
@@ -63,11 +66,15 @@ class SeedTraining:
         """Build the model, with the weights of the checkpoint or resumed, and everything around it."""
         recipe, world = self.recipe, self.world
         paddle.seed(self.seed)
-        self.model = FinetuningModel(self.start.config, self.kind)
-        batches = EpochBatches(self.train_data.features, self.kind, seed=self.seed, epochs=recipe.epochs,
+        features, layers = self.train_data.features, self.start.config.num_hidden_layers
+        if recipe.fgm and world.size > 1:
+            raise InputError("fgm is for one process: the gradient at the moved embeddings is not shared between ranks")
+        self.model = FinetuningModel(self.start.config, self.kind, loss_shaping(recipe, self.kind, features))
+        apply_controls(self.model, recipe, layers)
+        batches = EpochBatches(features, self.kind, seed=self.seed, epochs=recipe.epochs,
                                batch_size=recipe.batch_size, unit=recipe.batch_unit, task_id=recipe.task_id,
-                               pad_id=self.pad_id, micro_tokens=recipe.micro_batch_tokens, rank=world.rank,
-                               size=world.size)
+                               pad_id=self.pad_id, micro_tokens=recipe.micro_batch_tokens,
+                               similar=recipe.similar_lengths, rank=world.rank, size=world.size)
         total = min(batches.steps, recipe.max_steps or batches.steps)
         warmup = int(total * recipe.warmup_proportion)
         points = {step for step in batches.ends.tolist() if step <= total} | {total}
@@ -75,10 +82,12 @@ class SeedTraining:
             points.update(range(recipe.evaluate_every, total, recipe.evaluate_every))
         self.plan = Plan(batches, total, warmup, points)
         self.watcher.begun(self, self.plan)
-        return build_trainer(self.run, self.model, batches, {self.kind.name: 1.0}, total, directory=self.directory,
+        trainer = build_trainer(self.run, self.model, batches, {self.kind.name: 1.0}, total, directory=self.directory,
                              name=self.name, seed=self.seed, settings=self._settings(warmup, total),
                              warm_start=self._warm_start, files=self.files,
                              callbacks=self._callbacks)
+        trainer.adversary = Fgm(recipe.fgm) if recipe.fgm else None
+        return trainer
 
     def _settings(self, warmup: int, total: int) -> TrainingSettings:
         recipe = self.recipe
@@ -101,12 +110,16 @@ class SeedTraining:
 
     def answers(self, split: Split) -> tuple[list, float]:
         """(predictions for the rows of a split, mean loss), with the present weights, over all ranks."""
+        outputs, loss = self.outputs(split)
+        return self.kind.decode(split.rows, split.features, outputs), loss
+
+    def outputs(self, split: Split) -> tuple[list, float]:
+        """(the model's scores for every model input of a split, mean loss), over all ranks."""
         world = self.world
-        outputs, loss = run_model(self.updater.layer, self.kind, split.features, self.recipe, self.pad_id,
+        return run_model(self.updater.layer, self.kind, split.features, self.recipe, self.pad_id,
                                   rank=world.rank, size=world.size, autocast=self.updater.precision.autocast,
                                   gather=lambda value: distributed.gather(world, value),
                                   heartbeat=self.run.watchdog.heartbeat)
-        return self.kind.decode(split.rows, split.features, outputs), loss
 
     def measure(self, split: Split, step: int) -> Measurement:
         """The metrics of a split with labels after a step; says so."""
@@ -120,21 +133,29 @@ class SeedTraining:
 
     def finish(self, trainer: Trainer, reason: str) -> None:
         """Figures and predictions of the best weights, written by the main rank."""
+        if reason:
+            self.say(f"{self.name}: {reason}: ends after step {trainer.state.step} of {trainer.total}")
         memory = trainer.state.callbacks.get("dev", {})
         best = self.directory / "best"
         distributed.barrier(self.world)
         set_weights(self.updater.layer, checkpoint.load_file(best / "model.safetensors"))
-        result = {"seed": self.seed, "steps": trainer.state.step, "seconds": trainer.state.seconds,
-                  "tokens": trainer.state.tokens, "best_step": memory.get("step", trainer.state.step),
+        result = {"seed": self.seed, "run": self.directory.name, "steps": trainer.state.step,
+                  "seconds": trainer.state.seconds, "tokens": trainer.state.tokens,
+                  "best_step": memory.get("step", trainer.state.step),
                   "last": memory.get("last"), "dev_points": memory.get("history", [])}
         for split in [*self.measured, *self.predicted]:
-            predictions, _ = self.answers(split)
+            outputs, _ = self.outputs(split)
+            predictions = self.kind.decode(split.rows, split.features, outputs)
             if self.world.main:
+                save_outputs(self.directory / f"{split.name}.outputs.npz", outputs)
                 write_predictions(self.directory, split, self.kind, self.recipe.task, predictions)
             if all(self.kind.labelled(row) for row in split.rows):
                 result[split.name] = self.kind.score(split.rows, predictions)
         if self.world.main:
             write_json(self.directory / "result.json", result)
+
+
+EARLY = "dev data gained no more"  # why training ends
 
 
 class BestOnDev(Callback):
@@ -143,19 +164,31 @@ class BestOnDev(Callback):
     def __init__(self, training: SeedTraining, points: set[int]):
         self.training, self.points = training, points
 
+    def start(self, trainer: Trainer) -> None:
+        self._judge(trainer)  # a run that was killed between its last step and its end has stopped early all the same
+
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
         if result.step not in self.points or trainer.stop:
             return
-        memory = trainer.state.callbacks.setdefault("dev", {"best": -float("inf"), "step": 0, "history": []})
+        memory = trainer.state.callbacks.setdefault("dev", {"best": -float("inf"), "step": 0, "history": [],
+                                                            "without_gain": 0})
         found = [self.training.measure(split, result.step) for split in self.training.measured]
         recipe, batches = self.training.recipe, self.training.plan.batches
         value = float(np.mean([found[0].scores[name] for name in recipe.metrics])) if found else result.step
         memory["last"] = found[0].scores if found else None
         memory["history"].append({"step": result.step, "epoch": batches.epoch(result.step - 1) + 1,
                                   **({"loss": found[0].loss, **found[0].scores} if found else {})})
+        memory["without_gain"] = 0 if value > memory["best"] else memory.get("without_gain", 0) + 1
         if value > memory["best"]:
             memory.update(best=value, step=result.step)
             if trainer.world.main:
                 weights, _, _ = trainer.snapshot()
                 checkpoint.write(self.training.directory / "best", {"model.safetensors": weights}, self.training.files)
         distributed.barrier(trainer.world)
+        self._judge(trainer)
+
+    def _judge(self, trainer: Trainer) -> None:
+        patience = self.training.recipe.early_stopping
+        if patience and trainer.state.callbacks.get("dev", {}).get("without_gain", 0) >= patience \
+                and trainer.state.step < trainer.total:
+            trainer.stop = EARLY

@@ -32,8 +32,16 @@ def summed_up(recipe: Recipe, results: list, size: str) -> dict:
                                       "spread": stdev(values) if len(values) > 1 else None, "values": values}
     best = max(results, key=lambda result: mean(result["dev"][m] for m in recipe.metrics) if "dev" in result else 0)
     summary = {"task": recipe.task, "size": size, "metrics": list(recipe.metrics), "over_runs": recipe.over_runs,
-               "runs": len(results), "best_seed": best["seed"], "figures": figures}
+               "runs": len(results), "best_seed": best["seed"],
+               "best_run": best.get("run", f"seed-{best['seed']}"), "figures": figures}
     return {**summary, "text": table([summary])}
+
+
+def averaged_line(recipe: Recipe, scores: dict[str, dict[str, float]], runs: int) -> str:
+    """The metrics of averaged answers, a line for each split."""
+    return "".join(f"\nanswers averaged over {runs} trainings, {split}: "
+                   + ", ".join(f"{metric} {100 * found[metric]:.1f}" for metric in recipe.metrics)
+                   for split, found in scores.items())
 
 
 def table(summaries: list, names: Iterable[str] | None = None) -> str:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import paddle
 from paddle import nn
@@ -13,6 +14,27 @@ from ernie.model.heads import DenseHead
 from reader.utils.labels import IGNORE
 
 
+@dataclass(frozen=True)
+class LossShaping:
+    """What changes the loss of training, and of training alone.
+
+    Attributes:
+        label_smoothing: share of the target that is spread over all classes. class_weights: of every class, 1 on
+            average over the rows; empty: all the same. Both are for one class a row or token.
+        r_drop: weight of the symmetric Kullback-Leibler divergence between two passes with different dropout (Liang et
+            al. 2021); of scores, their squared difference.
+    """
+
+    label_smoothing: float = 0.0
+    class_weights: tuple[float, ...] = ()
+    r_drop: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Whether anything changes."""
+        return bool(self.label_smoothing or self.class_weights or self.r_drop)
+
+
 class FinetuningModel(nn.Layer):
     """Encoder and head.
 
@@ -20,11 +42,13 @@ class FinetuningModel(nn.Layer):
         config: sizes.
         kind: an object with ``name``, ``level`` ("sequence" or "token"), ``loss`` (a key of ``LOSSES``) and
             ``outputs``, the width of the head.
+        shaping: of the loss in training.
     """
 
-    def __init__(self, config: ErnieConfig, kind):
+    def __init__(self, config: ErnieConfig, kind, shaping: LossShaping | None = None):
         super().__init__()
         self.name, self.level, self.loss = kind.name, kind.level, LOSSES[kind.loss]
+        self.shaping, self.divergence = shaping or LossShaping(), DIVERGENCES[kind.loss]
         self.ernie = Encoder(config)
         self.heads = nn.LayerDict({kind.name: DenseHead(config, kind.outputs)})
 
@@ -39,15 +63,42 @@ class FinetuningModel(nn.Layer):
 
     def forward(self, token_ids, token_type_ids, position_ids, lengths, task_ids, targets) -> dict:
         """Name -> (sum of losses, right answers, targets): three scalars, as ``ernie.training.trainer`` takes them."""
-        scores = self.outputs(token_ids, token_type_ids, position_ids, lengths, task_ids)
-        return {name: self.loss(scores, lengths, *target) for name, target in targets.items()}
+        arguments = token_ids, token_type_ids, position_ids, lengths, task_ids
+        scores = self.outputs(*arguments)
+        if not self.training or not self.shaping.active:
+            return {name: self.loss(scores, lengths, *target) for name, target in targets.items()}
+        again = self.outputs(*arguments) if self.shaping.r_drop else None  # with other units dropped out
+        return {name: self._shaped(scores, again, lengths, *target) for name, target in targets.items()}
+
+    def _shaped(self, scores, again, lengths, positions, labels):
+        loss, right, count = self._smoothed(scores, lengths, positions, labels)
+        if again is None:
+            return loss, right, count
+        other, _, _ = self._smoothed(again, lengths, positions, labels)
+        apart = self.divergence(scores, again, lengths, positions, labels)
+        return (loss + other) / 2 + self.shaping.r_drop * apart, right, count
+
+    def _smoothed(self, scores, lengths, positions, labels):
+        if self.loss is cross_entropy and (self.shaping.label_smoothing or self.shaping.class_weights):
+            return cross_entropy(scores, lengths, positions, labels, self.shaping)
+        return self.loss(scores, lengths, positions, labels)
 
 
-def cross_entropy(scores, lengths, positions, labels):
+def cross_entropy(scores, lengths, positions, labels, shaping: LossShaping | None = None):
     """Classes of windows, or of tokens by their place in the flattened batch."""
     scores = paddle.gather(scores.reshape([-1, scores.shape[-1]]), positions)
-    loss = F.cross_entropy(scores, labels, reduction="sum", ignore_index=IGNORE)
-    return loss, (scores.argmax(-1) == labels).sum(), (labels != IGNORE).sum()
+    right, count = (scores.argmax(-1) == labels).sum(), (labels != IGNORE).sum()
+    if shaping is None:
+        return F.cross_entropy(scores, labels, reduction="sum", ignore_index=IGNORE), right, count
+    known = (labels != IGNORE).astype("float32")
+    safe = paddle.where(labels != IGNORE, labels, paddle.zeros_like(labels))
+    chances = F.log_softmax(scores, -1)
+    losses = -paddle.take_along_axis(chances, safe.unsqueeze(-1), -1).squeeze(-1)
+    if shaping.label_smoothing:
+        losses = (1 - shaping.label_smoothing) * losses - shaping.label_smoothing * chances.mean(-1)
+    if shaping.class_weights:
+        losses = losses * paddle.gather(paddle.to_tensor(shaping.class_weights, "float32"), safe)
+    return (losses * known).sum(), right, count
 
 
 def squared(scores, lengths, positions, labels):
@@ -94,3 +145,50 @@ def span(scores, lengths, positions, labels):
 
 
 LOSSES = {"cross_entropy": cross_entropy, "squared": squared, "binary": binary, "choice": choice, "span": span}
+
+
+def _apart(first, second):
+    """[...] symmetric Kullback-Leibler divergence of two sets of scores along the last axis."""
+    first, second = F.log_softmax(first, -1), F.log_softmax(second, -1)
+    return ((first.exp() - second.exp()) * (first - second)).sum(-1) / 2
+
+
+def classes_apart(first, second, lengths, positions, labels):
+    """Sum over the targets of the divergence of two passes over classes."""
+    known = (labels != IGNORE).astype("float32")
+    first, second = (paddle.gather(each.reshape([-1, each.shape[-1]]), positions) for each in (first, second))
+    return (_apart(first, second) * known).sum()
+
+
+def numbers_apart(first, second, lengths, positions, labels):
+    """Sum over the rows of the squared difference of two passes."""
+    known = paddle.logical_not(paddle.isnan(labels)).astype("float32")
+    first, second = (paddle.gather(each, positions).reshape([-1]) for each in (first, second))
+    return (paddle.square(first - second) * known).sum()
+
+
+def sets_apart(first, second, lengths, positions, labels):
+    """Sum over the rows of the mean divergence of yes and no of every class."""
+    known = paddle.logical_not(paddle.isnan(labels[:, 0])).astype("float32")
+    first, second = paddle.gather(first, positions), paddle.gather(second, positions)
+    return ((((F.sigmoid(first) - F.sigmoid(second)) * (first - second)) / 2).mean(-1) * known).sum()
+
+
+def choices_apart(first, second, lengths, positions, labels):
+    """Sum over the rows of the divergence over their choices."""
+    known, absent = (labels != IGNORE).astype("float32"), (positions < 0).astype("float32") * 1e9
+    flat = paddle.clip(positions, min=0).reshape([-1])
+    first, second = (paddle.gather(each, flat).reshape(positions.shape) - absent for each in (first, second))
+    return (_apart(first, second) * known).sum()
+
+
+def spans_apart(first, second, lengths, positions, labels):
+    """Sum over the windows of the mean divergence of first and last token."""
+    known = (labels[:, 0] != IGNORE).astype("float32")
+    padding = (paddle.arange(first.shape[1]).unsqueeze(0) >= lengths.unsqueeze(1)).astype("float32").unsqueeze(-1) * 1e9
+    first, second = (paddle.gather(each - padding, positions).transpose([0, 2, 1]) for each in (first, second))
+    return (_apart(first, second).mean(-1) * known).sum()
+
+
+DIVERGENCES = {"cross_entropy": classes_apart, "squared": numbers_apart, "binary": sets_apart, "choice": choices_apart,
+               "span": spans_apart}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +88,7 @@ class Trainer:
         self.callbacks, self.stop_requested, self.heartbeat = list(callbacks), stop_requested, heartbeat
         self.rows_read = 0.0  # hash of the rows of the step under way, on all ranks
         self.stop = ""  # why training ends before ``total``
+        self.adversary: Callable[[Trainer, list, np.ndarray], None] | None = None  # adds to the gradients of a step
         self.directory: Path | None = None  # of the checkpoints, where there are any
 
     def run(self) -> str:
@@ -151,6 +153,8 @@ class Trainer:
                     losses = self.updater.model(**to_tensors(batch))
                 self.updater.backward(self.total_loss(losses, counts, batch.factors), unused if last else ())
             shown += [value.detach().astype("float32").reshape([1]) for name in names for value in losses[name]]
+        if self.adversary is not None:
+            self.adversary(self, micro_batches, counts)
         outcome = self.updater.step(state.updates + 1, paddle.concat(shown), unused)
         values = outcome.values.reshape(len(micro_batches), len(names), 3).astype(np.float64).sum(axis=0)
         seconds = time.perf_counter() - begun + data_wait

@@ -58,6 +58,14 @@ class Features:
                    None if parts[0].labels is None else np.concatenate([part.labels for part in parts]),
                    {name: np.concatenate([part.tokens[name] for part in parts]) for name in parts[0].tokens})
 
+    def subset(self, rows: np.ndarray) -> Features:
+        """Those of some rows, given in ascending order and numbered anew."""
+        windows = np.flatnonzero(np.isin(self.row, rows))
+        place, _, _ = self.flat(windows)
+        return Features(self.ids[place], np.append(0, np.cumsum(self.lengths[windows])), self.first[windows],
+                        np.searchsorted(rows, self.row[windows]), None if self.labels is None else self.labels[windows],
+                        {name: values[place] for name, values in self.tokens.items()})
+
     def window(self, index: int, name: str) -> np.ndarray:
         """The values of per-token array ``name`` in one window."""
         return self.tokens[name][self.offsets[index]:self.offsets[index + 1]]
