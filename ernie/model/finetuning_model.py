@@ -3,9 +3,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ernie.model.config import ErnieConfig
@@ -45,7 +46,7 @@ class FinetuningModel(nn.Layer):
         shaping: of the loss in training.
     """
 
-    def __init__(self, config: ErnieConfig, kind, shaping: LossShaping | None = None):
+    def __init__(self, config: ErnieConfig, kind: Any, shaping: LossShaping | None = None):
         super().__init__()
         self.name, self.level, self.loss = kind.name, kind.level, LOSSES[kind.loss]
         self.shaping, self.divergence = shaping or LossShaping(), DIVERGENCES[kind.loss]
@@ -56,12 +57,14 @@ class FinetuningModel(nn.Layer):
         """Parameters that the loss does not reach: the pooler's at token level. ``names`` holds the one task."""
         return [] if self.level == "sequence" else self.ernie.pooler.parameters()
 
-    def outputs(self, token_ids, token_type_ids, position_ids, lengths, task_ids):
+    def outputs(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+                task_ids: Tensor) -> Tensor:
         """Scores in float32: [rows, outputs], or [rows, width, outputs] at token level."""
         hidden, pooled = self.ernie(token_ids, token_type_ids, position_ids, lengths, task_ids)
         return self.heads[self.name](pooled if self.level == "sequence" else hidden).astype("float32")
 
-    def forward(self, token_ids, token_type_ids, position_ids, lengths, task_ids, targets) -> dict:
+    def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+                task_ids: Tensor, targets: dict) -> dict:
         """Name -> (sum of losses, right answers, targets): three scalars, as ``ernie.training.trainer`` takes them."""
         arguments = token_ids, token_type_ids, position_ids, lengths, task_ids
         scores = self.outputs(*arguments)
@@ -84,7 +87,8 @@ class FinetuningModel(nn.Layer):
         return self.loss(scores, lengths, positions, labels)
 
 
-def cross_entropy(scores, lengths, positions, labels, shaping: LossShaping | None = None):
+def cross_entropy(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor,
+                  shaping: LossShaping | None = None) -> tuple[Tensor, Tensor, Tensor]:
     """Classes of windows, or of tokens by their place in the flattened batch."""
     scores = paddle.gather(scores.reshape([-1, scores.shape[-1]]), positions)
     right, count = (scores.argmax(-1) == labels).sum(), (labels != IGNORE).sum()
@@ -101,7 +105,7 @@ def cross_entropy(scores, lengths, positions, labels, shaping: LossShaping | Non
     return (losses * known).sum(), right, count
 
 
-def squared(scores, lengths, positions, labels):
+def squared(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Squared error of one number a row; NaN is no label. An answer is right when it is within 0.5 of the label."""
     scores, labels = paddle.gather(scores, positions).reshape([-1]), labels.astype("float32")
     known = paddle.logical_not(paddle.isnan(labels))
@@ -111,7 +115,7 @@ def squared(scores, lengths, positions, labels):
     return loss, right.sum(), known.sum()
 
 
-def binary(scores, lengths, positions, labels):
+def binary(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Yes or no for each class: cross entropy [k, C] averaged over the classes; NaN is no label.
 
     An answer is right when every class of the row is.
@@ -124,7 +128,7 @@ def binary(scores, lengths, positions, labels):
     return (losses * known.astype("float32")).sum(), right.sum(), known.sum()
 
 
-def choice(scores, lengths, positions, labels):
+def choice(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The right one of the choices of a row. positions: [k, most choices], -1 where a row has fewer."""
     absent = (positions < 0).astype("float32")
     flat = paddle.clip(positions, min=0).reshape([-1])
@@ -133,7 +137,7 @@ def choice(scores, lengths, positions, labels):
     return loss, (scores.argmax(-1) == labels).sum(), (labels != IGNORE).sum()
 
 
-def span(scores, lengths, positions, labels):
+def span(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Mean of the cross entropies of the first and the last token, over the tokens of the window."""
     padding = paddle.arange(scores.shape[1]).unsqueeze(0) >= lengths.unsqueeze(1)
     scores = scores - padding.astype("float32").unsqueeze(-1) * 1e9
@@ -153,28 +157,28 @@ def _apart(first, second):
     return ((first.exp() - second.exp()) * (first - second)).sum(-1) / 2
 
 
-def classes_apart(first, second, lengths, positions, labels):
+def classes_apart(first: Tensor, second: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
     """Sum over the targets of the divergence of two passes over classes."""
     known = (labels != IGNORE).astype("float32")
     first, second = (paddle.gather(each.reshape([-1, each.shape[-1]]), positions) for each in (first, second))
     return (_apart(first, second) * known).sum()
 
 
-def numbers_apart(first, second, lengths, positions, labels):
+def numbers_apart(first: Tensor, second: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
     """Sum over the rows of the squared difference of two passes."""
     known = paddle.logical_not(paddle.isnan(labels)).astype("float32")
     first, second = (paddle.gather(each, positions).reshape([-1]) for each in (first, second))
     return (paddle.square(first - second) * known).sum()
 
 
-def sets_apart(first, second, lengths, positions, labels):
+def sets_apart(first: Tensor, second: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
     """Sum over the rows of the mean divergence of yes and no of every class."""
     known = paddle.logical_not(paddle.isnan(labels[:, 0])).astype("float32")
     first, second = paddle.gather(first, positions), paddle.gather(second, positions)
     return ((((F.sigmoid(first) - F.sigmoid(second)) * (first - second)) / 2).mean(-1) * known).sum()
 
 
-def choices_apart(first, second, lengths, positions, labels):
+def choices_apart(first: Tensor, second: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
     """Sum over the rows of the divergence over their choices."""
     known, absent = (labels != IGNORE).astype("float32"), (positions < 0).astype("float32") * 1e9
     flat = paddle.clip(positions, min=0).reshape([-1])
@@ -182,7 +186,7 @@ def choices_apart(first, second, lengths, positions, labels):
     return (_apart(first, second) * known).sum()
 
 
-def spans_apart(first, second, lengths, positions, labels):
+def spans_apart(first: Tensor, second: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
     """Sum over the windows of the mean divergence of first and last token."""
     known = (labels[:, 0] != IGNORE).astype("float32")
     padding = (paddle.arange(first.shape[1]).unsqueeze(0) >= lengths.unsqueeze(1)).astype("float32").unsqueeze(-1) * 1e9
