@@ -9,6 +9,7 @@ import sys
 from types import ModuleType
 
 from ernie.utils.arguments import Parser
+from ernie.utils.files import check_output, told
 from ernie.utils.neighbours import check_neighbours
 from ernie.utils.resources import ROOT
 from reader.utils.errors import InputError
@@ -70,13 +71,24 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     module = importlib.import_module(_module(name))
     try:
-        return module.run(parser_of(name, module).parse_args(rest)) or 0
+        args = parser_of(name, module).parse_args(rest)
+        if name not in ("plan", "stages"):  # which write nothing of their own
+            for output in filter(None, (getattr(args, key, None) for key in ("output", "target"))):
+                if output != "-":
+                    check_output(output)
+        return module.run(args) or 0
     except InputError as error:
         print(f"ernie: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of our output (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        line = told(error)
+        if line is None or os.environ.get("ERNIE_TRACEBACK"):
+            raise
+        print(f"ernie: {line[0]}", file=sys.stderr)
+        return line[1]
 
 
 def parser_of(name: str, module: ModuleType | None = None) -> argparse.ArgumentParser:

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
@@ -11,3 +12,23 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print ``message`` and exit with 2."""
         self.exit(2, f"ernie: {message} (see {self.prog} --help)\n")
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """Parse as usual; a word after an option that takes one is its value though it begins with a hyphen.
+
+        Unless it is an option itself, or stands after ``--``.
+        """
+        return super().parse_known_args(args if args is None else self._joined(args), namespace)
+
+    def _joined(self, words: Sequence[str]) -> list[str]:
+        joined: list[str] = []
+        for number, word in enumerate(words):
+            before = self._option_string_actions.get(joined[-1]) if joined else None
+            if word == "--":
+                return [*joined, *words[number:]]
+            if (before is not None and before.nargs is None and joined[-1].startswith("--") and word.startswith("-")
+                    and word.partition("=")[0] not in self._option_string_actions and len(word) > 1):
+                joined[-1] += f"={word}"
+            else:
+                joined.append(word)
+        return joined

@@ -1,6 +1,7 @@
-"""One writer in a directory at a time."""
+"""Places to write: one writer in a directory at a time, and mistakes with paths told in one line."""
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -9,6 +10,42 @@ from pathlib import Path
 from typing import IO
 
 from reader.utils.errors import InputError
+
+LONGEST_NAME = 240  # bytes: suffixes are added to a name while a file is written
+PLACES = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP,
+          errno.EEXIST, errno.ENOENT, errno.ENOTEMPTY, errno.ENXIO, errno.ENODEV}
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE}
+
+
+def check_output(path: str | Path) -> None:
+    """Raise InputError where nothing can be written at ``path``, before any work is done for it."""
+    path = Path(path)
+    for part in path.parts:
+        if len(os.fsencode(part)) > LONGEST_NAME:
+            raise InputError(f"a name of {len(os.fsencode(part))} bytes: at most {LONGEST_NAME}", path)
+    if "\0" in str(path):
+        raise InputError("a name with a zero byte in it", path)
+    place = path.absolute()
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if place == path.absolute() and not place.is_dir():
+        place = place.parent  # a file, which a command may write anew, or a pipe
+    if not place.is_dir():
+        raise InputError(f"cannot be written: {place} is not a directory", path)
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"cannot be written: no permission to write in {place}", path)
+
+
+def told(error: OSError) -> tuple[str, int] | None:
+    """Return the line and the exit code for what the system says about a place; None for other errors.
+
+    A place that cannot be used is a mistake of the user (2); a full disk or a failing one is not (1).
+    """
+    if error.errno not in PLACES | MACHINE or not (error.filename or error.errno in MACHINE):
+        return None
+    names = [str(name) for name in (error.filename, error.filename2) if name]
+    line = str(InputError(error.strerror or str(error), " and ".join(names) or None))
+    return line, 2 if error.errno in PLACES else 1
 
 
 def lock(directory: str | Path, patience: float = 30.0, say: Callable[[str], None] = print) -> IO:

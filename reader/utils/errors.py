@@ -21,7 +21,7 @@ class InputError(ValueError):
     def __init__(self, message: str, path: str | Path | None = None, line: int | None = None):
         self.path, self.line, self.reason = path, line, _shown(message)
         place = "" if path is None else f"{path}: " if line is None else f"{path} line {line}: "
-        super().__init__(_shown(place) + self.reason)
+        super().__init__(_shown(place).replace("\n", "\\n") + self.reason)
 
     def __reduce__(self):  # worker processes hand it back to their parent
         return type(self), (self.reason, self.path, self.line)
