@@ -79,7 +79,7 @@ def task_charts(run: RunRecord, name: str) -> list[Chart]:
         curve = curve_of(run, partial(of_task, name=name, key=key))
         series = [Series("training", [point for stage in curve for point in stage], "s1")]
         if dev:
-            points = [(ends[number], getattr(values, key)) for number, values in dev]
+            points = [_mean([(ends[number], getattr(values, key))]) for number, values in dev]
             series.append(Series("dev, after a stage", points, "s2", dots=True))
         charts.append(_chart(run, title, series, unit, _levels(dev[-1][1], key) if dev else []))
     return _drawable(charts)

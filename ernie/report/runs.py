@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Optional
+from typing import Annotated, Any, Optional
 
 from ernie.pretraining.forgetting import ForgettingMatrix, read_dev
 from ernie.training.metrics import LogLine, TaskMetrics
+from ernie.utils.config_io import build
+from ernie.utils.limits import Count, Natural, NotNegative, Range
 from reader.utils.errors import InputError
 
 
@@ -128,16 +130,51 @@ def read_run(path: str | Path) -> RunRecord:
     if not file.exists():
         raise InputError("holds no pre-training run (run.json is missing)", path)
     record, stages, start = _json(file), [], 0
-    try:
-        for entry in record["stages"]:
-            folder = path / f"stage-{entry['number']}"
-            stages.append(StageRecord(entry["number"], entry["budgets"], entry["new"], start,
-                                      _lines(folder / "log.jsonl"), read_dev(folder / "dev.json"),
-                                      _json(folder / "done.json")))
-            start += stages[-1].length
-    except (KeyError, TypeError) as error:
-        raise InputError(f"is not the record of a run ({type(error).__name__}: {error})", file) from None
+    for entry in build(_RunFile, record, str(file), strict=False).stages:
+        folder = path / f"stage-{entry.number}"
+        done = _json(folder / "done.json")
+        if done is not None:
+            build(_DoneFile, done, str(folder / "done.json"), strict=False)
+        stages.append(StageRecord(entry.number, entry.budgets, entry.new, start, _lines(folder / "log.jsonl"),
+                                  read_dev(folder / "dev.json"), done))
+        start += stages[-1].length
     return RunRecord(path, record, stages)
+
+
+@dataclass
+class _StageEntry:
+    number: Count
+    budgets: dict[str, Count]
+    new: list[str]
+
+
+@dataclass
+class _ModelEntry:
+    vocab_size: Count = 1
+
+
+@dataclass
+class _CurriculumEntry:
+    name: str = ""
+
+
+@dataclass
+class _RunFile:
+    """The parts of run.json that a page needs."""
+
+    stages: list[_StageEntry]
+    curriculum: _CurriculumEntry
+    model: _ModelEntry = field(default_factory=_ModelEntry)
+
+
+@dataclass
+class _DoneFile:
+    """The parts of done.json that a page needs."""
+
+    step: Natural
+    tokens: Annotated[int, Range(0, 2 ** 63)] = 0
+    seconds: NotNegative = 0.0
+    reason: str = "finished"
 
 
 def _json(file: Path) -> Any:
@@ -145,7 +182,7 @@ def _json(file: Path) -> Any:
         return None
     try:
         return json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"is not readable ({error})", file) from None
 
 
@@ -157,6 +194,6 @@ def _lines(file: Path) -> list[LogLine]:
             try:
                 line = LogLine.from_json(json.loads(text))
                 by_step[line.step] = line
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, RecursionError):  # InputError is a ValueError
                 continue
     return [by_step[step] for step in sorted(by_step)]

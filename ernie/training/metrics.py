@@ -10,6 +10,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ernie.utils.config_io import build
+from ernie.utils.limits import Share
+
 MARGIN = 2.0  # standard errors by which an accuracy must exceed a baseline before it is said to be above it
 
 
@@ -17,7 +20,7 @@ MARGIN = 2.0  # standard errors by which an accuracy must exceed a baseline befo
 class GroupMetrics:
     """Accuracy of one group of targets, such as one granularity of masked tokens."""
 
-    accuracy: float
+    accuracy: Share
     targets: int
 
 
@@ -32,7 +35,7 @@ class Baseline:
     """
 
     name: str
-    accuracy: float
+    accuracy: Share
     loss: Optional[float] = None
     by_loss: bool = False
 
@@ -55,7 +58,7 @@ class TaskMetrics:
     """
 
     loss: float
-    accuracy: float
+    accuracy: Share
     targets: int
     majority: Optional[float] = None
     chance: Optional[float] = None
@@ -101,12 +104,8 @@ class TaskMetrics:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> TaskMetrics:
-        """Read what ``to_json`` gave. Raises KeyError or TypeError where it is something else."""
-        known = _known(cls, values)
-        baseline = known.get("baseline")
-        known["baseline"] = Baseline(**_known(Baseline, baseline)) if baseline else None
-        known["groups"] = {name: GroupMetrics(**group) for name, group in known.get("groups", {}).items()}
-        return cls(**known)
+        """Read what ``to_json`` gave. Raises InputError where it is something else."""
+        return build(cls, values, "dev metrics", strict=False)
 
 
 @dataclass
@@ -114,7 +113,7 @@ class TrainingMetrics:
     """Means over the training targets of one task since the last log line."""
 
     loss: float
-    accuracy: float
+    accuracy: Share
     targets: int
 
 
@@ -157,17 +156,8 @@ class LogLine:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> LogLine:
-        """Read a line; unknown keys are left out. Raises KeyError, TypeError or ValueError on anything else."""
-        known = _known(cls, values)
-        known["step"] = int(values["step"])
-        known["tasks"] = {name: TrainingMetrics(**_known(TrainingMetrics, task))
-                          for name, task in known.get("tasks", {}).items()}
-        return cls(**known)
-
-
-def _known(cls: type, values: dict[str, Any]) -> dict[str, Any]:
-    names = {item.name for item in dataclasses.fields(cls)}
-    return {name: value for name, value in values.items() if name in names}
+        """Read a line; unknown keys are left out. Raises InputError on anything else."""
+        return build(cls, values, "log line", strict=False)
 
 
 def _without_nothing(value: Any) -> Any:

