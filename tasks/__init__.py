@@ -22,6 +22,7 @@ TASKS = {
     "discourse_relation": "tasks.discourse_relation:DiscourseRelation",
     "ir_relevance": "tasks.ir_relevance:IRRelevance",
     "given_label": "tasks.given_label:GivenLabel",
+    "dialogue": "tasks.dialogue:Dialogue",
     "next_sentence": "tasks.next_sentence:NextSentence",
 }
 

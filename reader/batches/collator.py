@@ -23,6 +23,7 @@ class Window(NamedTuple):
     counts: np.ndarray    # [e] segments
     starts: np.ndarray    # [s] token offsets
     stops: np.ndarray     # [s]
+    types: np.ndarray     # [s] sentence ids
     keys: np.ndarray      # [e] uint64
     batches: list         # the examples of each batch
 
@@ -34,7 +35,9 @@ class Window(NamedTuple):
         return cls(np.array([example.length for example in examples]),
                    np.array([example.store for example in examples]),
                    np.array([example.label for example in examples]), np.cumsum(counts) - counts, counts,
-                   segments[:, 0], segments[:, 1], hash_keys(key, np.arange(len(examples))),
+                   segments[:, 0], segments[:, 1],
+                   np.array([kind for example in examples for kind in example.types or range(len(example.segments))]),
+                   hash_keys(key, np.arange(len(examples))),
                    [np.arange(len(examples))])
 
     @classmethod
@@ -44,16 +47,16 @@ class Window(NamedTuple):
         counts = np.concatenate([window.counts[rows] for window, rows in parts])
         lengths, stores, labels, keys = (np.concatenate([getattr(window, name)[rows] for window, rows in parts])
                                          for name in ("lengths", "stores", "labels", "keys"))
-        starts, stops = (np.concatenate([getattr(window, name)[mine] for (window, _), mine in zip(parts, segments)])
-                         for name in ("starts", "stops"))
-        return cls(lengths, stores, labels, np.cumsum(counts) - counts, counts, starts, stops, keys,
+        starts, stops, types = (np.concatenate([getattr(window, name)[mine] for (window, _), mine in zip(parts, segments)])
+                         for name in ("starts", "stops", "types"))
+        return cls(lengths, stores, labels, np.cumsum(counts) - counts, counts, starts, stops, types, keys,
                    [np.arange(len(lengths))])
 
     def example(self, index: int) -> Example:
         """One of the examples."""
         mine = slice(self.first[index], self.first[index] + self.counts[index])
         return Example(int(self.stores[index]), tuple(zip(self.starts[mine].tolist(), self.stops[mine].tolist())),
-                       int(self.labels[index]))
+                       int(self.labels[index]), tuple(self.types[mine].tolist()))
 
 
 def segments_of(window: Window, rows: np.ndarray) -> np.ndarray:
@@ -67,7 +70,7 @@ class Collator:
 
     Attributes:
         segments: [s] the rows' segments, as indices into the window. row: [s] the row of each. sizes: [s] tokens.
-        nth: [s] place of the segment in its row. positions: [n] row * width + column of each text token.
+        types: [s] sentence ids. positions: [n] row * width + column of each text token.
         offset: [n] place of each text token inside its segment.
     """
 
@@ -78,8 +81,8 @@ class Collator:
         if self.width >= FROM:
             self.width += -self.width % ALIGNED
         self.row = np.repeat(np.arange(len(rows)), counts)
-        self.nth = np.arange(len(self.row)) - np.repeat(np.cumsum(counts) - counts, counts)
         self.segments = segments_of(window, rows)
+        self.types = window.types[self.segments]
         self.sizes = window.stops[self.segments] - window.starts[self.segments]
         ends = np.cumsum(self.sizes + 1)  # with its [SEP]
         row_begin = np.cumsum(self.lengths - 1) - (self.lengths - 1)
@@ -95,8 +98,8 @@ class Collator:
         separators = self.row * self.width + self.column + self.sizes
         ids.reshape(-1)[separators] = specials.sep_id
         sentence = np.zeros(shape, np.int64)
-        sentence.reshape(-1)[self.positions] = np.repeat(self.nth, self.sizes)
-        sentence.reshape(-1)[separators] = self.nth
+        sentence.reshape(-1)[self.positions] = np.repeat(self.types, self.sizes)
+        sentence.reshape(-1)[separators] = self.types
         position = np.arange(self.width) * (np.arange(self.width) < self.lengths[:, None])
         return Batch(task, task_id, ids, sentence, position, self.lengths)
 

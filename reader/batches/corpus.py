@@ -7,7 +7,7 @@ import numpy as np
 
 from reader.batches.examples import Anchor, Example
 from reader.batches.sampling import hash_int
-from reader.store.store import Store
+from reader.store.store import NOBODY, Store
 from reader.text.special_ids import SpecialIds
 from reader.text.tokenizer import read_vocab
 from reader.utils.errors import InputError
@@ -127,6 +127,26 @@ class Corpus:
         sentences = self.stores[anchor.store].sentences
         first, last = np.searchsorted(sentences, [anchor.token + 1, anchor.stop])
         return [anchor.token, *sentences[first:last].tolist(), anchor.stop]
+
+    def turns(self, anchor: Anchor) -> list[tuple[int, int]]:
+        """Tokens [start, stop) of the paragraphs of a unit, or of what lies of them in it."""
+        store, sentence = self.stores[anchor.store], self.locate(anchor)[2]
+        first, last = store.paragraph_at(sentence), store.paragraph_at(store.sentence_at(anchor.stop - 1))
+        edges = [anchor.token, *store.sentences[store.paragraphs[first + 1:last + 1]].tolist(), anchor.stop]
+        return list(zip(edges, edges[1:]))
+
+    def roles(self, anchor: Anchor, count: int) -> tuple[int, ...]:
+        """Role of each of the ``turns`` of a unit, 0 to ``count`` - 1.
+
+        The number of its speaker modulo ``count``; where the store does not know who speaks, they take turns.
+        """
+        store = self.stores[anchor.store]
+        document, first, _ = self.locate(anchor)
+        last = store.paragraph_at(store.sentence_at(anchor.stop - 1))
+        speakers = np.arange(first, last + 1) - int(store.documents[document])
+        if store.speakers is not None and store.speakers[first] != NOBODY:
+            speakers = store.speakers[first:last + 1].astype(np.int64)
+        return tuple((speakers % count).tolist())
 
     def paragraph_span(self, store: int, paragraph: int) -> tuple[int, int]:
         """Tokens [start, stop) of a paragraph."""

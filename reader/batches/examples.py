@@ -17,6 +17,7 @@ class Unit:
     Attributes:
         kind: "text": as many whole sentences of a document as an example holds, a short document whole.
             "paragraph": a paragraph; those with few sentences are joined to their neighbours. "sentence": a sentence.
+            "turns": consecutive paragraphs of a document, as many as an example holds as a segment each.
             A paragraph or sentence that is too long for an example is cut evenly. A store of pairs knows one unit, the
             document (a pair, or a query with its titles), whatever is asked for.
         segments: most segments that the task makes of a unit: room is left for the special token of each.
@@ -46,8 +47,9 @@ class Example(NamedTuple):
     """Segments of one store, in the order in which the model reads them: [CLS] s0 [SEP] s1 [SEP] ..., and a label."""
 
     store: int
-    segments: tuple  # ((start, stop), ...) token offsets; segment k carries sentence id k
+    segments: tuple  # ((start, stop), ...) token offsets
     label: int = IGNORE  # class of the drawn sequence-level task
+    types: tuple = ()  # sentence id (token type) of each segment; left out, segment k carries k
 
     @property
     def length(self) -> int:

@@ -93,6 +93,9 @@ class Walk:
             if self.unit.share < 1:
                 room = max(1, min(room, int((store.sentences[end] - store.sentences[begin]) * self.unit.share)))
             begin, end = max(begin, first), min(end, last)
+            if self.unit.kind == "turns":
+                spans += whole_turns(store, begin, end, self.corpus.max_length - 1)
+                continue
             if self.unit.kind == "paragraph":
                 for group_begin, group_end in paragraph_groups(store, begin, end, self.unit.sentences):
                     spans += evenly(store.sentences[group_begin:group_end + 1], room)
@@ -119,7 +122,7 @@ def edge(store: Store, token: int, unit: Unit, room: int) -> int:
         return last
     if place - start < room // 2:
         return first
-    if unit.kind == "paragraph":
+    if unit.kind != "text":
         first, last = store.paragraphs[paragraph:paragraph + 2].tolist()
         if first < sentence and store.sentences[last] - store.sentences[first] <= room:
             return last
@@ -140,6 +143,20 @@ def paragraph_groups(store: Store, first: int, last: int, least: int) -> list[tu
     if begin < last:
         groups[-1:] = [(groups[-1][0] if groups else begin, last)]
     return groups
+
+
+def whole_turns(store: Store, first: int, last: int, room: int) -> list[tuple[int, int]]:
+    """Cut the sentences [first, last) of one document into runs of paragraphs that fit with a special token for each.
+
+    A paragraph that does not fit by itself is cut evenly between its sentences.
+    """
+    opening, closing = store.paragraph_at(first), store.paragraph_at(last - 1)
+    marks = [first, *store.paragraphs[opening + 1:closing + 1].tolist(), last]
+    turns = [span for begin, end in zip(marks, marks[1:])
+             for span in evenly(store.sentences[begin:end + 1], room - 1)]
+    sizes = np.cumsum([0, *(stop - start + 1 for start, stop in turns)])
+    cuts = np.searchsorted(sizes, [edge for span in evenly(sizes, room) for edge in span]).tolist()
+    return [(turns[begin][0], turns[end - 1][1]) for begin, end in zip(cuts[::2], cuts[1::2])]
 
 
 def evenly(offsets: np.ndarray, room: int) -> list[tuple[int, int]]:
