@@ -22,11 +22,11 @@ class Dialogue(SequenceTask):
 
     A document is a conversation, a paragraph a turn. The input is consecutive turns, as many as fit, with [SEP] behind
     each; the sentence id of a turn is the role of its speaker, in place of the number of the segment. Half of the time
-    one turn, any of them, gives way to one of another document, which keeps its role; of those around a random place the
-    one that is nearest in length is taken. Beside knowledge masking, whose labels these examples carry as any others do,
-    this is the dialogue language model of ERNIE 1.0. Turns that stand alone have no label; they are masked only.
+    one turn, any of them, gives way to one of another document; of those around a random place the one that is nearest
+    in length is taken, and the role stays. Together with knowledge masking, whose labels these examples carry as others
+    do, this is the dialogue language model of ERNIE 1.0. A turn that stands alone has no label; it is masked only.
 
-    Roles are the numbers of the speakers, where the store knows them (``speakers`` of a jsonl file), otherwise the turns
+    Roles are the numbers of the speakers where the store knows them (``speakers`` of a jsonl file), otherwise the turns
     of a document take roles in order.
 
     Args:

@@ -107,7 +107,7 @@ class Batches:
             labels = window.labels[rows]
             chosen = np.flatnonzero(labels != IGNORE)
             batch.targets[self.task.name] = Targets(chosen, labels[chosen].astype(np.int64))
-        batch.addresses, batch.factors = addresses(self.corpus, window, rows), self.factors
+        batch.addresses, batch.factors = addresses(self.corpus, window, rows), dict(self.factors)
         return batch
 
 

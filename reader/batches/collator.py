@@ -47,8 +47,9 @@ class Window(NamedTuple):
         counts = np.concatenate([window.counts[rows] for window, rows in parts])
         lengths, stores, labels, keys = (np.concatenate([getattr(window, name)[rows] for window, rows in parts])
                                          for name in ("lengths", "stores", "labels", "keys"))
-        starts, stops, types = (np.concatenate([getattr(window, name)[mine] for (window, _), mine in zip(parts, segments)])
-                         for name in ("starts", "stops", "types"))
+        starts, stops, types = (
+            np.concatenate([getattr(window, name)[mine] for (window, _), mine in zip(parts, segments)])
+            for name in ("starts", "stops", "types"))
         return cls(lengths, stores, labels, np.cumsum(counts) - counts, counts, starts, stops, types, keys,
                    [np.arange(len(lengths))])
 

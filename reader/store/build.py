@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from reader.store.store import VERSION, StoreWriter, read_manifest
+from reader.store.store import NOBODY, VERSION, StoreWriter, read_manifest
 from reader.text.annotators import DEFAULTS, Annotation, find_annotator
 from reader.text.annotators.spans import covered
 from reader.text.chunk_cache import ChunkCache
@@ -78,6 +78,7 @@ class PartTokens(NamedTuple):
     paragraphs: np.ndarray  # [p] sentences in each
     documents: np.ndarray   # [d] paragraphs in each
     units: np.ndarray       # [3] units of each kind
+    kept: np.ndarray        # [q] bool, which of the paragraphs that were given have tokens
 
 
 @one_writer
@@ -283,9 +284,18 @@ def build_part(recipe: BuildRecipe, spans: list[Span], folder: Path, index: int)
         if tokens is not None:
             if recipe.document_tokens:
                 tokens = cut_documents(tokens, recipe.document_tokens)
-            writer.add(*tokens[:5])
+            writer.add(*tokens[:5], speakers=speakers_of(group, tokens.kept))
             units.update(dict(zip(KIND_NAMES, tokens.units.tolist())))
     writer.close(units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples)
+
+
+def speakers_of(documents: list[Document], kept: np.ndarray) -> np.ndarray | None:
+    """[p] speaker of every paragraph that was kept, NOBODY where a document has none; None when no document has any."""
+    if all(document.speakers is None for document in documents):
+        return None
+    numbers = [number for document in documents
+               for number in document.speakers or [NOBODY] * len(document.paragraphs)]
+    return np.minimum(np.array(numbers), NOBODY)[kept]
 
 
 def cut_documents(tokens: PartTokens, limit: int) -> PartTokens:
@@ -350,7 +360,7 @@ def to_tokens(block: Block, annotation: Annotation, chunk_cache: ChunkCache) -> 
     per_paragraph = np.diff(np.searchsorted(bounds, block.paragraphs))
     filled = per_paragraph > 0
     per_document = np.diff(np.r_[0, np.cumsum(filled)][block.documents])
-    return PartTokens(ids, flags, sentences, per_paragraph[filled], per_document[per_document > 0], units)
+    return PartTokens(ids, flags, sentences, per_paragraph[filled], per_document[per_document > 0], units, filled)
 
 
 def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report) -> dict:

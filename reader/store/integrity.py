@@ -22,7 +22,8 @@ CHECKSUMS = "checksums.npz"
 SAMPLES, SAMPLE = 16, 1 << 12  # places of a large array that are looked at when it is opened, entries at each
 TOKEN_TYPES = {"ids": ("<u2", "<u4"), "flags": ("|u1",), "back": ("<u2",), "ahead": ("<u2",)}
 OFFSET_UNITS = {"sentences": "ids", "paragraphs": "sentences", "documents": "paragraphs"}  # what an offset counts
-TYPES = {**TOKEN_TYPES, **dict.fromkeys(OFFSET_UNITS, ("<i8",)), "labels": ("<i4",)}
+TYPES = {**TOKEN_TYPES, **dict.fromkeys(OFFSET_UNITS, ("<i8",)), "labels": ("<i4",),
+         "speakers": ("|u1",)}
 DESCRIBED = ("version", "kind", "language", "vocab_size", "vocab_sha256")  # of a manifest: what the fingerprint covers
 
 
@@ -82,6 +83,9 @@ def check_content(store: Store) -> None:
                              f"{size} entries", store.path)
     if store.labels is not None and len(store.labels) != len(store.paragraphs) - 1:
         raise InputError(f"store is damaged: {len(store.labels)} labels for {len(store.paragraphs) - 1} paragraphs",
+                         store.path)
+    if store.speakers is not None and len(store.speakers) != len(store.paragraphs) - 1:
+        raise InputError(f"store is damaged: {len(store.speakers)} speakers for {len(store.paragraphs) - 1} paragraphs",
                          store.path)
     try:
         vocabulary = store.vocab_file.read_bytes()

@@ -35,6 +35,7 @@ from reader.store.integrity import (
 from reader.utils.errors import InputError
 
 VERSION = 1
+NOBODY = 255  # in ``speakers``: the document is no conversation, or nobody said who speaks
 FAR = np.iinfo(np.uint16).max  # distances saturate here: far outside any segment
 TOKEN_ARRAYS = ("ids", "flags", "back", "ahead")
 OFFSET_ARRAYS = ("sentences", "paragraphs", "documents")
@@ -69,6 +70,7 @@ class Store:
     Attributes:
         ids: [T] uint16 or uint32. flags: [T] uint8. back, ahead: [T] uint16, see ``occurrence_distances``.
         sentences: [S+1] token offsets. paragraphs: [P+1] sentence offsets. documents: [D+1] paragraph offsets.
+        speakers: [P] uint8 number of the speaker of each paragraph in its document, NOBODY where unknown; or None.
         labels: [P] int32, or None: pair stores only (``kind == "pairs"``), the class of each paragraph.
         manifest: version, kind, language, vocabulary hash, counts, fingerprint and what the builder reported.
     Raises:
@@ -90,6 +92,7 @@ class Store:
         for name in TOKEN_ARRAYS + OFFSET_ARRAYS:
             setattr(self, name, self._map(name))
         self.labels = self._map("labels") if self.kind == "pairs" else None
+        self.speakers = self._map("speakers") if "speakers" in self.manifest["arrays"] else None
         check_content(self)
 
     def _map(self, name: str) -> np.ndarray:
@@ -210,12 +213,12 @@ class StoreWriter:
             self.arrays[name].append(np.zeros(1, np.int64))
 
     def add(self, ids: Any, flags: Any, sentences: Any, paragraphs: Any, documents: Any, labels: Any = None,
-            distances: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+            distances: tuple[np.ndarray, np.ndarray] | None = None, speakers: Any = None) -> None:
         """Append whole documents.
 
         Args:
             ids, flags: [t]. sentences: [s] tokens in each sentence. paragraphs: [p] sentences in each paragraph.
-            documents: [d] paragraphs in each document. labels: [p], pair stores only.
+            documents: [d] paragraphs in each document. labels: [p], pair stores only. speakers: [p], where known.
             distances: (back, ahead) when they are already known; worked out here otherwise.
         """
         sentences, paragraphs, documents = (np.asarray(x, np.int64) for x in (sentences, paragraphs, documents))
@@ -227,6 +230,17 @@ class StoreWriter:
             self.arrays[name].append(np.cumsum(sizes) + self.arrays[name].last)
         if labels is not None:
             self.arrays["labels"].append(labels)
+        self._add_speakers(speakers, len(paragraphs))
+
+    def _add_speakers(self, speakers: np.ndarray | None, count: int) -> None:
+        """Append the speakers of the last ``count`` paragraphs; the file is begun with the first that are known."""
+        if "speakers" not in self.arrays:
+            if speakers is None:
+                return
+            self.arrays["speakers"] = _NpyAppender(self.partial / "speakers.npy", np.uint8)
+            before = self.arrays["paragraphs"].count - 1 - count
+            self.arrays["speakers"].append(np.full(before, NOBODY))
+        self.arrays["speakers"].append(np.full(count, NOBODY) if speakers is None else np.minimum(speakers, NOBODY))
 
     def append_store(self, path: str | Path) -> None:
         """Append all of another store, streaming its files, never holding one in memory.
@@ -240,11 +254,12 @@ class StoreWriter:
         if part.manifest["vocab_sha256"] != self.manifest["vocab_sha256"] or part.kind != self.manifest["kind"]:
             raise InputError("part was built with another vocabulary or of another kind", path)
         step = 1 << 22
-        for name, array in self.arrays.items():
+        for name, array in [item for item in self.arrays.items() if item[0] != "speakers"]:
             source, base = getattr(part, name), array.last if name in OFFSET_ARRAYS else 0
             for start in range(1 if name in OFFSET_ARRAYS else 0, len(source), step):
                 array.append(source[start:start + step] + base if base else source[start:start + step])
             part.release()
+        self._add_speakers(part.speakers, len(part.paragraphs) - 1)
 
     def close(self, **report: Any) -> dict:
         """Finish the store: headers, fingerprint, manifest, fsync, rename. Returns the manifest.

@@ -101,10 +101,10 @@ def masked_whole(store, seed=1) -> tuple[float, int]:
     batch, = batches.at(0)
     chosen = np.zeros(batch.token_ids.size, bool)
     chosen[batch.targets["knowledge_masking"].positions] = True
-    window = batches._window(0)
+    window, rows = batches.rows(0)
     whole = partly = 0
     chosen = chosen.reshape(batch.token_ids.shape)
-    for row, example in enumerate(window.batches[0]):
+    for row, example in enumerate(rows):
         first = window.first[example]
         column = 1
         for start, stop in zip(window.starts[first:first + window.counts[example]],

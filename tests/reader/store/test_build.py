@@ -217,7 +217,8 @@ def test_labels_of_real_text_agree_with_it_by_offset(tmp_path, text):
 def test_long_documents_are_cut_between_paragraphs():
     none = np.zeros(0)
     # a document with paragraphs of 3 + 2, 4, 9 and 1 tokens, and one whose only paragraph is longer than the limit
-    tokens = PartTokens(none, none, np.array([3, 2, 4, 9, 1, 20]), np.array([2, 1, 1, 1, 1]), np.array([4, 1]), none)
+    sizes = np.array([3, 2, 4, 9, 1, 20]), np.array([2, 1, 1, 1, 1]), np.array([4, 1])
+    tokens = PartTokens(none, none, *sizes, none, none)
     assert cut_documents(tokens, 10).documents.tolist() == [2, 2, 1]
     assert cut_documents(tokens, 1).documents.tolist() == [1, 1, 1, 1, 1]
     assert cut_documents(tokens, 100).documents.tolist() == [4, 1]
