@@ -27,7 +27,8 @@ EXTRAS = {
     # import only together with these pins; meant for an environment of its own
     "paddlenlp": ["paddlenlp==2.8.1", "huggingface_hub<1", "aistudio-sdk==0.2.6", "datasets<4", "pyarrow<21"],
     "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-cov>=5", "hypothesis>=6.100", "ruff>=0.6", "psutil>=5.9",
-             "mypy>=1.11", "types-PyYAML>=6", "snownlp>=0.12.3"],
+             "mypy>=1.11", "types-PyYAML>=6", "snownlp>=0.12.3", "shtab>=1.6"],
+    "completion": ["shtab>=1.6"],
     "docs": ["mkdocs>=1.6"],
     "release": ["build>=1.2", "twine>=5"],
 }

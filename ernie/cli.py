@@ -65,6 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     if argv[0] in ("-V", "--version"):
         print(version())
         return 0
+    if argv[0] == "--completion":
+        return print_completion(argv[1:])
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS or not _exists(name):
         print(f"ernie: unknown command {name!r}" + did_you_mean(name, filter(_exists, COMMANDS)), file=sys.stderr)
@@ -101,10 +103,30 @@ def parser_of(name: str, module: ModuleType | None = None) -> argparse.ArgumentP
     return parser
 
 
+def print_completion(shells: list[str]) -> int:
+    """Print what makes a shell complete commands and flags; needs the shtab package."""
+    if len(shells) != 1 or shells[0] not in ("bash", "zsh", "tcsh"):
+        print("ernie: --completion takes one of bash, zsh, tcsh: eval \"$(ernie --completion bash)\"", file=sys.stderr)
+        return 2
+    try:
+        import shtab
+    except ImportError:
+        print("ernie: --completion needs the shtab package: pip install shtab", file=sys.stderr)
+        return 2
+    whole = argparse.ArgumentParser(prog="ernie", description="ERNIE 2.0 on PaddlePaddle")
+    commands = whole.add_subparsers(dest="command")
+    for name in filter(_exists, COMMANDS):
+        module = importlib.import_module(_module(name))
+        module.add_arguments(commands.add_parser(name, help=COMMANDS[name].replace("%", "%%")))
+    print(shtab.complete(whole, shells[0]))
+    return 0
+
+
 def overview() -> str:
     """Return what ``ernie --help`` prints: every command in a line."""
     lines = ["ERNIE 2.0 on PaddlePaddle: pre-training, fine-tuning and checkpoints.", "",
-             "usage: ernie COMMAND [--help] ...", "       ernie --version"]
+             "usage: ernie COMMAND [--help] ...", "       ernie --version",
+             "       ernie --completion bash      # eval \"$(ernie --completion bash)\" completes commands and flags"]
     for group, commands in GROUPS.items():
         lines += ["", group, *(f"  {name:14}{text}" for name, text in commands.items() if _exists(name))]
     return "\n".join([*lines, "", "example: ernie launch pretrain --output output/demo",

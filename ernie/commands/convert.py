@@ -8,6 +8,8 @@ example: ernie convert ernie_base_en.tar.gz ernie-base-hf --to huggingface
 from __future__ import annotations
 
 import argparse
+import shutil
+from pathlib import Path
 
 FAMILIES = ("own", "static", "dygraph", "paddlenlp", "huggingface")
 
@@ -26,6 +28,9 @@ def run(args: argparse.Namespace) -> None:
     found = read_pretrained(args.source)
     notes = write(found, args.target, args.to)
     print(f"{args.source} ({found.family}): {len(found.arrays)} arrays -> {args.target} ({args.to})")
+    card = Path(args.source) / "README.md"
+    if card.is_file() and not (Path(args.target) / "README.md").exists():
+        shutil.copyfile(card, Path(args.target) / "README.md")
     for name in found.unexpected:
         print(f"  {name} has no place here: not written")
     for note in [*found.notes, *notes]:

@@ -71,4 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return min(1, sweep(args.task, args.size, args.assignments, args.sweep, args.data, args.output, args.runs,
                             start))
     code = finetuning.train(recipe, args.data, args.output, args.runs, **start)
+    if code == 0 and os.environ.get("PADDLE_TRAINER_ID", "0") == "0":
+        from ernie.serving.card import write_card
+        write_card(args.output)
     return code if "ERNIE_LAUNCHER" in os.environ else min(code, 1)  # the launcher tells a stop from a failure

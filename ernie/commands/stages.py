@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from ernie.pretraining.forgetting import ForgettingMatrix, stage_metrics
     from ernie.pretraining.model_config import model_config
     from ernie.pretraining.run_directory import RunDirectory
+    from ernie.serving.card import write_card
     from ernie.utils.files import lock
 
     curriculum = common.read_curriculum(args)
@@ -46,6 +47,9 @@ def run(args: argparse.Namespace) -> int:
             last, done = ends[-1]
             checkpoint = run.stage_path(last) / done["checkpoint"]
             print(f"checkpoint: {checkpoint}    report: ernie report {run.path}")
+            if card := write_card(run.path):
+                print(f"model card: {card}    next: ernie launch finetune TASK --data DIR --init {run.path} "
+                      "--output DIR")
         return 0
     if args.dry_run and curriculum.demo and not (run.path / "corpus").exists():
         print(f"ernie: the demo's corpus would be made in {run.path / 'corpus'}", file=sys.stderr)

@@ -144,7 +144,8 @@ class StageTraining:
                                              "seconds": trainer.state.seconds, "tokens": trainer.state.tokens})
         say(f"\nstage {self.number} {reason} after {trainer.state.step:,} steps. Dev metrics of every task so far:")
         measured = forgetting.stage_metrics(self.directory, self.stages)
-        say(forgetting.ForgettingMatrix(measured, self.data.tokenizer.size).table())
+        if self.number < len(self.stages):  # the launcher ends with the table of the last one
+            say(forgetting.ForgettingMatrix(measured, self.data.tokenizer.size).table())
         for name, values in metrics.items():
             if values.groups:
                 say(f"  {name} by granularity: " + ", ".join(

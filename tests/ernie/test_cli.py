@@ -81,3 +81,14 @@ def test_curricula_are_found_by_name_and_from_any_folder(tmp_path, monkeypatch):
     assert locate("configs/model/base_en.json").is_file()
     with pytest.raises(InputError, match="did you mean 'demo_en'"):
         locate_curriculum("demo_eng")
+
+
+def test_a_shell_completes_commands_and_flags(tmp_path):
+    pytest.importorskip("shtab")
+    script = ('eval "$("$0" -m ernie --completion bash)"\n'
+              'COMP_WORDS=(ernie build-vo) COMP_CWORD=1; _shtab_ernie; echo "${COMPREPLY[@]}"\n'
+              'COMP_WORDS=(ernie plan --card) COMP_CWORD=2; _shtab_ernie; echo "${COMPREPLY[@]}"')
+    done = subprocess.run(["bash", "-c", script, sys.executable], cwd=tmp_path, capture_output=True, text=True,
+                          env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"})
+    assert done.stdout.split() == ["build-vocab", "--cards", "--card-memory"], done.stderr
+    assert cli.main(["--completion", "fish"]) == 2

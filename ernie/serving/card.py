@@ -1,0 +1,123 @@
+"""Model cards: what a written model was trained on, how good it is, and how to load it. No paddle."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ernie.finetuning.predictor import FILE, find_model
+from ernie.pretraining.forgetting import ForgettingMatrix, read_dev
+from ernie.pretraining.run_directory import RunDirectory
+from reader.store.store import Store, read_manifest
+from reader.utils.errors import InputError
+from reader.utils.files import atomic_write
+
+NAME = "README.md"
+OPENING = "---\ntags: [ernie"
+
+
+def write_card(output: str | Path) -> Path | None:
+    """Write the card of a finished pre-training or fine-tuning run into its directory; None where there is neither.
+
+    Files that are there already and are no card of ours stay.
+    """
+    path = Path(output)
+    text = pretraining_card(path) if (path / "run.json").is_file() else \
+        finetuning_card(path) if (path / "result.json").is_file() else None
+    file = path / NAME
+    if text is None or (file.exists() and not file.read_text("utf-8", errors="replace").startswith(OPENING)):
+        return None
+    with atomic_write(file) as opened:
+        opened.write(text)
+    return file
+
+
+def pretraining_card(run: Path) -> str:
+    """Return the card of a pre-training run, with the metrics of the stages that are finished."""
+    record = RunDirectory(run).recorded() or {}
+    curriculum, model = record["curriculum"], record["model"]
+    measured = []
+    for stage in record["stages"]:
+        found = read_dev(run / f"stage-{stage['number']}" / "dev.json")
+        if found is not None:
+            measured.append((stage["number"], found))
+    table = ForgettingMatrix(measured, _vocabulary(curriculum) or model["vocab_size"]).table() if measured else \
+        "no stage has been measured"
+    steps = sum(sum(stage["budgets"].values()) for stage in record["stages"])
+    language = _language(curriculum)
+    optimizer = curriculum["optimizer"]
+    return _card(
+        ["ernie", "pretraining"], language, f"{curriculum['name']}: ERNIE 2.0, pre-trained",
+        f"A {model['encoder']} of {model['num_hidden_layers']} layers of {model['hidden_size']}, vocabulary "
+        f"{model['vocab_size']:,}, trained from {curriculum.get('init') or 'random weights'} by "
+        f"{curriculum['method']} on {len(curriculum['tasks'])} tasks in {len(record['stages'])} stages: {steps:,} "
+        f"steps of {curriculum['batch_tokens']:,} tokens, peak learning rate {optimizer['learning_rate']:g}, seed "
+        f"{curriculum['seed']}.", "## Trained on\n\n" + "\n".join(_sources(curriculum)),
+        f"## Dev metrics after each stage\n\n```text\n{table}\n```\n\nFigures that are not above the best shallow "
+        "baseline say that a task was not learnt.", path=run)
+
+
+def finetuning_card(output: Path) -> str:
+    """Return the card of a fine-tuning run."""
+    result = json.loads((output / "result.json").read_text("utf-8"))
+    model = find_model(output)
+    if model is None:
+        raise InputError("holds no fine-tuned model", output)
+    recipe = json.loads((model / FILE).read_text("utf-8"))["recipe"]
+    started = json.loads((output / "finetune.json").read_text("utf-8")) if (output / "finetune.json").is_file() else {}
+    return _card(
+        ["ernie", recipe["kind"].replace("_", "-")], "en" if recipe["suite"] == "glue" else "zh",
+        f"{recipe['task']}: ERNIE 2.0, fine-tuned",
+        f"Fine-tuned on {recipe['task']} ({recipe['kind'].replace('_', ' ')}) from "
+        f"{started.get('init') or 'random weights'}: {recipe['epochs']} epochs, batches of {recipe['batch_size']} "
+        f"{recipe['batch_unit']}, learning rate {recipe['learning_rate']:g}, {result['runs']} seed(s), of which this "
+        "is the best on dev data.",
+        f"## Figures\n\n```text\n{result['text']}\n```\n\nThe column paper holds what the paper reports for its own "
+        "checkpoint.", path=model, predict=True)
+
+
+def _card(tags: list[str], language: str, title: str, *parts: str, path: Path, predict: bool = False) -> str:
+    use = "model.predict([\"...\"])" if predict else "model.encode([\"A sentence.\"])"
+    head = f"---\ntags: [{', '.join(tags)}]\nlanguage: {language}\nlibrary_name: paddlepaddle\n---\n# {title}\n"
+    loading = f"""## Loading it
+
+```python
+import ernie
+model = ernie.load("{path}")
+{use}
+```
+
+For transformers: `ernie convert {path} DIR --to huggingface`, then `transformers.AutoModel.from_pretrained("DIR")`. For
+PaddleNLP: `ernie convert {path} DIR --to paddlenlp`, then `paddlenlp.transformers.ErnieModel.from_pretrained("DIR")`.
+"""
+    return "\n\n".join([head.rstrip("\n"), *parts, loading])
+
+
+def _sources(curriculum: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, source in {**curriculum["corpora"], **curriculum["pairs"]}.items():
+        try:
+            store = Store(Path(source["path"]))
+            lines.append(f"- {name}: {len(store.documents) - 1:,} documents, {len(store.ids):,} tokens "
+                         f"({store.language}), weight {source['weight']:g}")
+        except InputError:  # moved away since
+            lines.append(f"- {name}: {source['path']}, weight {source['weight']:g}")
+    return lines
+
+
+def _manifest(curriculum: dict[str, Any]) -> dict[str, Any]:
+    """Return the manifest of the first store that is still there."""
+    for source in curriculum["corpora"].values():
+        try:
+            return read_manifest(Path(source["path"]))
+        except InputError:
+            continue
+    return {}
+
+
+def _language(curriculum: dict[str, Any]) -> str:
+    return str(_manifest(curriculum).get("language", "en"))
+
+
+def _vocabulary(curriculum: dict[str, Any]) -> int:
+    return int(_manifest(curriculum).get("vocab_size", 0))
