@@ -96,12 +96,13 @@ PaddleNLP: `ernie convert {path} DIR --to paddlenlp`, then `paddlenlp.transforme
 def _sources(curriculum: dict[str, Any]) -> list[str]:
     lines = []
     for name, source in {**curriculum["corpora"], **curriculum["pairs"]}.items():
+        weight = "" if source["weight"] is None else f", weight {source['weight']:g}"
         try:
             store = Store(Path(source["path"]))
             lines.append(f"- {name}: {len(store.documents) - 1:,} documents, {len(store.ids):,} tokens "
-                         f"({store.language}), weight {source['weight']:g}")
+                         f"({store.language}){weight}")
         except InputError:  # moved away since
-            lines.append(f"- {name}: {source['path']}, weight {source['weight']:g}")
+            lines.append(f"- {name}: {source['path']}{weight}")
     return lines
 
 
