@@ -75,8 +75,8 @@ class FinetuningData:
         known = self.published.get(name)
         beside = "" if known is None else " as published" if known == source.account.rows else f", {known:,} published"
         drawn = f"; {count:,} of them drawn" if count != source.account.rows else ""
-        inputs = f"; {len(features):,} model inputs" if len(features) != count else ""
-        self.say(f"{name}: {source.account}{beside}{drawn}{inputs}; {len(features.ids):,} tokens "
+        in_parts = f"; {len(features):,} parts" if len(features) != count else ""
+        self.say(f"{name}: {source.account}{beside}{drawn}{in_parts}; {len(features.ids):,} tokens "
                  f"({time.perf_counter() - begun:.1f} s)")
         return Split(name, path, count, features, rows)
 

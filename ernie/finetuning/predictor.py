@@ -126,12 +126,12 @@ def run_model(layer: Any, kind: Kind, features: Features, recipe: Recipe, pad_id
               gather: Callable[[Any], list] = lambda value: [value],
               autocast: Callable[[], Any] = contextlib.nullcontext,
               heartbeat: Callable[[], None] = lambda: None) -> tuple[list, float]:
-    """The model's scores of every window, and the mean loss over those with a label.
+    """The model's scores of every part, and the mean loss over those with a label.
 
     Args:
         layer: a ``FinetuningModel``. rank, size, gather: the batches are shared out over the ranks.
     Returns:
-        (list of float32 arrays, [outputs] or [tokens, outputs], in the order of the windows; loss).
+        (list of float32 arrays, [outputs] or [tokens, outputs], in the order of the parts; loss).
     """
     import paddle
 
@@ -149,14 +149,14 @@ def run_model(layer: Any, kind: Kind, features: Features, recipe: Recipe, pad_id
             values = [float(value.item()) for value in layer.loss(scores, tensors["lengths"], *targets)]
             loss, count = loss + values[0], count + values[2]
             scores = scores.numpy()
-            for at, window in enumerate(chosen.tolist()):
-                found[window] = scores[at] if kind.level == "sequence" else scores[at, :batch.lengths[at]].copy()
+            for at, part in enumerate(chosen.tolist()):
+                found[part] = scores[at] if kind.level == "sequence" else scores[at, :batch.lengths[at]].copy()
     if training:
         layer.train()
     outputs = [None] * len(features)
     total = np.zeros(2)
-    for part, sums in gather((found, (loss, count))):
+    for share, sums in gather((found, (loss, count))):
         total += sums
-        for window, values in part.items():
-            outputs[window] = values
+        for part, values in share.items():
+            outputs[part] = values
     return outputs, float(total[0] / max(1.0, total[1]))

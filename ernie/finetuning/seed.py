@@ -15,6 +15,7 @@ from ernie.finetuning.answers import write_predictions
 from ernie.finetuning.average import save_outputs
 from ernie.finetuning.controls import Fgm, apply_controls, loss_shaping
 from ernie.finetuning.data import FinetuningData, Split, Start
+from ernie.finetuning.evaluation import evaluate
 from ernie.finetuning.predictor import FILE, describe, run_model
 from ernie.finetuning.recipe import Recipe
 from ernie.finetuning.watcher import Measurement, Plan, Watcher
@@ -142,7 +143,8 @@ class SeedTraining:
         result = {"seed": self.seed, "run": self.directory.name, "steps": trainer.state.step,
                   "seconds": trainer.state.seconds, "tokens": trainer.state.tokens,
                   "best_step": memory.get("step", trainer.state.step),
-                  "last": memory.get("last"), "dev_points": memory.get("history", [])}
+                  "last": memory.get("last"), "dev_points": memory.get("history", []),
+                  "evaluation": {}}
         for split in [*self.measured, *self.predicted]:
             outputs, _ = self.outputs(split)
             predictions = self.kind.decode(split.rows, split.features, outputs)
@@ -150,7 +152,9 @@ class SeedTraining:
                 save_outputs(self.directory / f"{split.name}.outputs.npz", outputs)
                 write_predictions(self.directory, split, self.kind, self.recipe.task, predictions)
             if all(self.kind.labelled(row) for row in split.rows):
-                result[split.name] = self.kind.score(split.rows, predictions)
+                found = evaluate(self.kind, split.rows, predictions)
+                result[split.name] = found.metrics
+                result["evaluation"][split.name] = found.to_json()
         if self.world.main:
             write_json(self.directory / "result.json", result)
 

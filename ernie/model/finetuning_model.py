@@ -89,7 +89,7 @@ class FinetuningModel(nn.Layer):
 
 def cross_entropy(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor,
                   shaping: LossShaping | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Classes of windows, or of tokens by their place in the flattened batch."""
+    """Classes of parts, or of tokens by their place in the flattened batch."""
     scores = paddle.gather(scores.reshape([-1, scores.shape[-1]]), positions)
     right, count = (scores.argmax(-1) == labels).sum(), (labels != IGNORE).sum()
     if shaping is None:
@@ -138,7 +138,7 @@ def choice(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -
 
 
 def span(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean of the cross entropies of the first and the last token, over the tokens of the window."""
+    """Mean of the cross entropies of the first and the last token, over the tokens of the part."""
     padding = paddle.arange(scores.shape[1]).unsqueeze(0) >= lengths.unsqueeze(1)
     scores = scores - padding.astype("float32").unsqueeze(-1) * 1e9
     scores = paddle.gather(scores, positions).transpose([0, 2, 1])
@@ -187,7 +187,7 @@ def choices_apart(first: Tensor, second: Tensor, lengths: Tensor, positions: Ten
 
 
 def spans_apart(first: Tensor, second: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
-    """Sum over the windows of the mean divergence of first and last token."""
+    """Sum over the parts of the mean divergence of first and last token."""
     known = (labels[:, 0] != IGNORE).astype("float32")
     padding = (paddle.arange(first.shape[1]).unsqueeze(0) >= lengths.unsqueeze(1)).astype("float32").unsqueeze(-1) * 1e9
     first, second = (paddle.gather(each - padding, positions).transpose([0, 2, 1]) for each in (first, second))

@@ -1,6 +1,6 @@
 """Batches of fine-tuning examples: a function of (seed, epoch), the last one included, for any number of cards.
 
-An example is what is drawn: one model input, or all the inputs of a row that must stay together (multiple choice).
+An example is what is drawn: one part, or all the parts of a row that must stay together (multiple choice).
 """
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EpochBatches:
         self.features, self.kind, self.seed, self.batch_size, self.unit = features, kind, seed, batch_size, unit
         self.task_id, self.pad_id, self.micro_tokens, self.rank, self.size = task_id, pad_id, micro_tokens, rank, size
         self.similar = similar
-        self.starts, self.lengths, self.inputs = examples(features, kind)
+        self.starts, self.lengths, self.parts = examples(features, kind)
         self._order: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))
         self.cuts = [self._cut(epoch) for epoch in range(epochs)]
         self.ends = np.cumsum([len(cuts) - 1 for cuts in self.cuts])
@@ -65,11 +65,11 @@ class EpochBatches:
             return np.append(np.arange(0, total, self.batch_size), total)
         cuts, longest, held = [0], 0, 0
         order = self.order(epoch)
-        for place, (length, inputs) in enumerate(zip(self.lengths[order].tolist(), self.inputs[order].tolist())):
-            longest, held = max(longest, length), held + inputs
+        for place, (length, parts) in enumerate(zip(self.lengths[order].tolist(), self.parts[order].tolist())):
+            longest, held = max(longest, length), held + parts
             if held * longest > self.batch_size and place > cuts[-1]:
                 cuts.append(place)
-                longest, held = length, inputs
+                longest, held = length, parts
         return np.append(cuts, total)
 
     def rows(self, step: int) -> np.ndarray:
@@ -91,18 +91,18 @@ class EpochBatches:
         rows = self.rows(step)
         lengths = self.lengths[rows]
         rows = rows[np.argsort(lengths, kind="stable")]
-        slices = -(-int(self.inputs[rows].sum()) * int(lengths.max()) // self.micro_tokens)
+        slices = -(-int(self.parts[rows].sum()) * int(lengths.max()) // self.micro_tokens)
         slices = -(-min(slices, len(rows)) // self.size) * self.size
-        parts = np.array_split(rows, slices)
-        made = [self._batch(self._inputs(part)) if len(part) else self._batch(self._inputs(rows[:1]), silent=True)
-                for part in parts[self.rank::self.size]]
+        micro = np.array_split(rows, slices)
+        made = [self._batch(self._parts(part)) if len(part) else self._batch(self._parts(rows[:1]), silent=True)
+                for part in micro[self.rank::self.size]]
         for place, batch in zip(range(self.rank, slices, self.size), made):
             batch.place = place
         return made
 
-    def _inputs(self, chosen: np.ndarray) -> np.ndarray:
-        """The model inputs of examples."""
-        return all_inputs(self.starts, self.inputs, chosen)
+    def _parts(self, chosen: np.ndarray) -> np.ndarray:
+        """The parts of examples."""
+        return all_parts(self.starts, self.parts, chosen)
 
     def _batch(self, chosen: np.ndarray, silent: bool = False) -> Batch:
         return make_batch(self.features, self.kind, chosen, self.task_id, self.pad_id, silent)
@@ -121,21 +121,21 @@ def make_batch(features: Features, kind: Kind, chosen: np.ndarray, task_id: int,
 
 
 def examples(features: Features, kind: Kind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of every example: (its first model input, the tokens of its longest one, how many it has)."""
+    """Of every example: (its first part, the tokens of its longest one, how many it has)."""
     if not kind.together:
         return np.arange(len(features)), features.lengths, np.ones(len(features), np.int64)
     _, starts, counts = np.unique(features.row, return_index=True, return_counts=True)
     return starts, np.maximum.reduceat(features.lengths, starts), counts
 
 
-def by_length(lengths: np.ndarray, tokens: int, inputs: np.ndarray | None = None) -> list[np.ndarray]:
+def by_length(lengths: np.ndarray, tokens: int, parts: np.ndarray | None = None) -> list[np.ndarray]:
     """All examples, longest first, in batches of at most so many padded tokens (one example at least).
 
     Args:
-        inputs: how many model inputs of that length an example has; None: one.
+        parts: how many parts of that length an example has; None: one.
     """
     order = np.argsort(-lengths, kind="stable")
-    counts = (np.ones(len(lengths), np.int64) if inputs is None else inputs)[order].tolist()
+    counts = (np.ones(len(lengths), np.int64) if parts is None else parts)[order].tolist()
     batches, begin, held = [], 0, 0
     for at, count in enumerate(counts):
         if at > begin and (held + count) * int(lengths[order[begin]]) > tokens:
@@ -146,13 +146,13 @@ def by_length(lengths: np.ndarray, tokens: int, inputs: np.ndarray | None = None
 
 
 def answer_batches(features: Features, kind: Kind, tokens: int) -> list[np.ndarray]:
-    """The model inputs in batches of at most so many padded tokens; those of an example stay together."""
-    starts, lengths, inputs = examples(features, kind)
-    return [all_inputs(starts, inputs, batch) for batch in by_length(lengths, tokens, inputs)]
+    """The parts in batches of at most so many padded tokens; those of an example stay together."""
+    starts, lengths, parts = examples(features, kind)
+    return [all_parts(starts, parts, batch) for batch in by_length(lengths, tokens, parts)]
 
 
-def all_inputs(starts: np.ndarray, inputs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The model inputs of the chosen examples, one example after the other."""
-    inside = np.repeat(np.arange(len(chosen)), inputs[chosen])
-    place = np.arange(len(inside)) - np.repeat(np.cumsum(inputs[chosen]) - inputs[chosen], inputs[chosen])
+def all_parts(starts: np.ndarray, parts: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """The parts of the chosen examples, one example after the other."""
+    inside = np.repeat(np.arange(len(chosen)), parts[chosen])
+    place = np.arange(len(inside)) - np.repeat(np.cumsum(parts[chosen]) - parts[chosen], parts[chosen])
     return starts[chosen][inside] + place

@@ -12,10 +12,10 @@ from reader.text.tokenizer import Tokenizer
 
 @dataclass
 class Features:
-    """What the model reads of n windows (a row of a file gives one, or several when it is long).
+    """What the model reads of n parts (a row of a file gives one, or several when it is long).
 
     ids: [T] int32, special tokens included. offsets: [n + 1] int64 into ids. first: [n] int32, how many tokens carry
-    sentence id 0. row: [n] int64, which row a window belongs to. labels: [n] or [n, 2], one value a window; None for a
+    sentence id 0. row: [n] int64, which row a part belongs to. labels: [n] or [n, 2], one value a part; None for a
     kind that labels tokens. tokens: name -> array of length T, whatever a kind keeps per token.
     """
 
@@ -31,54 +31,54 @@ class Features:
 
     @property
     def lengths(self) -> np.ndarray:
-        """[n] tokens of each window."""
+        """[n] tokens of each part."""
         return np.diff(self.offsets)
 
     @classmethod
     def build(cls, ids: list, first: Any, row: Any = None, labels: np.ndarray | None = None,
               **tokens: list) -> Features:
-        """From one list of ids for each window. Per-token values come as one list for each window too."""
+        """From one list of ids for each part. Per-token values come as one list for each part too."""
         offsets = np.zeros(len(ids) + 1, np.int64)
-        np.cumsum([len(window) for window in ids], out=offsets[1:])
+        np.cumsum([len(part) for part in ids], out=offsets[1:])
         row = np.arange(len(ids)) if row is None else np.asarray(row, np.int64)
         return cls(_flat(ids, np.int32), offsets, np.asarray(first, np.int32), row, labels,
                    {name: _flat(values, np.int32) for name, values in tokens.items()})
 
     @classmethod
-    def join(cls, parts: list) -> Features:
+    def join(cls, several: list) -> Features:
         """Several after one another, rows counted on."""
-        if len(parts) == 1:
-            return parts[0]
-        rows = np.cumsum([0] + [int(part.row.max(initial=-1)) + 1 for part in parts[:-1]])
-        sizes = np.cumsum([0] + [len(part.ids) for part in parts])
-        return cls(np.concatenate([part.ids for part in parts]),
-                   np.concatenate([part.offsets[:-1] + size for part, size in zip(parts, sizes)] + [sizes[-1:]]),
-                   np.concatenate([part.first for part in parts]),
-                   np.concatenate([part.row + start for part, start in zip(parts, rows)]),
-                   None if parts[0].labels is None else np.concatenate([part.labels for part in parts]),
-                   {name: np.concatenate([part.tokens[name] for part in parts]) for name in parts[0].tokens})
+        if len(several) == 1:
+            return several[0]
+        rows = np.cumsum([0] + [int(one.row.max(initial=-1)) + 1 for one in several[:-1]])
+        sizes = np.cumsum([0] + [len(one.ids) for one in several])
+        return cls(np.concatenate([one.ids for one in several]),
+                   np.concatenate([one.offsets[:-1] + size for one, size in zip(several, sizes)] + [sizes[-1:]]),
+                   np.concatenate([one.first for one in several]),
+                   np.concatenate([one.row + start for one, start in zip(several, rows)]),
+                   None if several[0].labels is None else np.concatenate([one.labels for one in several]),
+                   {name: np.concatenate([one.tokens[name] for one in several]) for name in several[0].tokens})
 
     def subset(self, rows: np.ndarray) -> Features:
         """Those of some rows, given in ascending order and numbered anew."""
-        windows = np.flatnonzero(np.isin(self.row, rows))
-        place, _, _ = self.flat(windows)
-        return Features(self.ids[place], np.append(0, np.cumsum(self.lengths[windows])), self.first[windows],
-                        np.searchsorted(rows, self.row[windows]), None if self.labels is None else self.labels[windows],
+        parts = np.flatnonzero(np.isin(self.row, rows))
+        place, _, _ = self.flat(parts)
+        return Features(self.ids[place], np.append(0, np.cumsum(self.lengths[parts])), self.first[parts],
+                        np.searchsorted(rows, self.row[parts]), None if self.labels is None else self.labels[parts],
                         {name: values[place] for name, values in self.tokens.items()})
 
-    def window(self, index: int, name: str) -> np.ndarray:
-        """The values of per-token array ``name`` in one window."""
+    def values(self, index: int, name: str) -> np.ndarray:
+        """The values of per-token array ``name`` in one part."""
         return self.tokens[name][self.offsets[index]:self.offsets[index + 1]]
 
     def flat(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of all tokens of the chosen windows: (place in ids, which of the chosen, column)."""
+        """Of all tokens of the chosen parts: (place in ids, which of the chosen, column)."""
         lengths = self.lengths[chosen]
         inside = np.repeat(np.arange(len(chosen)), lengths)
         column = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         return self.offsets[chosen][inside] + column, inside, column
 
     def batch(self, chosen: np.ndarray, *, task: str, task_id: int, pad_id: int) -> Batch:
-        """The padded inputs of the chosen windows, without targets."""
+        """The padded inputs of the chosen parts, without targets."""
         chosen = np.asarray(chosen, np.int64)
         place, inside, column = self.flat(chosen)
         lengths = self.lengths[chosen]
@@ -91,8 +91,8 @@ class Features:
                      np.broadcast_to(columns, shape).astype(np.int64), lengths.astype(np.int64))
 
 
-def _flat(windows: list, dtype) -> np.ndarray:
-    return np.concatenate([np.asarray(window, dtype) for window in windows]) if windows else np.zeros(0, dtype)
+def _flat(parts: list, dtype) -> np.ndarray:
+    return np.concatenate([np.asarray(part, dtype) for part in parts]) if parts else np.zeros(0, dtype)
 
 
 def truncated_pair(first: int, second: int, limit: int) -> tuple[int, int]:

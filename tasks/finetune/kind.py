@@ -18,7 +18,7 @@ class Kind:
     """From rows to features and targets, and from the model's outputs back to answers about rows.
 
     Class attributes:
-        name: also the name of its head and loss. level: "sequence" (one output a window, from the pooled [CLS]) or
+        name: also the name of its head and loss. level: "sequence" (one output a part, from the pooled [CLS]) or
             "token". loss: a key of ``ernie.model.finetuning_model.LOSSES``. metrics: all that it can compute; the first
             one chooses the best checkpoint unless a recipe names others. together: the model inputs of a row must stay
             in one batch. percent: metrics and right answers are shares.
@@ -38,7 +38,7 @@ class Kind:
 
     @property
     def outputs(self) -> int:
-        """Numbers that the head gives for a window or token."""
+        """Numbers that the head gives for a part or token."""
         return len(self.classes)
 
     def features(self, rows: list, tokenizer: Tokenizer, max_length: int) -> Features:
@@ -46,7 +46,7 @@ class Kind:
         raise NotImplementedError
 
     def targets(self, features: Features, chosen: np.ndarray, width: int) -> Targets:
-        """Of the chosen windows in a batch of that width; windows without a label have none."""
+        """Of the chosen parts in a batch of that width; parts without a label have none."""
         assert features.labels is not None  # a kind that labels tokens has targets of its own
         labels = features.labels[chosen]
         first = labels.reshape(len(labels), -1)[:, 0]
@@ -54,7 +54,7 @@ class Kind:
         return Targets(known, labels[known])
 
     def decode(self, rows: list, features: Features, outputs: list) -> list:
-        """One prediction for each row. outputs: for each window [outputs], or [tokens, outputs] at token level."""
+        """One prediction for each row. outputs: for each part [outputs], or [tokens, outputs] at token level."""
         raise NotImplementedError
 
     def score(self, rows: list, predictions: list) -> dict[str, float]:

@@ -31,10 +31,10 @@ class Answer(NamedTuple):
 
 
 class ReadingComprehension(Kind):
-    """[CLS] question [SEP] window [SEP]: scores for the answer's first and last token, over windows of the passage.
+    """[CLS] question [SEP] part [SEP]: scores for the answer's first and last token, over parts of the passage.
 
     Args:
-        max_query_length: pieces of the question that are read. doc_stride: pieces from one window to the next.
+        max_query_length: pieces of the question that are read. doc_stride: pieces from one part to the next.
         max_answer_length: pieces of an answer. n_best: candidates that are kept.
         no_answer: a passage may hold no answer (SQuAD 2), which is told by both scores of [CLS]; then the answer is
             empty when the best span scores less than ``null_threshold`` above that.
@@ -54,7 +54,7 @@ class ReadingComprehension(Kind):
         self.max_answer_length, self.n_best = max_answer_length, n_best
 
     def features(self, rows: list[QuestionRow], tokenizer: Tokenizer, max_length: int) -> Features:
-        """Windows; a window that does not hold the whole answer is labelled with [CLS], place 0, as in the release."""
+        """Parts; a part that does not hold the whole answer is labelled with [CLS], place 0, as in the release."""
         contexts = list(dict.fromkeys(row.context for row in rows))
         passages = dict(zip(contexts, tokenizer.encode_batch(contexts)))
         questions = tokenizer.encode_batch([row.question for row in rows])
@@ -62,9 +62,9 @@ class ReadingComprehension(Kind):
         for number, (row, question) in enumerate(zip(rows, questions)):
             head = [tokenizer.cls_id, *question.ids[:self.max_query_length].tolist(), tokenizer.sep_id]
             passage = passages[row.context]
-            windows = self.windows(len(passage.ids), max_length - len(head) - 1)
+            parts = self.parts(len(passage.ids), max_length - len(head) - 1)
             span = answer_tokens(passage.offsets, row)
-            for (begin, end), best in zip(windows, most_context(windows)):
+            for (begin, end), best in zip(parts, most_context(parts)):
                 ids.append(head + passage.ids[begin:end].tolist() + [tokenizer.sep_id])
                 first.append(len(head))
                 owner.append(number)
@@ -81,35 +81,35 @@ class ReadingComprehension(Kind):
         return Features.build(ids, first, owner, np.array(labels, np.int64).reshape(-1, 2),
                               start=starts, stop=stops, central=central)
 
-    def windows(self, length: int, capacity: int) -> list[tuple[int, int]]:
-        """[begin, end) of the windows of a passage of that many pieces."""
+    def parts(self, length: int, capacity: int) -> list[tuple[int, int]]:
+        """[begin, end) of the parts of a passage of that many pieces."""
         if capacity < 1:
             raise InputError(f"a question of {self.max_query_length} pieces leaves no room for the passage: "
                              "raise max_length or lower max_query_length")
-        windows, begin = [], 0
+        parts, begin = [], 0
         while True:
-            windows.append((begin, min(begin + capacity, length)))
-            if windows[-1][1] == length:
-                return windows
+            parts.append((begin, min(begin + capacity, length)))
+            if parts[-1][1] == length:
+                return parts
             begin += min(capacity, self.doc_stride)
 
     def decode(self, rows: list, features: Features, outputs: list) -> list[Answer]:
         candidates: list[list] = [[] for _ in rows]
-        nothing = np.full(len(rows), np.inf)  # the lowest over the windows, as in the published reader of SQuAD 2
-        for window, scores in enumerate(outputs):
-            row, values = features.row[window], np.asarray(scores, np.float64)
-            candidates[row] += self._spans(features, window, values)
+        nothing = np.full(len(rows), np.inf)  # the lowest over the parts, as in the published reader of SQuAD 2
+        for part, scores in enumerate(outputs):
+            row, values = features.row[part], np.asarray(scores, np.float64)
+            candidates[row] += self._spans(features, part, values)
             nothing[row] = min(nothing[row], float(values[0].sum()))
         return [self._best(row, found, none) for row, found, none in zip(rows, candidates, nothing)]
 
-    def _spans(self, features: Features, window: int, scores: np.ndarray) -> list[tuple]:
-        """(score, start, stop) in characters of the n best spans of a window.
+    def _spans(self, features: Features, part: int, scores: np.ndarray) -> list[tuple]:
+        """(score, start, stop) in characters of the n best spans of a part.
 
-        A span begins where this window, of all that hold the token, shows most of what surrounds it.
+        A span begins where this part, of all that hold the token, shows most of what surrounds it.
         """
-        start, stop = features.window(window, "start"), features.window(window, "stop")
+        start, stop = features.values(part, "start"), features.values(part, "stop")
         scores = scores[:len(start)]
-        begins = _top(np.where(features.window(window, "central") > 0, scores[:, 0], -np.inf), self.n_best)
+        begins = _top(np.where(features.values(part, "central") > 0, scores[:, 0], -np.inf), self.n_best)
         ends = _top(np.where(start >= 0, scores[:, 1], -np.inf), self.n_best)
         pairs = scores[begins, 0][:, None] + scores[ends, 1]
         length = ends[None, :] - begins[:, None] + 1
@@ -192,20 +192,20 @@ def with_marks(text: str, stop: int) -> int:
     return stop
 
 
-def most_context(windows: list) -> list[np.ndarray]:
-    """For each window, which of its pieces have most context in it, of all the windows that hold them (1 or 0).
+def most_context(parts: list) -> list[np.ndarray]:
+    """For each part, which of its pieces have most context in it, of all the parts that hold them (1 or 0).
 
-    The context of a piece is the smaller of what is left and right of it, plus a hundredth of the window's length; the
-    first window wins a tie (the max-context rule of BERT's reader).
+    The context of a piece is the smaller of what is left and right of it, plus a hundredth of the part's length; the
+    first part wins a tie (the max-context rule of BERT's reader).
     """
-    length = windows[-1][1]
+    length = parts[-1][1]
     best, owner = np.full(length, -1.0), np.zeros(length, np.int64)
-    for number, (begin, end) in enumerate(windows):
+    for number, (begin, end) in enumerate(parts):
         place = np.arange(begin, end)
         context = np.minimum(place - begin, end - 1 - place) + 0.01 * (end - begin)
         better = context > best[begin:end]
         best[begin:end][better], owner[begin:end][better] = context[better], number
-    return [(owner[begin:end] == number).astype(np.int64) for number, (begin, end) in enumerate(windows)]
+    return [(owner[begin:end] == number).astype(np.int64) for number, (begin, end) in enumerate(parts)]
 
 
 def _top(values: np.ndarray, count: int) -> np.ndarray:

@@ -29,7 +29,7 @@ class Tags(NamedTuple):
 class SequenceLabelling(Kind):
     """A label for each unit, read off its first piece.
 
-    A sentence that is longer than the model reads is cut at a unit into several windows, so that every unit gets its
+    A sentence that is longer than the model reads is cut at a unit into several parts, so that every unit gets its
     label, in training and after it.
     """
 
@@ -44,17 +44,17 @@ class SequenceLabelling(Kind):
                   for unit, found in zip(known, tokenizer.encode_batch(known))}
         ids, units, labels, owner = [], [], [], []
         for number, row in enumerate(rows):
-            for start, stop in _windows([len(pieces[unit]) for unit in row.units], max_length - 2):
-                window, places = [tokenizer.cls_id], [-1]
+            for start, stop in _parts([len(pieces[unit]) for unit in row.units], max_length - 2):
+                part, places = [tokenizer.cls_id], [-1]
                 for at in range(start, stop):
                     found = pieces[row.units[at]]
-                    window += found
+                    part += found
                     places += [at] + [-1] * (len(found) - 1)
-                ids.append(window + [tokenizer.sep_id])
+                ids.append(part + [tokenizer.sep_id])
                 units.append(places + [-1])
                 labels.append([IGNORE if at < 0 or row.labels is None else row.labels[at] for at in units[-1]])
                 owner.append(number)
-        return Features.build(ids, [len(window) for window in ids], owner, unit=units, label=labels)
+        return Features.build(ids, [len(part) for part in ids], owner, unit=units, label=labels)
 
     def targets(self, features: Features, chosen: np.ndarray, width: int) -> Targets:
         place, inside, column = features.flat(np.asarray(chosen))
@@ -65,8 +65,8 @@ class SequenceLabelling(Kind):
     def decode(self, rows: list, features: Features, outputs: list) -> list[Tags]:
         labels = [np.zeros(len(row.units), np.int64) for row in rows]
         chances = [np.ones(len(row.units)) for row in rows]
-        for window, scores in enumerate(outputs):
-            units, owner = features.window(window, "unit"), features.row[window]
+        for part, scores in enumerate(outputs):
+            units, owner = features.values(part, "unit"), features.row[part]
             here = units[units >= 0]
             found = metrics.softmax(np.asarray(scores, np.float64)[units >= 0]) if len(here) else np.zeros((0, 1))
             labels[owner][here], chances[owner][here] = found.argmax(1), found.max(1)
@@ -126,7 +126,7 @@ class SequenceLabelling(Kind):
         return [SEPARATOR.join(row.units), SEPARATOR.join(self.classes.names[label] for label in prediction.labels)]
 
 
-def _windows(sizes: list, capacity: int):
+def _parts(sizes: list, capacity: int):
     """(start, stop) of runs of units whose sizes fit into the capacity; one empty run for an empty sentence."""
     start, used = 0, 0
     for at, size in enumerate(sizes):

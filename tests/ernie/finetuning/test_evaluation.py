@@ -175,3 +175,15 @@ def test_check_of_every_kind(task, tmp_path, capsys):
     data = make_data(task, tmp_path / "data")
     assert main(["finetune", "--task", task, "--data", str(data), "--check"]) == 0  # a vocabulary is learnt
     assert capsys.readouterr().out.count("  example, ") >= 4
+
+
+def test_a_run_keeps_what_a_page_about_it_needs(tmp_path, model_files):  # noqa: F811
+    assert train("sst-2", make_data("sst-2", tmp_path / "data"), tmp_path / "out", model_files, "epochs=3",
+                 "batch_size=4") == 0
+    found = json.loads((tmp_path / "out" / "seed-1" / "result.json").read_text())
+    assert [(point["step"], point["epoch"]) for point in found["dev_points"]] == [(2, 1), (4, 2), (6, 3)]
+    assert all({"loss", "accuracy"} <= point.keys() for point in found["dev_points"])
+    confusion = found["evaluation"]["dev"]["confusion"]
+    assert sum(map(sum, confusion)) == 8
+    assert (confusion[0][0] + confusion[1][1]) / 8 == found["dev"]["accuracy"]
+    assert found["best_step"] in (2, 4, 6)

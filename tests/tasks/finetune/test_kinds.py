@@ -91,7 +91,7 @@ def test_every_unit_gets_its_label_however_long_the_sentence(sentences, max_leng
     assert features.lengths.max() <= max_length
     outputs = []
     for window in range(len(features)):
-        labels = features.window(window, "label")
+        labels = features.values(window, "label")
         outputs.append(np.eye(3)[np.where(labels == IGNORE, 0, labels)])
     assert [found.labels for found in kind.decode(rows, features, outputs)] == [row.labels for row in rows]
 
@@ -111,7 +111,7 @@ def test_windows_and_labels_by_hand():
     assert [features.ids[a:b].tolist() for a, b in zip(features.offsets, features.offsets[1:])] == [
         ids(f"[CLS] a [SEP] {window} [SEP]") for window in ("天 地 人", "人 光 荣")]
     assert features.labels.tolist() == [[0, 0], [3, 4]]  # the first window lacks 光
-    assert features.window(1, "start").tolist() == [-1, -1, -1, 2, 3, 4, -1]
+    assert features.values(1, "start").tolist() == [-1, -1, -1, 2, 3, 4, -1]
     with pytest.raises(InputError, match="leaves no room"):
         kind.features([question("天", "天", 0)], TOKENIZER, 4)
 
