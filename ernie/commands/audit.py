@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ernie.baselines.audit import TaskAudit
     from reader.batches.corpus import Corpus
 
-MOST_SHOWN = 8  # feature sets of a task, in the table
+MOST_SHOWN = 12  # feature sets of a task, in the table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
