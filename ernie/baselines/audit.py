@@ -125,14 +125,13 @@ def of_tokens(task: Any, train: TokenSample, dev: TokenSample, drawn: Drawn, dev
         return tables.masked_lm(train, dev, texts(drawn.batches, task.name), vocabulary, drawn.mask)
     classes = len(task.classes)
     keys: dict[str, Callable[[TokenSample], np.ndarray]] = {
-        "left neighbour": lambda sample: sample.left, "right neighbour": lambda sample: sample.right,
-        "token and left neighbour": lambda sample: sample.read * (vocabulary + 1) + sample.left}
+        "left neighbour": lambda sample: sample.left, "right neighbour": lambda sample: sample.right}
     sets: dict[str, Callable[[TokenSample, Drawn], np.ndarray]] = {
         "place in the segment and its length": lambda sample, part: np.column_stack(
             [sample.place, sample.size - sample.place, sample.size]),
         "place in the document": lambda sample, part: place_in_document(part.corpus, sample.store, sample.document,
                                                                         None)}
-    found = [tables.label_of_token(train, dev, classes)]
+    found = [tables.label_of_token(train, dev, classes), tables.label_of_token_and_left(train, dev, classes)]
     found += [tables.label_table(name, train, dev, classes, key(train), key(dev)) for name, key in keys.items()]
     some, some_dev = (np.random.default_rng(0).permutation(len(sample))[:MOST_TARGETS] for sample in (train, dev))
     return found + [sequences.fit(name, values(train, drawn)[some], train.labels[some],

@@ -1,6 +1,8 @@
 """Shallow predictors of token-level tasks: count tables over a token and its neighbours."""
 from __future__ import annotations
 
+from typing import Optional
+
 import numpy as np
 
 from ernie.baselines.samples import NOTHING, TokenSample
@@ -14,6 +16,14 @@ def label_of_token(train: TokenSample, dev: TokenSample, classes: int) -> Baseli
     return label_table("most frequent label of the token", train, dev, classes, train.read, dev.read)
 
 
+def label_of_token_and_left(train: TokenSample, dev: TokenSample, classes: int) -> Baseline:
+    """The most frequent label of this token id behind its left neighbour; of an unseen pair, that of the token."""
+    size = 1 + max(int(train.read.max()), int(dev.read.max()), int(train.left.max()), int(dev.left.max()))
+    keys, dev_keys = (sample.read * (size + 1) + sample.left for sample in (train, dev))
+    prior = _shares(train, classes, train.read, dev.read)
+    return _measured("label of the token and its left neighbour", dev, _shares(train, classes, keys, dev_keys, prior))
+
+
 def label_table(name: str, train: TokenSample, dev: TokenSample, classes: int, keys: np.ndarray,
                 dev_keys: np.ndarray) -> Baseline:
     """The most frequent label of each key in training data; of an unseen key, that of all targets.
@@ -21,13 +31,24 @@ def label_table(name: str, train: TokenSample, dev: TokenSample, classes: int, k
     Args:
         keys, dev_keys: [n] integers, one for each target of ``train`` and ``dev``.
     """
-    prior = np.bincount(train.labels, minlength=classes) / max(1, len(train))
+    return _measured(name, dev, _shares(train, classes, keys, dev_keys))
+
+
+def _shares(train: TokenSample, classes: int, keys: np.ndarray, dev_keys: np.ndarray,
+            prior: Optional[np.ndarray] = None) -> np.ndarray:
+    """[n, classes] shares of the labels of each dev key, with one pseudocount spread like ``prior``, or like all."""
+    if prior is None:
+        prior = np.bincount(train.labels, minlength=classes) / max(1, len(train))
     known, inverse = np.unique(keys, return_inverse=True)
     counts = np.bincount(inverse * classes + train.labels, minlength=len(known) * classes).reshape(-1, classes)
     place = np.minimum(np.searchsorted(known, dev_keys), len(known) - 1)
-    mine = np.where((known[place] == dev_keys)[:, None], counts[place], 0) + prior  # one pseudocount, spread like all
-    chance = mine[np.arange(len(dev)), dev.labels] / mine.sum(axis=1)
-    right = mine.argmax(axis=1) == dev.labels
+    mine = np.where((known[place] == dev_keys)[:, None], counts[place], 0) + prior
+    return mine / mine.sum(axis=1, keepdims=True)
+
+
+def _measured(name: str, dev: TokenSample, shares: np.ndarray) -> Baseline:
+    chance = shares[np.arange(len(dev)), dev.labels]
+    right = shares.argmax(axis=1) == dev.labels
     return Baseline(name, float(right.mean()), float(-np.log(np.maximum(chance, 1e-9)).mean()))
 
 

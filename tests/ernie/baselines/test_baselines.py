@@ -81,6 +81,18 @@ def test_the_label_of_a_token_is_its_most_frequent_one():
     assert found.loss == pytest.approx(-np.log(chances).mean())
 
 
+def test_the_label_of_a_pair_falls_back_to_that_of_the_token():
+    train = table_sample([5, 5, 5, 5, 6], [1, 1, 1, 0, 0], left=[7, 7, 7, 8, 8])
+    dev = table_sample([5, 5, 5, 6], [0, 1, 1, 0], left=[8, 7, 9, 9])  # seen, seen, unseen, unseen
+    found = tables.label_of_token_and_left(train, dev, 2)
+    assert found.accuracy == 1.0
+    overall = np.array([2, 3]) / 5
+    five = (np.array([1, 3]) + overall) / 5
+    six = (np.array([1, 0]) + overall) / 2
+    chances = [(1 + five[0]) / 2, (3 + five[1]) / 4, five[1], six[0]]
+    assert found.loss == pytest.approx(-np.log(chances).mean())
+
+
 def test_unigrams_and_bigrams_by_hand():
     mask, size = 0, 10
     ids = np.array([5, 6, 5, 6, 5, 6, 7, 8, 5, 6])
