@@ -3,7 +3,10 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean
@@ -27,8 +30,8 @@ TASKS = {
 }
 
 
-def load(name: str, options: dict | None = None, tasks_from=()):
-    """A task by its name.
+def load(name: str, options: dict | None = None, tasks_from: str | Path | Iterable[str | Path] | None = ()) -> Any:
+    """Make a task by its name.
 
     Args:
         name: of a task here, or of one that a file in ``tasks_from`` defines (which comes first).
@@ -50,8 +53,8 @@ def load(name: str, options: dict | None = None, tasks_from=()):
     return _make(getattr(importlib.import_module(module), cls), options or {})
 
 
-def tasks_in(module) -> list:
-    """The task classes that a module defines itself and gives a name."""
+def tasks_in(module: ModuleType) -> list[type[Task]]:
+    """Return the task classes that a module defines itself and gives a name."""
     classes = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, Task)]
     return [cls for cls in classes if cls.__module__ == module.__name__ and cls.name]
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from reader.batches.corpus import Corpus
 from reader.batches.examples import Anchor, Example, Tokens, Unit
+from reader.text.special_ids import SpecialIds
 from reader.utils.errors import InputError
 from tasks.files import rebuild
 
@@ -67,7 +68,7 @@ class Task:
         return {}
 
     def remarks(self, corpus: Corpus, anchors: list[Anchor]) -> list[str]:
-        """What a person should know of a corpus before this task trains on it, judged by some of its units."""
+        """Say what a person should know of a corpus before this task trains on it, judged by some of its units."""
         return []
 
     def explain(self, label: int) -> str:
@@ -107,8 +108,8 @@ class CorruptingTask(TokenTask):
     corrupts = True
     head = "vocabulary"  # predicted by the masked-LM head that is tied to the word embedding
 
-    def corrupt(self, tokens: Tokens, vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """([n] ids as the model reads them, [n] labels with IGNORE where nothing is predicted, [n] uint8 groups)."""
+    def corrupt(self, tokens: Tokens, vocabulary: SpecialIds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ([n] ids as the model reads them, [n] labels, IGNORE where nothing is predicted, [n] uint8 groups)."""
         raise TypeError(f"{type(self).__name__} corrupts nothing: define corrupt()")
 
     def unit_heads(self, tokens: Tokens) -> np.ndarray:

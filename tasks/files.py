@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from reader.utils.errors import InputError
 
@@ -38,8 +39,8 @@ def load_file(path: str | Path) -> ModuleType:
     return module
 
 
-def rebuild(file, module: str, cls: str, state: dict):
-    """A task as it was in another process, which may have loaded its class from a file."""
+def rebuild(file: str | None, module: str, cls: str, state: dict) -> Any:
+    """Make a task again as it was in another process, which may have loaded its class from a file."""
     home = load_file(file) if module.startswith("tasks_from_") else importlib.import_module(module)
     task = object.__new__(getattr(home, cls))
     task.__dict__.update(state)

@@ -8,6 +8,7 @@ import numpy as np
 from reader.batches.examples import Tokens
 from reader.batches.sampling import hash_keys, uniform
 from reader.text.flags import ENTITY, KIND, KIND_NAMES, KIND_SHIFT, PHRASE, UNIT_START, WORD
+from reader.text.special_ids import SpecialIds
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
 from tasks.base import CorruptingTask
@@ -45,7 +46,7 @@ class KnowledgeMasking(CorruptingTask):
             if not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise InputError(f"knowledge_masking: {option} {value!r} is no probability")
 
-    def corrupt(self, tokens: Tokens, vocabulary) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def corrupt(self, tokens: Tokens, vocabulary: SpecialIds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``CorruptingTask.corrupt``; groups are the kinds of ``reader.store.store``."""
         kinds = (tokens.flags & KIND) >> KIND_SHIFT
         heads = self.unit_heads(tokens)
@@ -70,7 +71,7 @@ class KnowledgeMasking(CorruptingTask):
         return np.maximum.accumulate(np.where(starts, np.arange(len(starts)), 0))
 
 
-def corrupted(ids: np.ndarray, keys: np.ndarray, chosen: np.ndarray, vocabulary) -> np.ndarray:
+def corrupted(ids: np.ndarray, keys: np.ndarray, chosen: np.ndarray, vocabulary: SpecialIds) -> np.ndarray:
     """[n] ids as the model reads them: of the chosen ones 80 % [MASK], 10 % a random regular id, 10 % unchanged."""
     places = np.flatnonzero(chosen)
     fate = uniform(hash_keys(keys[places], "fate"))

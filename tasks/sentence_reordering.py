@@ -1,6 +1,7 @@
 """Sentence reordering, section 4.2.2 of the paper."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import permutations
 from math import factorial
@@ -55,8 +56,8 @@ class SentenceReordering(SequenceTask):
         return [f"{100 * few:.0f} % of the text has fewer than {self.m} sentences that fit in {corpus.max_length} "
                 f"tokens and is cut into fewer segments; {100 * one:.0f} % has one, and nothing to reorder"]
 
-    def label_of(self, order) -> int:
-        """The label of a permutation."""
+    def label_of(self, order: Iterable[int]) -> int:
+        """Return the label of a permutation."""
         return self.orders.index(tuple(order))
 
     def restore(self, label: int) -> list[int]:

@@ -5,9 +5,10 @@ import numpy as np
 
 from ernie.pretraining.stages import Stage
 from reader.batches.batches import slices_of_rank
+from reader.batches.loader import StepBatches
 
 
-class StageBatches:
+class StageBatches(StepBatches):
     """The micro-batches of every step of a stage, as this rank takes them: a function of (seed, step).
 
     Args:
@@ -26,3 +27,7 @@ class StageBatches:
         """Micro-batches of a step (from 0) for this rank: its run of the slices of the global batch."""
         source = self.sources[self.names[self.draws[step]]]
         return source.at(int(self.numbers[step]), slices_of_rank(source.slices, self.rank, self.size))
+
+    def turn(self, step: int) -> int:
+        """The worker that makes a step: the same one for all batches of a window, so that no window is drawn twice."""
+        return int(self.numbers[step])

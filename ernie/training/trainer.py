@@ -19,7 +19,7 @@ import paddle
 from ernie.model.pretraining_model import to_tensors
 from ernie.training import distributed
 from ernie.training.optimizer import Outcome, Updater
-from reader.batches.loader import prefetch
+from reader.batches.loader import StepBatches, prefetch
 
 ASKED_TO_STOP = "asked to stop"  # why training ends when a rank was
 
@@ -98,7 +98,8 @@ class Trainer:
         self.updater.model.train()
         waited = time.perf_counter()
         steps = range(self.state.step, self.state.step if self.stop else self.total)
-        with closing(prefetch(self.batches.at, steps, self.workers)) as stream:
+        turn = self.batches.turn if isinstance(self.batches, StepBatches) else None
+        with closing(prefetch(self.batches.at, steps, self.workers, turn=turn)) as stream:
             for micro_batches in stream:
                 begun = time.perf_counter()
                 self.heartbeat(self.state.step)

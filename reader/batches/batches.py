@@ -7,6 +7,7 @@ hangs on its key, a function of (seed, task, window, example, place), so that la
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -40,9 +41,9 @@ class Batches:
         InputError: a slice could not hold the longest example, two tasks corrupt, or the task finds no text.
     """
 
-    def __init__(self, task, token_tasks, corpus: Corpus, *, seed: int, task_id: int, batch_tokens: int,
-                 slices: int = 1, window: int | None = None, turns: int = TURNS,
-                 factors: Mapping[str, float] | None = None, vocabulary=None):
+    def __init__(self, task: Any, token_tasks: Iterable[Any], corpus: Corpus, *, seed: int, task_id: int,
+                 batch_tokens: int, slices: int = 1, window: int | None = None, turns: int = TURNS,
+                 factors: Mapping[str, float] | None = None, vocabulary: Any = None):
         corrupting = [other.name for other in token_tasks if other.corrupts]
         if len(corrupting) > 1:
             raise InputError(f"tasks {', '.join(corrupting)} all change the text; a stage can have one of them")

@@ -1,7 +1,9 @@
 """The corpus that a task draws from: stores with weights, and the documents, paragraphs and sentences in them."""
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -27,7 +29,8 @@ class Corpus:
         InputError: no store, an empty one, stores that do not fit together, weights that are not positive.
     """
 
-    def __init__(self, stores, weights=None, max_length: int = 512):
+    def __init__(self, stores: Iterable[Store | str | Path], weights: Sequence[float] | None = None,
+                 max_length: int = 512):
         self.stores = [store if isinstance(store, Store) else Store(store) for store in stores]
         self.max_length = max_length
         self._check(weights)
@@ -117,28 +120,28 @@ class Corpus:
         return int(bounds[0]), int(bounds[1])
 
     def sentence_outside(self, store: int, bounds: tuple[int, int], rng: np.random.Generator) -> int:
-        """A sentence of a store, any but those in ``bounds`` (first, last), each as likely as another."""
+        """Draw a sentence of a store, any but those in ``bounds`` [first, last), each as likely as another."""
         first, last = bounds
         place = int(rng.integers(len(self.stores[store].sentences) - 1 - (last - first)))
         return place + (last - first) * (place >= first)
 
     def sentence_edges(self, anchor: Anchor) -> list[int]:
-        """Token offsets at which the sentences of a unit begin, and the end of the last; one that was cut counts."""
+        """Find the token offsets at which the sentences of a unit begin, and its end; a cut sentence counts."""
         sentences = self.stores[anchor.store].sentences
         first, last = np.searchsorted(sentences, [anchor.token + 1, anchor.stop])
         return [anchor.token, *sentences[first:last].tolist(), anchor.stop]
 
     def turns(self, anchor: Anchor) -> list[tuple[int, int]]:
-        """Tokens [start, stop) of the paragraphs of a unit, or of what lies of them in it."""
+        """Find the turns of a unit: tokens [start, stop) of its paragraphs, as far as they lie in it."""
         store, sentence = self.stores[anchor.store], self.locate(anchor)[2]
         first, last = store.paragraph_at(sentence), store.paragraph_at(store.sentence_at(anchor.stop - 1))
         edges = [anchor.token, *store.sentences[store.paragraphs[first + 1:last + 1]].tolist(), anchor.stop]
         return list(zip(edges, edges[1:]))
 
     def roles(self, anchor: Anchor, count: int) -> tuple[int, ...]:
-        """Role of each of the ``turns`` of a unit, 0 to ``count`` - 1.
+        """Return the role of each of the ``turns`` of a unit, 0 to ``count`` - 1.
 
-        The number of its speaker modulo ``count``; where the store does not know who speaks, they take turns.
+        It is the number of its speaker modulo ``count``; where the store does not know who speaks, they take turns.
         """
         store = self.stores[anchor.store]
         document, first, _ = self.locate(anchor)
@@ -203,8 +206,9 @@ def join_pieces(pieces: list[str], language: str) -> str:
                    else " " + word for before, word in zip(["", *words], words))
 
 
-def shorten(segments, room: int) -> tuple:
+def shorten(segments: Iterable[tuple[int, int]], room: int) -> tuple:
     """Take tokens off the end of the longest segment until all together hold at most ``room`` tokens."""
+    segments = list(segments)
     sizes = [stop - start for start, stop in segments]
     while sum(sizes) > room:
         longest = max(range(len(sizes)), key=sizes.__getitem__)

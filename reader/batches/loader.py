@@ -6,9 +6,13 @@ import pickle
 import signal
 import traceback
 from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import count, islice
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
+from typing import Any
+
+from reader.batches.examples import Batch
 
 
 class WorkerDied(RuntimeError):
@@ -19,10 +23,22 @@ class WorkerTraceback(Exception):
     """Where in a worker an error was raised; the cause of the error that the parent raises."""
 
 
+class StepBatches:
+    """What is trained on step by step; a base class for those that care which worker makes a step."""
+
+    def at(self, step: int) -> list[Batch]:
+        """The micro-batches of a step, from 0."""
+        raise NotImplementedError
+
+    def turn(self, step: int) -> int:
+        """The worker that makes a step, modulo their number."""
+        return step
+
+
 class Stream:
     """An iterator that can be closed: by ``with``, by ``close()``, or by running to its end."""
 
-    def __init__(self, generator):
+    def __init__(self, generator: Generator[Any, None, None]):
         self._generator = generator
 
     def __iter__(self):
@@ -42,31 +58,35 @@ class Stream:
         self._generator.close()
 
 
-def prefetch(fetch, steps, workers: int = 0, lookahead: int | None = None) -> Stream:
+def prefetch(fetch: Callable[[int], Any], steps: Iterable[int], workers: int = 0, lookahead: int | None = None,
+             turn: Callable[[int], int] | None = None) -> Stream:
     """Iterate over ``fetch(step)`` for each step, in order.
 
     Args:
         fetch: picklable callable; in a worker it is unpickled once and keeps what it caches between its calls.
         steps: iterable of step numbers, may be endless.
         workers: processes (spawned; they import what ``fetch`` needs, nothing else); 0: called here, when asked for.
-        lookahead: results under way or waiting at a time; two for each worker by default.
+        lookahead: results under way or waiting at a time; two for each worker by default, four where there are turns.
+        turn: the worker that is asked for a step, modulo their number; one after the other by default.
     Raises:
         what ``fetch`` raised, at once, with the traceback of the worker as its cause; WorkerDied.
     """
     if workers < 1:
         return Stream(fetch(step) for step in steps)
-    return Stream(_from_workers(fetch, iter(steps), workers, max(workers, lookahead or 2 * workers)))
+    lookahead = max(workers, lookahead or (4 if turn else 2) * workers)
+    return Stream(_from_workers(fetch, iter(steps), workers, lookahead, turn))
 
 
-def _from_workers(fetch, steps, workers: int, lookahead: int):
+def _from_workers(fetch: Callable[[int], Any], steps: Iterator[int], workers: int, lookahead: int,
+                  turn: Callable[[int], int] | None) -> Generator[Any, None, None]:
     team = [_Worker(fetch, number) for number in range(workers)]
     try:
-        turns = count()  # the n-th step goes to worker n modulo their number, and its result is awaited there
+        turns = count()  # without ``turn`` the n-th step asked for goes to worker n modulo their number
         due: deque[_Worker] = deque()
 
         def ask(steps_now) -> None:
             for step in steps_now:
-                due.append(team[next(turns) % workers])
+                due.append(team[(next(turns) if turn is None else turn(step)) % workers])  # where the result is awaited
                 due[-1].ask(step)
 
         ask(islice(steps, lookahead))

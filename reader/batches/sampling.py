@@ -46,7 +46,7 @@ def uniform(keys: np.ndarray) -> np.ndarray:
     return (keys >> np.uint64(11)) * 2.0**-53
 
 
-def permute(index, size: int, key) -> np.ndarray:
+def permute(index: int | np.ndarray, size: int, key: int | np.ndarray) -> np.ndarray:
     """Where ``index`` goes in the permutation of range(size) that ``key`` names; no table is kept.
 
     A Feistel network over the next power of two; what falls outside is sent through again until it is inside.

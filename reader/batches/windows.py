@@ -10,6 +10,8 @@ together take the whole walk, and any window can be drawn alone.
 """
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from reader.batches.collator import Window
@@ -42,7 +44,8 @@ class Windows:
         InputError: the task finds no text in the corpus.
     """
 
-    def __init__(self, task, corpus: Corpus, seed: int, batch_tokens: int, size: int | None = None, turns: int = 1):
+    def __init__(self, task: Any, corpus: Corpus, seed: int, batch_tokens: int, size: int | None = None,
+                 turns: int = 1):
         self.task, self.corpus, self.seed, self.turns = task, corpus, seed, turns
         self.lanes = max(1, batch_tokens // (LANE * corpus.max_length))
         tokens = batch_tokens / self.lanes
@@ -107,7 +110,7 @@ class Windows:
                           f"{self.corpus.max_length} tokens", self.corpus.stores[0].path)
 
 
-def draw(task, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
+def draw(task: Any, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
     """The example that a task makes of a unit, checked; None where the task can make none of it.
 
     Raises:
@@ -135,7 +138,7 @@ def draw(task, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Exam
     return example
 
 
-def check_labels(task, least: int, most: int) -> None:
+def check_labels(task: Any, least: int, most: int) -> None:
     """Raise InputError for a label that is no class: the loss would fail on it without naming the task."""
     if least < 0 or most >= len(task.classes):
         raise InputError(f"task {task.name} gave the label {most if least >= 0 else least}, it has {len(task.classes)} "

@@ -54,6 +54,23 @@ def test_results_come_in_order(workers):
         assert list(stream) == [step * step for step in range(5, 17)]
 
 
+class WhoMakesIt:
+    def __call__(self, step):
+        return step, os.getpid()
+
+
+@pytest.mark.parametrize("turn", [lambda step: step // 5, lambda step: 0, lambda step: 7 - step % 3])
+def test_turns_choose_the_worker_and_results_still_come_in_order(turn):
+    with prefetch(WhoMakesIt(), range(30), 3, turn=turn) as stream:
+        made = list(stream)
+    assert [step for step, _ in made] == list(range(30))
+    makers: dict = {}
+    for step, pid in made:
+        makers.setdefault(turn(step) % 3, set()).add(pid)
+    assert all(len(pids) == 1 for pids in makers.values())
+    assert len(set.union(*makers.values())) == len(makers)
+
+
 def test_error_is_raised_at_once_with_the_workers_traceback():
     begun = time.perf_counter()
     fetch = Fails(1, InputError("bad", "x", 3))
