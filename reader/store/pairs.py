@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from reader.store.build import LEARNT, BuildRecipe, Pipeline
+from reader.store.build import LEARNT
+from reader.store.pipeline import BuildRecipe, Pipeline
 from reader.store.store import Store, StoreWriter
 from reader.text.annotators.word_lists import DATA
 from reader.text.documents import Rejected

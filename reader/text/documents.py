@@ -3,7 +3,10 @@
 Forms (docs/corpora.md; all but the tables may be compressed as .gz, .bz2, .xz or .zst; folders are walked in order):
     .txt    layout file: a file is a document, blank lines part paragraphs, wrapped lines are joined. layout lines:
             blank lines part documents, a line is a paragraph (BERT's form).
-    .jsonl  a line is a document or a dialogue (reader/text/formats/json_lines.py).
+    .jsonl  a line is a document or a dialogue (reader/text/formats/json_lines.py); also .json and .ndjson.
+    .xml    a Wikipedia dump (reader/text/formats/wikipedia.py), multistream or not.
+    .parquet, .arrow    a row is a record as in .jsonl; folders of Hugging Face ``datasets`` hold such files.
+A file whose suffix says nothing is recognised by its first bytes, and is plain text otherwise.
 
 A document that cannot be used is rejected with its reason, file and line; the others survive. Limits that keep memory
 constant and time linear: a line of more than MAX_LINE bytes rejects its document; a paragraph of more than
@@ -18,17 +21,35 @@ from pathlib import Path
 
 from reader.text.chunks import drop_long_chunks
 from reader.text.formats.base import LAYOUTS, Document, ReadOptions, Record, Span
-from reader.text.formats.compression import compression, inner_suffix
+from reader.text.formats.compression import DAMAGE, compression, inner_suffix, open_compressed
 from reader.text.formats.json_lines import json_records
 from reader.text.formats.lines import MAX_LINE, Lines
 from reader.text.formats.plain import MAX_DOCUMENT, MAX_PARAGRAPH, blank_line_documents, whole_file
+from reader.text.formats.tables import table_records
+from reader.text.formats.wikipedia import wikipedia_records
 from reader.text.rejected import Rejected
 from reader.utils.errors import InputError
 
 __all__ = ["LAYOUTS", "MAX_LINE", "Document", "ReadOptions", "Rejected", "Span", "find_inputs", "plan_parts",
            "read_documents", "read_records"]
 MAX_CHUNK = 1000
-_TEXT, _JSON = (".txt", ".text"), (".jsonl", ".ndjson")
+_FORMS = {".txt": "text", ".text": "text", ".jsonl": "json", ".ndjson": "json", ".parquet": "table",
+          ".arrow": "table"}
+
+
+def form_of(path: str | os.PathLike[str]) -> str:
+    """Return the form of a file, "text", "json", "table" or "wikipedia": by its suffix, else by its first bytes."""
+    suffix = inner_suffix(path)
+    if suffix in _FORMS or suffix.startswith(".xml"):
+        return _FORMS.get(suffix, "wikipedia")
+    try:
+        with open_compressed(path) as file:
+            head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    except DAMAGE:
+        return "text"  # whoever reads it says what is wrong
+    if head.startswith((b"PAR1", b"ARROW1")):
+        return "table"
+    return "wikipedia" if head.startswith(b"<mediawiki") else "json" if head.startswith(b"{") else "text"
 
 
 def find_inputs(paths: str | os.PathLike[str] | list) -> list[Path]:
@@ -40,10 +61,11 @@ def find_inputs(paths: str | os.PathLike[str] | list) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, (str, os.PathLike)) else paths):
         if os.path.isdir(path):  # these say no to names that are too long, where Path's raise
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and inner_suffix(file) in _TEXT + _JSON
+            inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_corpus(file)
                             and not any(part.startswith(".") for part in file.relative_to(path).parts))
             if not inside:
-                raise InputError("no .txt, .text or .jsonl file (plain or compressed) in this folder", path)
+                raise InputError("no .txt, .jsonl, .parquet, .arrow or Wikipedia .xml file (plain or compressed) in "
+                                 "this folder", path)
             files += inside
         elif os.path.isfile(path):
             files.append(path)
@@ -54,16 +76,22 @@ def find_inputs(paths: str | os.PathLike[str] | list) -> list[Path]:
     return files
 
 
+def _is_corpus(file: Path) -> bool:
+    suffix = inner_suffix(file)
+    return suffix in _FORMS or suffix.startswith(".xml")
+
+
 def plan_parts(files: list[Path], options: ReadOptions, part_bytes: int) -> list[list[Span]]:
     """Cut the input into parts of about ``part_bytes``; concatenated they are the whole input, in order.
 
-    Plain files are cut between documents; compressed ones and files that are one document stay whole.
+    Plain files and multistream dumps are cut between documents; other compressed files and files that are one
+    document stay whole.
     """
     parts: list[list[Span]] = [[]]
     size = 0
     for path in files:
         total = path.stat().st_size
-        splittable = not compression(path) and (options.layout == "lines" or inner_suffix(path) in _JSON)
+        splittable = _splittable(path, options)
         step = part_bytes if splittable else max(1, total)
         for start in range(0, max(1, total), step):
             stop = min(start + step, total) if splittable else None
@@ -74,10 +102,21 @@ def plan_parts(files: list[Path], options: ReadOptions, part_bytes: int) -> list
     return parts
 
 
+def _splittable(path: Path, options: ReadOptions) -> bool:
+    form, packed = form_of(path), compression(path)
+    if form == "wikipedia":
+        return packed in ("", ".bz2")
+    return not packed and (form == "json" or form == "text" and options.layout == "lines")
+
+
 def read_records(span: Span, options: ReadOptions, rejected: Rejected) -> Iterator[Record]:
     """Yield the records that begin in a span; what cannot be used is counted in ``rejected``."""
-    lines = Lines(span, rejected)
-    if inner_suffix(span.path) in _JSON:
+    lines, form = Lines(span, rejected), form_of(span.path)
+    if form == "wikipedia":
+        records = wikipedia_records(span, options.language, rejected)
+    elif form == "table":
+        records = table_records(span, options, rejected)
+    elif form == "json":
         records = json_records(lines, options)
     elif options.layout == "lines":
         records = blank_line_documents(lines)

@@ -7,6 +7,11 @@ from os import PathLike
 
 from reader.utils.errors import InputError
 
+# Left out on purpose: counted, never shown as examples of what is wrong with the input.
+REDIRECT, DISAMBIGUATION, NO_ARTICLE, NO_PROSE, EXACT_COPY, NEAR_COPY = ROUTINE = (
+    "redirect", "disambiguation page", "page of another namespace than articles", "page without running text",
+    "exact copy of an earlier document", "near copy of an earlier document")
+
 
 @dataclass
 class Rejected:
@@ -24,7 +29,7 @@ class Rejected:
             count: int = 1) -> None:
         """Count one rejected document, line or file (``count`` of them when there are several of a kind)."""
         self.reasons[reason] += count
-        if len(self.examples) < self.LIMIT:
+        if len(self.examples) < self.LIMIT and reason not in ROUTINE:
             self.examples.append(str(InputError(f"{reason}{': ' if detail else ''}{detail}", path, line)))
 
     def merge(self, reasons: dict[str, int], examples: list[str]) -> None:
@@ -40,5 +45,5 @@ class Rejected:
     def __str__(self) -> str:
         lines = [f"rejected {self.total}: " + ", ".join(f"{count} {reason}" for reason, count in
                                                        self.reasons.most_common())]
-        more = self.total - len(self.examples)
+        more = sum(count for reason, count in self.reasons.items() if reason not in ROUTINE) - len(self.examples)
         return "\n  ".join(lines + self.examples + ([f"... and {more} more"] if more > 0 else []))

@@ -10,10 +10,10 @@ from __future__ import annotations
 import heapq
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from reader.text.documents import MAX_DOCUMENT, ReadOptions, Rejected, Span, read_documents, read_records
+from reader.text.documents import MAX_DOCUMENT, Document, ReadOptions, Rejected, Span, read_documents, read_records
 from reader.text.formats.compression import compression
 
 RUN = 1 << 14
@@ -65,12 +65,13 @@ class Sample:
 
     Args:
         characters: how much text to take. rejected: counts what could not be used, among the records that were parsed.
-        seed: of the sample.
+        seed: of the sample. wanted: says of a document whether it may be in the sample.
     """
 
-    def __init__(self, files: list[Path], options: ReadOptions, characters: int, rejected: Rejected, seed: int = 0):
+    def __init__(self, files: list[Path], options: ReadOptions, characters: int, rejected: Rejected, seed: int = 0,
+                 wanted: Callable[[Document], bool] = lambda document: True):
         self.files, self.options, self.characters = files, options, characters
-        self._rejected, self._seed, self._reservoir = rejected, seed, None
+        self._rejected, self._seed, self._reservoir, self._wanted = rejected, seed, None, wanted
         small = sum(file.stat().st_size for file in files) <= characters
         self._all = small and not any(map(compression, files))
 
@@ -78,7 +79,8 @@ class Sample:
         if self._all:
             rejected, self._rejected = self._rejected, Rejected()  # faults are counted once
             return (document.paragraphs for path in self.files
-                    for document in read_documents(Span(str(path)), self.options, rejected))
+                    for document in read_documents(Span(str(path)), self.options, rejected)
+                    if self._wanted(document))
         if self._reservoir is None:
             self._reservoir = self._fill()
         return iter(self._reservoir)
@@ -94,7 +96,7 @@ class Sample:
                     if min(keys) >= reservoir.limit:
                         continue
                     keys.reverse()
-                for document in record.read():
+                for document in filter(self._wanted, record.read()):
                     for run in runs(document.paragraphs):
                         reservoir.add(keys.pop() if keys else reservoir.keys(1)[0], run)
         return reservoir

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from reader.text.chunks import chunk_pattern
+from reader.text.converter import open_converter
 from reader.text.documents import LAYOUTS, ReadOptions, Rejected, find_inputs
 from reader.text.sampling import Sample
 from reader.text.tokenizer import SPECIAL_TOKENS
@@ -49,12 +50,15 @@ def write_vocab(vocab: list[str], path) -> None:
 
 
 def build_vocab(inputs, language: str, size: int, output, *, layout: str = "file", sample: int = 10**9,
-                lower_case: bool = True) -> tuple[list[str], Rejected]:
+                lower_case: bool = True, text_field: str = "text", title_field: str = "title",
+                convert: str | None = None) -> tuple[list[str], Rejected]:
     """Learn a vocabulary from files and folders (reader/text/documents.py) and write it.
 
     Args:
         sample: characters of text that are looked at, a uniform sample of the input (reader/text/sampling.py) where
             it holds more.
+        text_field, title_field: names of fields of records (.jsonl, parquet, Arrow).
+        convert: an OpenCC configuration that the text is converted by, such as t2s.
     Returns:
         the vocabulary, and what could not be used.
     Raises:
@@ -64,8 +68,8 @@ def build_vocab(inputs, language: str, size: int, output, *, layout: str = "file
         raise InputError(f"a vocabulary of {size} tokens has no room for text")
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout {layout!r}: one of {', '.join(LAYOUTS)}")
-    rejected = Rejected()
-    texts = Paragraphs(Sample(find_inputs(inputs), ReadOptions(layout, language), sample, rejected))
+    rejected, options = Rejected(), ReadOptions(layout, language, text_field, title_field)
+    texts = Paragraphs(Sample(find_inputs(inputs), options, sample, rejected), convert)
     vocab = train_vocab(texts, language, size, lower_case)
     if len(vocab) <= len(SPECIAL_TOKENS):
         raise InputError("no usable document in the input" + (f"; {rejected}" if rejected.total else ""))
@@ -75,11 +79,15 @@ def build_vocab(inputs, language: str, size: int, output, *, layout: str = "file
 
 
 class Paragraphs:
-    """The paragraphs of documents, each a list of paragraphs; iterates as often as the documents do."""
+    """The paragraphs of documents, each a list of paragraphs; iterates as often as the documents do.
 
-    def __init__(self, documents: Iterable[list[str]]):
-        self.documents = documents
+    Args:
+        convert: an OpenCC configuration that the text is converted by, or None.
+    """
+
+    def __init__(self, documents: Iterable[list[str]], convert: str | None = None):
+        self.documents, self._converter = documents, open_converter(convert) if convert else None
 
     def __iter__(self) -> Iterator[str]:
         for paragraphs in self.documents:
-            yield from paragraphs
+            yield from map(self._converter.convert, paragraphs) if self._converter else paragraphs

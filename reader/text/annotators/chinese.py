@@ -37,6 +37,7 @@ from reader.text.annotators.spans import Phrases, covered, quote_opens
 from reader.text.annotators.word_lists import DATA, read_lines, write_lines
 from reader.text.chunk_cache import Numbers, word_key
 from reader.text.chunks import Block
+from reader.text.converter import open_converter
 from reader.text.flags import ENTITY, PHRASE, WORD
 from reader.utils.errors import InputError
 
@@ -296,15 +297,3 @@ def read_user_dict(path) -> list[tuple]:
         elif line.strip():
             raise InputError(f"{line.strip()[:40]!r} is not `word [frequency] [tag]`", path, number)
     return words
-
-
-def open_converter(name: str):
-    """An OpenCC converter such as t2s, or a clear error."""
-    try:
-        import opencc
-    except ImportError:
-        raise InputError("convert needs OpenCC: pip install OpenCC (or the extra: ernie-pretrain[zh])") from None
-    try:
-        return opencc.OpenCC(name)
-    except Exception as error:
-        raise InputError(f"unknown OpenCC configuration {name!r} ({error})") from None

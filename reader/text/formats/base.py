@@ -46,14 +46,13 @@ class ReadOptions:
 
     Attributes:
         layout: of .txt files, one of LAYOUTS. language: "en" or "zh". text_field, title_field: names of the fields
-            of a record in .jsonl, parquet and Arrow files. convert: an OpenCC configuration such as t2s, or None.
+            of a record in .jsonl, parquet and Arrow files.
     """
 
     layout: str = "file"
     language: str = "en"
     text_field: str = "text"
     title_field: str = "title"
-    convert: Optional[str] = None
 
 
 def number_speakers(names: list) -> list[int]:

@@ -104,7 +104,7 @@ def test_find_inputs(tmp_path):
     for bad, message in ((tmp_path / "nowhere", "input not found"), ([], "no input given")):
         with pytest.raises(InputError, match=message):
             find_inputs(bad)
-    with pytest.raises(InputError, match="no .txt, .text or .jsonl"):
+    with pytest.raises(InputError, match="no .txt, .jsonl, .parquet, .arrow or Wikipedia"):
         (tmp_path / "empty").mkdir()
         find_inputs(tmp_path / "empty")
 
