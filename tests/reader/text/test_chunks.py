@@ -3,7 +3,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from reader.store.build import to_tokens
+from reader.store.pipeline import to_tokens
 from reader.text.chunks import chunk_pattern
 from reader.text.flags import CAPITAL, UNIT_START, WORD_START
 from tests.reader.text.test_tokenizer import HARD
