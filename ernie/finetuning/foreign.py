@@ -33,8 +33,7 @@ def described(pretrained: Pretrained, assignments: Iterable[str] = ()) -> tuple[
         raise InputError("the weights have no head of a fine-tuned model", pretrained.path)
     labels = _label_map(pretrained.path) or top.labels
     mapping = override({**read_yaml(DIRECTORY / "suites.yaml")["glue"], "task": "model", "suite": "glue",
-                        "kind": top.kind, "metrics": [finetune.load(top.kind, None).metrics[0]]
-                        if top.kind != "sequence_labelling" else ["entity_f1"],
+                        "kind": top.kind, "metrics": [finetune.metrics_of(top.kind)[0]],
                         "max_length": min(512, pretrained.config.max_position_embeddings),
                         "lower_case": pretrained.lower_case,
                         "reader": {"layout": LAYOUTS.get(top.kind, "table"), "classes": _classes(top, labels),

@@ -88,7 +88,7 @@ class Recipe:
     early_stopping: Natural = 0     # measurements of dev data without gain after which training ends; 0: never
     layer_decay: Annotated[float, Range(above=0, most=1)] = 1.0  # of the learning rate, layer by layer downwards
     frozen_layers: Natural = 0      # the embeddings and so many layers stay as they are; 0: everything learns
-    label_smoothing: Decay = 0.0
+    label_smoothing: Decay = 0.0    # share of the target that is spread over all classes
     class_weights: str = ""         # "balanced", or a number for each class: "1,2,0.5"
     fgm: NotNegative = 0.0          # length of the adversarial step in the word embeddings; 0: none
     r_drop: NotNegative = 0.0       # weight of the divergence of two dropouts; 0: one pass
@@ -130,6 +130,10 @@ def load(task: str, size: str = "base", assignments: Iterable[str] = ()) -> Reci
         raise InputError(f"size {size!r} is not one of {', '.join(SIZES)}")
     content = read_yaml(path)
     suites = read_yaml(DIRECTORY / "suites.yaml")
+    if path.parent != DIRECTORY:  # a short yaml of one's own
+        content = {"suite": "glue", **content}
+        if str(content.get("kind")) in finetune.KINDS:
+            content = {"metrics": [finetune.metrics_of(str(content["kind"]))[0]], **content}
     if str(content.get("suite")) not in suites:
         raise InputError(f"suite {reprlib.repr(content.get('suite'))} is not one of {', '.join(suites)}", path)
     sizes = {name: content.pop(name, None) or {} for name in SIZES}

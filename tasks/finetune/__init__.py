@@ -18,6 +18,12 @@ KINDS = {
 }
 
 
+def metrics_of(kind: str) -> tuple[str, ...]:
+    """All metrics of a kind of task, its main one first."""
+    module, name = KINDS[kind].split(":")
+    return getattr(import_module(module), name).metrics
+
+
 def load(kind: str, classes: Any, **options: Any) -> Kind:
     """A kind of task by name. Args: classes: of the labels, ``reader.finetune.labels``; options: the kind's own."""
     if kind not in KINDS:
