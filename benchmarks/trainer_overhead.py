@@ -72,7 +72,7 @@ def main() -> None:
             if name == "bare":
                 bare.step(micro_batches)
             else:
-                result = trainer.train_step(micro_batches, trainer.agree(micro_batches), 0.0)
+                result = trainer.train_step(micro_batches, trainer.agree(trainer.ask(iter([micro_batches]))), 0.0)
                 for callback in trainer.callbacks:
                     callback.after_step(trainer, result)
             seconds[name].append(time.perf_counter() - begun)
@@ -114,7 +114,7 @@ def _data_wait(trainer, source, curriculum, steps) -> float:
         begun = time.perf_counter()
         for number, micro_batches in enumerate(stream):
             arrived = time.perf_counter()
-            trainer.train_step(micro_batches, trainer.agree(micro_batches), arrived - begun)
+            trainer.train_step(micro_batches, trainer.agree(trainer.ask(iter([micro_batches]))), arrived - begun)
             ended = time.perf_counter()
             if number >= 2:
                 waits, total = waits + arrived - begun, total + ended - begun

@@ -15,6 +15,7 @@ from ernie.utils.limits import (
     AmpLevel,
     Count,
     Decay,
+    KernelChoice,
     Natural,
     NotNegative,
     OneOf,
@@ -76,6 +77,7 @@ class Recipe:
     amp_level: AmpLevel = "O1"
     loss_scaling: LossScaling = field(default_factory=LossScaling)
     recompute: bool = False
+    kernels: KernelChoice = "auto"  # forms of attention and products; see docs/gpu.md
     deterministic: bool = False     # on a GPU: kernels that add in one order, so that a resume is exact to the bit
     micro_batch_tokens: Count = 8192  # padded tokens that one card takes at once; accumulation fills the difference
     predict_batch_tokens: Count = 16384

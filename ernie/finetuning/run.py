@@ -30,7 +30,7 @@ from tasks.finetune.kind import Kind
 
 # what may change between two launches without changing what is computed
 FREE = ("seed", "log_every", "checkpoint_every", "start_timeout", "step_timeout", "micro_batch_tokens", "recompute",
-        "deterministic", "predict_batch_tokens", "max_bad_steps", "workers", "check_ranks_every")
+        "deterministic", "kernels", "predict_batch_tokens", "max_bad_steps", "workers", "check_ranks_every")
 
 
 class FinetuningRun:

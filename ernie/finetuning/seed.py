@@ -97,7 +97,8 @@ class SeedTraining:
         return TrainingSettings(
             optimizer, Schedule(recipe.schedule, recipe.learning_rate, warmup, total), recipe.precision,
             recipe.amp_level, recipe.loss_scaling, recipe.recompute, recipe.workers, recipe.log_every,
-            recipe.checkpoint_every, 1, recipe.check_ranks_every, recipe.max_bad_steps, recipe.deterministic)
+            recipe.checkpoint_every, 1, recipe.check_ranks_every, recipe.max_bad_steps, recipe.deterministic,
+            recipe.kernels)
 
     def _warm_start(self) -> None:
         if self.start.pretrained is not None:

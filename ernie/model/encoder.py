@@ -12,8 +12,7 @@ from paddle.nn import functional as F
 
 from ernie.model.config import ErnieConfig
 from ernie.model.cpu_kernels import Dropout, Linear, expanded
-
-MASK_BIAS = -1e4  # added to the scores of padding: its exponential is zero in float32, and float16 can hold it
+from ernie.model.fused import MASK_BIAS, FusableAttention, joined_products
 
 ACTIVATIONS = {"gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate=True), "relu": F.relu, "tanh": paddle.tanh}
 
@@ -57,7 +56,7 @@ class Embeddings(nn.Layer):
         return self.dropout(self.layer_norm(summed))
 
 
-class SelfAttention(nn.Layer):
+class SelfAttention(FusableAttention):
     """Multi-head scaled dot-product attention over the tokens of a row."""
 
     def __init__(self, config: ErnieConfig):
@@ -69,8 +68,16 @@ class SelfAttention(nn.Layer):
         self.dropout = Dropout(config.attention_probs_dropout_prob)
 
     def forward(self, hidden, mask):
-        query, key, value = (proj(hidden).reshape([0, 0, self.heads, self.size]).transpose([0, 2, 1, 3])
-                             for proj in (self.q_proj, self.k_proj, self.v_proj))
+        projections = self.q_proj, self.k_proj, self.v_proj
+        if self.joined:
+            parts = joined_products(hidden, [p.weight for p in projections], [p.bias for p in projections])
+        else:
+            parts = [projection(hidden) for projection in projections]
+        query, key, value = (part.reshape([0, 0, self.heads, self.size]) for part in parts)
+        if self.fused is not None:
+            context = self.fused(query, key, value, mask, self.dropout.rate, self.training)
+            return self.out_proj(context.reshape([0, 0, self.heads * self.size]))
+        query, key, value = (part.transpose([0, 2, 1, 3]) for part in (query, key, value))
         # The query is scaled, not the product: the same number, and float16 does not overflow.
         scores = paddle.matmul(query * self.size ** -0.5, key, transpose_y=True)
         weights = self.dropout(F.softmax(scores + expanded(mask, scores).astype(scores.dtype)))

@@ -7,9 +7,10 @@ from paddle import nn
 from ernie.model.config import ErnieConfig
 from ernie.model.cpu_kernels import Dropout, Linear, add_bias
 from ernie.model.encoder import ACTIVATIONS, dense, layer_norm, normal
+from ernie.model.fused import FusableVocabulary, padded_vocabulary
 
 
-class MaskedLMHead(nn.Layer):
+class MaskedLMHead(FusableVocabulary):
     """Hidden states of chosen positions to scores over the vocabulary: dense, activation, LayerNorm, tied product."""
 
     def __init__(self, config: ErnieConfig):
@@ -20,9 +21,10 @@ class MaskedLMHead(nn.Layer):
         self.decoder_bias = self.create_parameter([config.vocab_size], is_bias=True)
 
     def forward(self, hidden, word_embedding):
-        """[k, H] hidden states and the [V, H] word embedding to [k, V] scores."""
+        """[k, H] hidden states and the [V, H] word embedding to [k, V] scores; V is padded to ``multiple``."""
         hidden = self.layer_norm(self.activation(self.transform(hidden)))
-        return add_bias(paddle.matmul(hidden, word_embedding, transpose_y=True), self.decoder_bias)
+        rows, bias = padded_vocabulary(word_embedding, self.decoder_bias, self.multiple)
+        return add_bias(paddle.matmul(hidden, rows, transpose_y=True), bias)
 
 
 class PredictionHeads(nn.Layer):

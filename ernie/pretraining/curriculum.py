@@ -11,6 +11,7 @@ from ernie.utils.limits import (
     AmpLevel,
     Count,
     Iterations,
+    KernelChoice,
     Natural,
     NotNegative,
     OneOf,
@@ -98,6 +99,7 @@ class Curriculum:
     amp_level: AmpLevel = "O2"
     loss_scaling: LossScaling = field(default_factory=LossScaling)
     recompute: bool = False
+    kernels: KernelChoice = "auto"       # forms of attention and products; see docs/gpu.md
     deterministic: bool = False          # on a GPU: kernels that add in one order, so that a resume is exact to the bit
     seed: Seed = 1
     workers: Workers = 2

@@ -88,7 +88,7 @@ class StageTraining:
             optimizer, schedule, curriculum.precision, curriculum.amp_level, curriculum.loss_scaling,
             curriculum.recompute, curriculum.workers, curriculum.log_every, curriculum.checkpoint_every,
             curriculum.keep_checkpoints, curriculum.check_ranks_every, curriculum.max_bad_steps,
-            curriculum.deterministic)
+            curriculum.deterministic, curriculum.kernels)
 
     def _callbacks(self, updater: Updater) -> Iterable[Callback]:
         if self.stage.until_converged:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,6 +116,20 @@ def sum_over_ranks(world: World, values: np.ndarray) -> np.ndarray:
     tensor = paddle.to_tensor(values)
     paddle.distributed.all_reduce(tensor)
     return tensor.numpy()
+
+
+def begin_sum(world: World, values: np.ndarray) -> Callable[[], np.ndarray]:
+    """Begin the element-wise sum of a small float64 array over all ranks; return what waits for it."""
+    if world.size == 1:
+        return lambda: values
+    tensor = paddle.to_tensor(values)
+    task = paddle.distributed.all_reduce(tensor, sync_op=False)
+
+    def finish() -> np.ndarray:
+        task.wait()
+        return tensor.numpy()
+
+    return finish
 
 
 def gather(world: World, value: Any) -> list:

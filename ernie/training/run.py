@@ -17,6 +17,7 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints import checkpoint
+from ernie.model import fused
 from ernie.training import distributed
 from ernie.training.amp import Precision
 from ernie.training.callbacks import Callback, Checkpoints, Divergence, Log, SameOnAllRanks
@@ -145,6 +146,7 @@ class TrainingSettings:
     check_ranks_every: int
     max_bad_steps: int
     deterministic: bool = False
+    kernels: str = "auto"
 
 
 def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float], total: int, *, directory: Path,
@@ -187,6 +189,8 @@ def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSe
     precision = Precision(settings.precision, settings.amp_level, settings.loss_scaling)
     if precision.note:
         run.say(precision.note)
+    for line in fused.choose(model, settings.kernels, precision.dtype if precision.active else "float32"):
+        run.say(line)
     updater = Updater(model, settings.optimizer, settings.schedule, precision, run.world)
     if not resumed:
         return updater, TrainState()

@@ -74,3 +74,22 @@ def expect(what: str, compute: Callable[[], paddle.Tensor], value: float, advice
         raise InputError(f"{what} failed: {telling}; {advice}") from error
     if not np.allclose(found, value):
         raise InputError(f"{what} gave {found.reshape(-1)[0]:g} instead of {value:g}; {advice}")
+
+
+def main() -> int:
+    """Try the device of a process that is started by hand, and say what was tried."""
+    import sys
+
+    try:
+        check_device()
+    except InputError as error:
+        print(f"ernie: {error}", file=sys.stderr)
+        return 2
+    device = paddle.device.get_device()
+    tried = "a kernel, a product and a softmax gave what they must" if device.startswith("gpu") else "no card to try"
+    print(f"Paddle {paddle.__version__} on {device}: {tried}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ import paddle
 from ernie.model.pretraining_model import to_tensors
 from ernie.training import distributed
 from ernie.training.optimizer import Outcome, Updater
+from reader.batches.examples import Batch
 from reader.batches.loader import StepBatches, prefetch
 
 ASKED_TO_STOP = "asked to stop"  # why training ends when a rank was
@@ -54,6 +55,15 @@ class StepResult:
     data_wait: float
     seconds: float
     batches: list
+
+
+@dataclass
+class Ahead:
+    """A step that is known and not yet trained. ``summed``: waits for the sums over all ranks and returns them."""
+
+    micro_batches: list[Batch]
+    data_wait: float
+    summed: Callable[[], np.ndarray]
 
 
 class Callback:
@@ -96,20 +106,19 @@ class Trainer:
         for callback in self.callbacks:
             callback.start(self)
         self.updater.model.train()
-        waited = time.perf_counter()
         steps = range(self.state.step, self.state.step if self.stop else self.total)
         turn = self.batches.turn if isinstance(self.batches, StepBatches) else None
         with closing(prefetch(self.batches.at, steps, self.workers, turn=turn)) as stream:
-            for micro_batches in stream:
-                begun = time.perf_counter()
+            following = self.ask(stream)
+            while following is not None:
                 self.heartbeat(self.state.step)
-                counts = self.agree(micro_batches)
+                step, counts = following, self.agree(following)
                 if self.stop:
                     break
-                result = self.train_step(micro_batches, counts, begun - waited)
+                following = self.ask(stream)  # the ranks sum the counts of the next step while they train this one
+                result = self.train_step(step.micro_batches, counts, step.data_wait)
                 if result is None:
                     break
-                waited = time.perf_counter()
                 for callback in self.callbacks:
                     callback.after_step(self, result)
                 if self.stop:
@@ -118,15 +127,28 @@ class Trainer:
             callback.finish(self)
         return self.stop
 
-    def agree(self, micro_batches) -> np.ndarray:
-        """Targets of every task over all ranks; and if any rank was asked to stop, all ranks stop here."""
+    def ask(self, stream: Iterator[list[Batch]]) -> Ahead | None:
+        """Take the next step's micro-batches and begin to sum its targets over the ranks; None after the last."""
+        waited = time.perf_counter()
+        micro_batches = next(stream, None)
+        if micro_batches is None:
+            return None
+        data_wait = time.perf_counter() - waited
         counts = [sum(len(b.targets[name].labels) for b in micro_batches if name in b.targets)
                   for name in self.weights]
         tokens = sum(batch.tokens for batch in micro_batches)
         rows = sum(batch.row_hash for batch in micro_batches)
-        total = distributed.sum_over_ranks(
-            self.world, np.array([*counts, tokens, rows, self.stop_requested()], np.float64))
-        if total[-1]:
+        asked = self.world.size > 1 and self.stop_requested()
+        summed = distributed.begin_sum(self.world, np.array([*counts, tokens, rows, asked], np.float64))
+        return Ahead(micro_batches, data_wait, summed)
+
+    def agree(self, ahead: Ahead) -> np.ndarray:
+        """Return the targets of every task, and the tokens, over all ranks.
+
+        If any rank was asked to stop, all stop here; with several, a step after that, since they agree a step ahead.
+        """
+        total = ahead.summed()
+        if total[-1] or self.world.size == 1 and self.stop_requested():
             self.stop = ASKED_TO_STOP
         self.rows_read = float(total[-2])
         return total[:-2]

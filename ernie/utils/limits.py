@@ -53,3 +53,4 @@ Share = Annotated[float, Range(0, 1)]
 Decay = Annotated[float, Range(0, below=1)]        # of a running mean
 PrecisionName = Annotated[str, OneOf("fp32", "fp16", "bf16")]
 AmpLevel = Annotated[str, OneOf("O1", "O2")]
+KernelChoice = Annotated[str, OneOf("auto", "plain", "fused")]

@@ -1,0 +1,173 @@
+"""Fused forms of parts of the model, for GPUs: each is tried against the plain form before it is used.
+
+Nobody has run them on a card yet. So at the start of training every form computes once, forward and backward, on random
+data beside the plain form; after an exception or a difference the plain one stays, and one line says so. ``kernels`` of
+a curriculum or recipe forces the choice: "plain", or "fused" (whatever passes the trial, on a CPU too); "auto" tries on
+a GPU only. Weights, their names and checkpoints are the same in every form.
+
+Shapes: r rows, L width, A heads, D size of a head, H = A D, k chosen positions, V vocabulary.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import paddle
+from paddle import Tensor, nn
+from paddle.nn import functional as F
+
+MASK_BIAS = -1e4  # added to scores that must not count: its exponential is zero in float32, and float16 can hold it
+CLOSE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}  # largest difference, of values of about 1
+MULTIPLE = 8  # tensor cores need sizes of this multiple
+
+
+class FusableAttention(nn.Layer):
+    """Attention whose form can be chosen: ``fused`` replaces scores, softmax and context, ``joined`` three products."""
+
+    fused: Callable[..., Tensor] | None = None
+    joined = False
+
+
+class FusableVocabulary(nn.Layer):
+    """A product with the vocabulary, which may be padded to a ``multiple`` of rows."""
+
+    multiple = 1
+
+
+def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float, training: bool) -> Tensor:
+    """Attention by Paddle's choice, on Ampere and later flash attention. [r, L, A, D] to the same."""
+    mask = mask.astype(query.dtype).expand([query.shape[0], query.shape[2], query.shape[1], query.shape[1]])
+    return F.scaled_dot_product_attention(query, key, value, mask, dropout if training else 0.0, training=training)
+
+
+def memory_efficient(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float,
+                     training: bool) -> Tensor:
+    """Attention by CUTLASS, which V100 has: the scores are never in memory. [r, L, A, D] to the same."""
+    from paddle.incubate.nn.memory_efficient_attention import memory_efficient_attention
+    mask = mask.astype(query.dtype).expand([query.shape[0], query.shape[2], query.shape[1], query.shape[1]])
+    return memory_efficient_attention(query, key, value, mask, dropout if training else 0.0, training=training)
+
+
+def choose(model: nn.Layer, kernels: str, dtype: str) -> list[str]:
+    """Set the forms of a model's layers. Returns what was chosen, a line each; nothing where nothing was tried.
+
+    Args:
+        kernels: "auto", "plain" or "fused". dtype: of products: "float32", "float16" or "bfloat16".
+    """
+    layers = model.sublayers()
+    attentions = [layer for layer in layers if isinstance(layer, FusableAttention)]
+    heads = [layer for layer in layers if isinstance(layer, FusableVocabulary)]
+    tried = kernels == "fused" or kernels == "auto" and paddle.device.get_device().startswith("gpu")
+    if not tried:
+        return []
+    lines = []
+    if attentions:
+        size = attentions[0].heads, attentions[0].size
+        for form in (sdpa, memory_efficient):
+            found = trial(lambda form=form: attention_trial(form, *size, dtype), dtype)
+            lines.append(f"kernels: attention by {form.__name__}: {found or 'used'}")
+            if not found:
+                for layer in attentions:
+                    layer.fused = form
+                break
+        found = trial(lambda: qkv_trial(*size, dtype), dtype)
+        lines.append(f"kernels: one product for query, key and value: {found or 'used'}")
+        for layer in attentions:
+            layer.joined = not found
+    for head in heads:
+        found = trial(lambda: vocabulary_trial(dtype), dtype)
+        lines.append(f"kernels: vocabulary padded to a multiple of {MULTIPLE}: {found or 'used'}")
+        head.multiple = 1 if found else MULTIPLE
+    return lines
+
+
+def trial(compute: Callable[[], list[tuple[Tensor, Tensor]]], dtype: str) -> str:
+    """Return why a form cannot be used, or nothing. ``compute`` returns pairs of tensors that must agree."""
+    try:
+        pairs = [(one.astype("float32").numpy(), other.astype("float32").numpy()) for one, other in compute()]
+    except Exception as error:  # noqa: BLE001  (whatever a missing kernel raises, the plain form goes on)
+        words = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+        return "not used, " + next((line for line in words if line.startswith("(")), words[-1])[:120]
+    apart = max(float(np.abs(one - other).max()) for one, other in pairs)
+    if not apart <= CLOSE[dtype]:  # a NaN is not close
+        return f"not used, differs from the plain form by {apart:.2g}"
+    return ""
+
+
+def attention_trial(form: Callable[..., Tensor], heads: int, size: int, dtype: str) -> list[tuple[Tensor, Tensor]]:
+    """Outputs and gradients of ``form`` and of the plain form, for rows of different lengths."""
+    drawn = _random([3, 4, 24, heads, size])
+    padding = np.arange(24) >= np.array([24, 3, 17, 16])[:, None]
+    mask = paddle.to_tensor((padding * MASK_BIAS).astype(np.float32)[:, None, None])
+    results = []
+    for chosen, kind in ((plain_attention, "float32"), (form, dtype)):
+        leaves = [_leaf(part, dtype).detach().astype(kind) for part in drawn]
+        for leaf in leaves:
+            leaf.stop_gradient = False
+        found = chosen(*leaves, mask, 0.0, True)
+        (found.astype("float32") * paddle.to_tensor(drawn[0])).mean().backward()
+        results.append([found, *(leaf.grad * found.size for leaf in leaves)])
+    form(*leaves, mask, 0.1, True).astype("float32").mean().item()  # with dropout, whose values are its own
+    return list(zip(*results))
+
+
+def plain_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float, training: bool) -> Tensor:
+    """Scores, softmax, context: what ``SelfAttention`` computes without a fused form. [r, L, A, D] to the same."""
+    query, key, value = (part.transpose([0, 2, 1, 3]) for part in (query, key, value))
+    scores = paddle.matmul(query * query.shape[-1] ** -0.5, key, transpose_y=True) + mask.astype(query.dtype)
+    return paddle.matmul(F.dropout(F.softmax(scores), dropout, training=training), value).transpose([0, 2, 1, 3])
+
+
+def qkv_trial(heads: int, size: int, dtype: str) -> list[tuple[Tensor, Tensor]]:
+    """Outputs and gradients of three products and of one."""
+    hidden = heads * size
+    x, weights = _random([8, hidden]), _random([3, hidden, hidden]) / hidden ** 0.5
+    leaves = [_leaf(weight, dtype) for weight in weights]
+    biases = [paddle.zeros([hidden], leaves[0].dtype) for _ in leaves]
+    inputs = paddle.to_tensor(x).astype(dtype)
+    plain = [paddle.matmul(inputs, leaf) for leaf in leaves]
+    paddle.add_n([part.astype("float32").mean() for part in plain]).backward()
+    expected = [leaf.grad * hidden for leaf in leaves]
+    for leaf in leaves:
+        leaf.clear_gradient(False)
+    joined = joined_products(inputs, leaves, biases)
+    paddle.add_n([part.astype("float32").mean() for part in joined]).backward()
+    return [*zip(plain, joined), *zip(expected, [leaf.grad * hidden for leaf in leaves])]
+
+
+def joined_products(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> list[Tensor]:
+    """Return ``x`` times each weight plus its bias, as one product."""
+    return paddle.split(paddle.matmul(x, paddle.concat(weights, axis=1)) + paddle.concat(biases), len(weights), axis=-1)
+
+
+def vocabulary_trial(dtype: str) -> list[tuple[Tensor, Tensor]]:
+    """Losses and gradients over a vocabulary of 30 words, and over 32 of which two do not exist."""
+    hidden, table = _random([6, 16]), _random([30, 16])
+    labels, results = paddle.to_tensor(np.arange(6) * 5), []
+    for multiple in (1, MULTIPLE):
+        weight, bias = _leaf(table, dtype), _leaf(np.zeros(30, np.float32), dtype)
+        rows, padded = padded_vocabulary(weight, bias, multiple)
+        scores = paddle.matmul(paddle.to_tensor(hidden).astype(dtype), rows, transpose_y=True) + padded
+        loss = F.cross_entropy(scores.astype("float32"), labels)
+        loss.backward()
+        results.append([loss, weight.grad, bias.grad])
+    return list(zip(*results))
+
+
+def padded_vocabulary(weight: Tensor, bias: Tensor, multiple: int) -> tuple[Tensor, Tensor]:
+    """Return [V, H] and [V] with rows added up to a multiple; their scores are so low that their probability is 0."""
+    missing = -weight.shape[0] % multiple
+    if not missing:
+        return weight, bias
+    return (paddle.concat([weight, paddle.zeros([missing, weight.shape[1]], weight.dtype)]),
+            paddle.concat([bias, paddle.full([missing], MASK_BIAS, bias.dtype)]))
+
+
+def _random(shape: list[int]) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def _leaf(array: np.ndarray, dtype: str) -> Tensor:
+    leaf = paddle.to_tensor(array).astype(dtype).detach()
+    leaf.stop_gradient = False
+    return leaf

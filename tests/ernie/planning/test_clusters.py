@@ -1,0 +1,45 @@
+"""The arithmetic of clusters, against sums done by hand and a published figure."""
+import subprocess
+import sys
+
+import pytest
+
+from ernie.model.config import ErnieConfig
+from ernie.planning.clusters import MACHINES, estimate, flops_per_token
+from tests.ernie.planning.test_plan import ROOT, paper
+
+V100, A100, H100 = MACHINES
+
+
+def test_operations_of_a_token_by_hand():
+    """12 layers of 4 H H + 8 H H, a masked-LM head on 15 %, two products of attention."""
+    layers, head = 12 * 12 * 768 * 768, 0.15 * (768 * 768 + 30522 * 768)
+    assert flops_per_token(ErnieConfig(), 128) == pytest.approx(6 * (layers + head) + 12 * 12 * 768 * 128)
+
+
+def test_one_v100_is_the_published_speed():
+    """PaddlePaddle's record: BERT-base, sequence 128, AMP, 85,000 tokens/s a card."""
+    found = estimate(paper("max_length=128", "batch_tokens=65536", "precision=fp16"), V100, 8)
+    assert 65536 / 8 / found.compute == pytest.approx(85000, rel=0.01)
+
+
+def test_the_slowest_link_of_a_ring_counts():
+    plan = paper("precision=fp16")
+    count = sum(plan.parameters.values())
+    inside, across = estimate(plan, V100, 8), estimate(plan, V100, 48)
+    assert inside.reduce == pytest.approx(2 * 7 / 8 * 2 * count / 150e9)
+    assert across.reduce == pytest.approx(2 * 47 / 48 * 2 * count / 12.5e9)
+    assert estimate(plan, V100, 1).reduce == 0
+    assert inside.compute == pytest.approx(6 * across.compute)
+    assert across.hidden < across.exposed
+
+
+def test_the_command_prints_every_cluster():
+    done = subprocess.run([sys.executable, "-m", "ernie.planning.clusters", "--config",
+                           "configs/curriculum/ernie2_en.yaml"], capture_output=True, text=True, cwd=ROOT)
+    lines = done.stdout.splitlines()
+    assert [tuple(line.split()[:2]) for line in lines[1:]] == [
+        (str(cards), machine.name) for cards in (8, 48, 64) for machine in MACHINES]
+    wrong = subprocess.run([sys.executable, "-m", "ernie.planning.clusters", "--config", "none.yaml"],
+                           capture_output=True, text=True, cwd=ROOT)
+    assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
