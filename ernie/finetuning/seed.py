@@ -86,7 +86,7 @@ class SeedTraining:
         trainer = build_trainer(self.run, self.model, batches, {self.kind.name: 1.0}, total, directory=self.directory,
                              name=self.name, seed=self.seed, settings=self._settings(warmup, total),
                              warm_start=self._warm_start, files=self.files,
-                             callbacks=self._callbacks)
+                             callbacks=self._callbacks, percent=self.kind.percent)
         trainer.adversary = Fgm(recipe.fgm) if recipe.fgm else None
         return trainer
 

@@ -32,12 +32,13 @@ class Log(Callback):
         stage: begins every console line. later_steps: of the stages that follow, for the ETA of the run.
         also: called with every line on the main rank, or None.
         baselines: task -> its best shallow baseline on dev data, shown beside the training metrics.
+        percent: right answers are shares that mean something; otherwise the loss is shown alone.
     """
 
     def __init__(self, every: int, file, stage: str = "", later_steps: int = 0, also=None,
-                 baselines: Mapping[str, Baseline] | None = None):
+                 baselines: Mapping[str, Baseline] | None = None, percent: bool = True):
         self.every, self.file, self.stage, self.later_steps = every, Path(file), stage, later_steps
-        self.also, self.baselines = also, baselines or {}
+        self.also, self.baselines, self.percent = also, baselines or {}, percent
 
     def start(self, trainer: Trainer) -> None:
         self.launched = time.time()
@@ -122,6 +123,8 @@ class Log(Callback):
             f"{line.memory_mib:,} MiB", eta])
 
     def _task(self, name: str, values: TrainingMetrics) -> str:
+        if not self.percent:
+            return f"{name} {values.loss:.3f}"
         baseline = self.baselines.get(name)
         beside = f", shallow {baseline.figure}" if baseline else ""
         return f"{name} {values.loss:.3f} ({100 * values.accuracy:.1f}%{beside})"

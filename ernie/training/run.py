@@ -153,7 +153,7 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
                   name: str, seed: int, settings: TrainingSettings, warm_start: Callable[[], None],
                   files: dict[str, str], callbacks: Callable[[Updater], Iterable[Callback]] = lambda updater: (),
                   later_steps: int = 0, look: str = "",
-                  baselines: Mapping[str, Baseline] | None = None) -> Trainer:
+                  baselines: Mapping[str, Baseline] | None = None, percent: bool = True) -> Trainer:
     """Build a trainer where the training stands: as it begins, or as its last checkpoint left it.
 
     Args:
@@ -161,7 +161,7 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
         name: begins every console line. warm_start: gives ``model`` its first weights; not called when resuming.
         files: name -> text, carried by every checkpoint. callbacks: what else looks at training, between the log and
             the checkpoints. later_steps: of what follows, for the ETA. look: command that shows a step's batch.
-        baselines: task -> its best shallow baseline, shown beside its metrics.
+        baselines: task -> its best shallow baseline, shown beside its metrics. percent: see ``Log``.
     """
     updater, state = _model_and_state(run, model, directory, settings, warm_start)
     scalars = scalar_writer(directory / "visualdl") if run.world.main else None
@@ -170,7 +170,7 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
                       workers=settings.workers, stop_requested=run.signals, heartbeat=run.watchdog, callbacks=[
                           Divergence(settings.max_bad_steps, name, look),
                           Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=scalars,
-                              baselines=baselines),
+                              baselines=baselines, percent=percent),
                           SameOnAllRanks(settings.check_ranks_every), *callbacks(updater),
                           Checkpoints(settings.checkpoint_every, writer)])
     trainer.directory = directory

@@ -391,3 +391,10 @@ def test_questions_without_an_answer(tmp_path, model_files):
     assert finetune(str(file), tmp_path / "data", tmp_path / "out", model_files, "epochs=60", "learning_rate=0.01",
                     "log_every=100", "options.max_query_length=4") == 0
     assert result(tmp_path / "out")["figures"]["dev"]["squad_em"]["value"] == 1.0
+
+
+def test_a_regression_shows_no_percent_while_it_trains(tmp_path, model_files, capsys):
+    for task, percent in ("sts-b", False), ("rte", True):
+        assert finetune(task, make_data(task, tmp_path / task / "data"), tmp_path / task / "out", model_files) == 0
+        line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("seed 1  step 1/1"))
+        assert ("%)  lr " in line) == percent, line
