@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from ernie.utils.config_io import build
-from ernie.utils.limits import Share
+from ernie.utils.limits import Share, Timestamp
 
 MARGIN = 2.0  # standard errors by which an accuracy must exceed a baseline before it is said to be above it
 
@@ -131,8 +131,8 @@ class LogLine:
 
     step: int
     of: int = 0
-    time: Optional[float] = None
-    launched: Optional[float] = None
+    time: Optional[Timestamp] = None
+    launched: Optional[Timestamp] = None
     cards: int = 1
     task: str = ""
     tasks: dict[str, TrainingMetrics] = field(default_factory=dict)

@@ -51,6 +51,7 @@ Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]
 Decay = Annotated[float, Range(0, below=1)]        # of a running mean
+Timestamp = Annotated[float, Range(0, 1e11)]       # seconds since the epoch
 PrecisionName = Annotated[str, OneOf("fp32", "fp16", "bf16")]
 AmpLevel = Annotated[str, OneOf("O1", "O2")]
 KernelChoice = Annotated[str, OneOf("auto", "plain", "fused")]
