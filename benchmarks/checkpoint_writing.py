@@ -33,7 +33,8 @@ def main() -> None:
             copies = [{name: array.copy() for name, array in arrays.items()} for arrays in (weights, moments)]
             copied = time.perf_counter() - begun
             writer.save(step, *copies, {}, wait=True, begun=begun)
-            print(f"  of which {copied:.2f} s for the copy of {3 * sum(a.nbytes for a in weights.values()) / 1e9:.2f} GB")
+            size = 3 * sum(array.nbytes for array in weights.values())
+            print(f"  of which {copied:.2f} s for the copy of {size / 1e9:.2f} GB")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ def declared(*extras: str) -> list[Requirement]:
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_constraints_agree_with_setup(device):
     text = (ROOT / "constraints" / f"{device}.txt").read_text()
-    entries = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", text, re.M)
+    entry = r"^([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$"
+    entries = re.findall(entry, text, re.M)
     assert len(entries) == len(re.findall("==", text)) > 30  # nothing without a hash
     pinned = {canonicalize_name(name): version for name, version, _ in entries}
     for requirement in declared(device, "zh", "test"):

@@ -198,7 +198,8 @@ def _chart(run: RunRecord, title: str, series: list[Series], unit: str = "",
     marks = [(stage.start + step, f"resumed in stage {stage.number} before step {step:,}, {when}")
              for stage, step, when in resumes(run)]
     stages = [(str(stage.number), stage.start, stage.start + stage.length) for stage in run.stages]
-    return Chart(title, series, unit, [level for level in levels if math.isfinite(level[1])], stages if len(stages) > 1 else [], marks, zero)
+    levels = [level for level in levels if math.isfinite(level[1])]
+    return Chart(title, series, unit, levels, stages if len(stages) > 1 else [], marks, zero)
 
 
 def _drawable(charts: list[Chart]) -> list[Chart]:
