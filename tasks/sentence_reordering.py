@@ -26,7 +26,8 @@ class SentenceReordering(SequenceTask):
     Labels are drawn uniformly. The number of segments can be read off the input, so chance is m / (1! + ... + m!).
 
     The text is a paragraph; one of fewer than m sentences is taken together with its neighbours. Where the document has
-    fewer than m, or fewer fit in an example, the label is drawn from the permutations of as many as there are.
+    fewer than m, or fewer fit in an example, the label is drawn from the permutations of as many as there are. One
+    sentence has no label: it is read for the sake of the token-level tasks.
 
     Args:
         m: most segments.
@@ -54,7 +55,7 @@ class SentenceReordering(SequenceTask):
         if few < FEW:
             return []
         return [f"{100 * few:.0f} % of the text has fewer than {self.m} sentences that fit in {corpus.max_length} "
-                f"tokens and is cut into fewer segments; {100 * one:.0f} % has one, and nothing to reorder"]
+                f"tokens and is cut into fewer segments; {100 * one:.0f} % has one, and no label"]
 
     def label_of(self, order: Iterable[int]) -> int:
         """Return the label of a permutation."""
@@ -77,6 +78,8 @@ class SentenceReordering(SequenceTask):
         """The unit, cut at random sentence boundaries and shuffled."""
         edges = corpus.sentence_edges(anchor)
         most = min(self.m, len(edges) - 1)
+        if most == 1:
+            return Example(anchor.store, ((anchor.token, anchor.stop),))
         label = int(rng.integers(sum(factorial(n) for n in range(1, most + 1))))
         order = self.orders[label]
         inner = np.sort(rng.permutation(len(edges) - 2)[:len(order) - 1] + 1).tolist()

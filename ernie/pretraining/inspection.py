@@ -99,15 +99,17 @@ class Writer:
         place = f"{self.corpus.stores[example.store].path} document {document}, {example.length} tokens"
         yield f"{self.paint(f'example {row + 1}', BOLD)}  {self.paint(place, DIM)}"
         if self.task.level == "sequence":
-            yield self.paint(f"label {example.label}: {self.task.explain(example.label)}", GREEN)
+            given = example.label != IGNORE
+            label = f"label {example.label}: {self.task.explain(example.label)}" if given else "no label"
+            yield self.paint(label, GREEN)
 
     def body(self, row: int, example: Example):
         """Yield a line for each segment."""
         mine = np.flatnonzero(self.tokens.row == row)
         segments = self.tokens.segment[mine] - self.tokens.segment[mine[0]]
-        for number in range(len(example.segments)):
+        for number, kind in enumerate(example.types):
             line = self.line(mine[segments == number])
-            yield f"[{number}] {line}" if len(example.segments) > 1 else line
+            yield f"[{kind}] {line}" if len(example.segments) > 1 else line
 
     def line(self, places: np.ndarray) -> str:
         """Write one segment, word by word or unit by unit."""

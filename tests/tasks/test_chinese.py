@@ -54,6 +54,9 @@ def test_sequence_labels_are_what_they_say(corpus, name):
     task, labels = tasks.load(name), Counter()
     for example in many(task, corpus, 600):
         labels[example.label] += 1
+        if example.label == IGNORE:
+            assert len(example.segments) == 1 and name == "sentence_reordering"
+            continue
         assert example.length <= 128
         if name == "sentence_reordering":
             restored = [example.segments[k] for k in task.restore(example.label)]
@@ -65,4 +68,4 @@ def test_sequence_labels_are_what_they_say(corpus, name):
     if name == "sentence_distance":
         assert len(labels) == 3 and max(labels.values()) < labels.total() / 3 + 50
     else:  # many of these texts have fewer than four sentences
-        assert labels[1] + labels[2] > 100 and sum(labels[k] for k in range(9, 33)) > 40
+        assert labels[1] + labels[2] > 60 and sum(labels[k] for k in range(9, 33)) > 15

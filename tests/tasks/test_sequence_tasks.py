@@ -22,6 +22,10 @@ def words(corpus, example) -> list[str]:
     return [corpus.text(example.store, *segment) for segment in example.segments]
 
 
+def with_label(examples: list) -> list:
+    return [example for example in examples if example.label != IGNORE]
+
+
 # -- sentence reordering ---------------------------------------------------------------------------------------
 
 
@@ -54,7 +58,7 @@ def test_reordering_of_a_paragraph_by_hand(tmp_path):
 def test_the_label_restores_the_order_on_real_text(real_store, seed):
     corpus, task = Corpus([real_store], max_length=128), tasks.load("sentence_reordering")
     edges = set(real_store.sentences.tolist())
-    for example in many(task, corpus, 30, seed):
+    for example in with_label(many(task, corpus, 30, seed)):
         restored = [example.segments[k] for k in task.restore(example.label)]
         assert all(before[1] == after[0] for before, after in zip(restored, restored[1:]))
         assert all(start < stop and (start in edges or start == restored[0][0]) for start, stop in restored)
@@ -65,11 +69,11 @@ def test_the_label_restores_the_order_on_real_text(real_store, seed):
 
 def test_labels_are_even_on_real_text(real_store):
     corpus, task = Corpus([real_store], max_length=128), tasks.load("sentence_reordering")
-    full = [anchor for anchor in units(corpus, task.unit, 3500) if len(corpus.sentence_edges(anchor)) > 4]
+    full = [anchor for anchor in units(corpus, task.unit, 1000) if len(corpus.sentence_edges(anchor)) > 4]
     rng = generator(1)
-    counts = Counter(task.example(corpus, anchor, rng).label for anchor in full)
-    mean = len(full) / 33
-    assert set(counts) == set(range(33)) and mean > 30
+    counts = Counter(task.example(corpus, full[k % len(full)], rng).label for k in range(3300))
+    mean = 100
+    assert len(full) > 100 and set(counts) == set(range(33))
     assert min(counts.values()) > 0.5 * mean and max(counts.values()) < 1.6 * mean
 
 
@@ -78,13 +82,13 @@ def test_which_text_is_reordered(tmp_path):
     store = build_store(tmp_path / "s", [[["a"], ["b", "c", "d", "e"], ["f"]], [["g"], ["h", "i"], ["j"]], [["k"]]])
     corpus, task = Corpus([store]), tasks.load("sentence_reordering")
     texts: dict = {}
-    for example in many(task, corpus, 4000):
+    for example in with_label(many(task, corpus, 4000)):
         restored = " ".join(words(corpus, example)[k] for k in task.restore(example.label))
         texts.setdefault(restored, set()).add(len(example.segments))
-    assert texts == {"a b c d e f": {1, 2, 3, 4}, "g h i j": {1, 2, 3, 4}, "k": {1}}
+    assert texts == {"a b c d e f": {1, 2, 3, 4}, "g h i j": {1, 2, 3, 4}}
     two = tasks.load("sentence_reordering", {"m": 2})
-    assert {" ".join(words(corpus, e)[k] for k in two.restore(e.label)) for e in many(two, corpus, 500)} == {
-        "a b c d e f", "g h i j", "k"}
+    examples = with_label(many(two, corpus, 500))
+    assert {" ".join(words(corpus, e)[k] for k in two.restore(e.label)) for e in examples} == {"a b c d e f", "g h i j"}
 
 
 def test_a_text_of_few_sentences_gives_permutations_of_as_many(tmp_path):
@@ -92,7 +96,7 @@ def test_a_text_of_few_sentences_gives_permutations_of_as_many(tmp_path):
     task = tasks.load("sentence_reordering")
     counts = {n: Counter(e.label for e in many(task, corpus, 900, pick=Anchor(0, *span)))
               for n, span in ((3, (0, 6)), (2, (6, 8)), (1, (8, 9)))}
-    assert [set(counts[n]) for n in (1, 2, 3)] == [{0}, {0, 1, 2}, set(range(9))]
+    assert [set(counts[n]) for n in (1, 2, 3)] == [{IGNORE}, {0, 1, 2}, set(range(9))]
     assert min(counts[2].values()) > 250 and min(counts[3].values()) > 60
 
 
@@ -185,7 +189,7 @@ def test_next_sentence(real_store):
         assert {start, stop, begin, end} <= edges
         assert example.length <= 64 and stop > start and end > begin
         counts[example.label] += 1
-    assert counts.total() > 150 and abs(counts[0] / counts.total() - 0.5) < 0.1
+    assert counts.total() > 100 and abs(counts[0] / counts.total() - 0.5) < 0.15
 
 
 # -- discourse relation ----------------------------------------------------------------------------------------
