@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from reader.text.flags import KIND_SHIFT, PHRASE, UNIT_START, WORD_START
 from reader.text.special_ids import SpecialIds
 from reader.text.tokenizer import read_vocab
 from reader.utils.errors import InputError
-from reader.utils.files import one_writer, open_maybe_gzip
+from reader.utils.files import StrPath, one_writer, open_maybe_gzip
 from reader.utils.labels import IGNORE
 from reader.utils.text import shortened
 
@@ -44,7 +44,8 @@ class Instance(NamedTuple):
 
 
 @one_writer
-def build_from_baidu(inputs, vocab_file, output, language: str = "zh") -> tuple[dict, Rejected]:
+def build_from_baidu(inputs: Sequence[StrPath], vocab_file: StrPath, output: StrPath,
+                     language: str = "zh") -> tuple[dict, Rejected]:
     """Build a store from files in Baidu's format.
 
     Args:
@@ -78,7 +79,7 @@ def build_from_baidu(inputs, vocab_file, output, language: str = "zh") -> tuple[
         raise
 
 
-def listed_files(path) -> list[tuple[Path, float]]:
+def listed_files(path: StrPath) -> list[tuple[Path, float]]:
     """(file, mask_word_prob) of a file list; a data file stands for itself, always masked by word.
 
     Paths in a list are relative to where the command was started, or to the list.

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -38,7 +39,7 @@ from reader.text.flags import KIND_NAMES
 from reader.text.sampling import Sample
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
-from reader.utils.files import one_writer
+from reader.utils.files import Paths, StrPath, one_writer
 
 PART_BYTES = (1 << 20, 1 << 26)  # least and most input of one part
 TRAIN, DEV = "", ".dev"         # suffixes of the folders of parts
@@ -46,11 +47,12 @@ LEARNT = "annotator"            # folder inside a store: what its annotator has 
 
 
 @one_writer
-def build_corpus(inputs, language: str, vocab_file, output, *, layout: str = "file", annotator: str | None = None,
-                 workers: int = 1, shard: tuple[int, int] = (0, 1), options: dict | None = None, like=None,
+def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrPath, *, layout: str = "file",
+                 annotator: str | None = None, workers: int = 1, shard: tuple[int, int] = (0, 1),
+                 options: dict[str, str] | None = None, like: StrPath | None = None,
                  lower_case: bool = True, document_tokens: int | None = None, text_field: str = "text",
                  title_field: str = "title", dev_share: float = 0.0, deduplicate: bool = False,
-                 replace_old: bool = False, progress=None) -> dict:
+                 replace_old: bool = False, progress: TextIO | None = None) -> dict[str, Any]:
     """Build a store (reader/store/store.py) from raw text; reader/text/documents.py has the forms of input.
 
     Args:
@@ -144,7 +146,7 @@ def refuse_foreign(output: Path) -> None:
         output.rmdir()
 
 
-def plan_digest(recipe: BuildRecipe, files: list[Path], *more) -> str:
+def plan_digest(recipe: BuildRecipe, files: list[Path], *more: Any) -> str:
     """Fingerprint of all that decides the result: finished parts are reused only under the same one."""
     inputs = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     vocabulary = hashlib.sha256(Path(recipe.vocab_file).read_bytes()).hexdigest()
@@ -152,7 +154,7 @@ def plan_digest(recipe: BuildRecipe, files: list[Path], *more) -> str:
     return hashlib.sha256(everything.encode()).hexdigest()[:32]
 
 
-def learnt_of(store) -> str:
+def learnt_of(store: StrPath) -> str:
     """The fingerprint of a store that has an annotator to learn from; InputError when there is none."""
     if not (Path(store) / LEARNT).is_dir():
         raise InputError("not a corpus store of `ernie build-corpus`, which keeps what its annotator learnt", store)
@@ -171,7 +173,7 @@ def claim(folder: Path, plan: str) -> None:
             raise InputError(f"output cannot be written ({error.strerror})", folder) from None
 
 
-def prepare(recipe: BuildRecipe, files: list[Path], learnt: Path, like=None) -> None:
+def prepare(recipe: BuildRecipe, files: list[Path], learnt: Path, like: StrPath | None = None) -> None:
     """Let the annotator learn, once: copied from another store, or from a sample of all files (not of a shard)."""
     if learnt.exists():
         return
@@ -264,7 +266,7 @@ def speakers_of(documents: list[Document], kept: np.ndarray) -> np.ndarray | Non
     return np.minimum(np.array(numbers), NOBODY)[kept]
 
 
-def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report) -> dict:
+def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report: Any) -> dict[str, Any]:
     """Append the parts to one store, with the sum of their reports and ``report``."""
     rejected, units = Rejected(), Counter()
     writer = StoreWriter(output, recipe.vocab_file, recipe.language)
@@ -286,7 +288,7 @@ def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report) -> dict
 
 
 @one_writer
-def join_stores(stores: list, output) -> dict:
+def join_stores(stores: list, output: StrPath) -> dict[str, Any]:
     """One store of several, such as the shards that many machines built: their files are appended, streaming.
 
     Raises:
@@ -337,7 +339,7 @@ def describe(manifest: dict) -> str:
     return "\n".join(lines + ([str(rejected)] if rejected.total else []))
 
 
-def print_report(manifest: dict, output) -> None:
+def print_report(manifest: dict, output: StrPath) -> None:
     """Print ``describe`` and where the store lies."""
     print(describe(manifest))
     print(f"store: {output} (fingerprint {manifest['fingerprint']})")

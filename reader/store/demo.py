@@ -25,7 +25,8 @@ _BRACKETED = re.compile("（(?:附|传真)?[^（）]*(?:图片|照片|摄|电|�
 _DATELINE = re.compile("^[^，。]{0,30}?日(?:电|讯)(?:（[^）]*）)?(?:[^，。]{0,30}?报道：)?")
 
 
-def prepare_demo(language: str, output, vocab_size: int = 8000, workers: int = 1, progress=None) -> Path:
+def prepare_demo(language: str, output: str | Path, vocab_size: int = 8000, workers: int = 1,
+                 progress: TextIO | None = None) -> Path:
     """Make the demo's data at ``output``: text/{train,dev}.jsonl, vocab.txt, train/, dev/ (stores); for zh also pairs/.
 
     Documents are split between train and dev; the vocabulary, phrases and names are learnt from train alone. The

@@ -1,4 +1,4 @@
-"""Which documents of an input are copies of earlier ones, exactly or nearly, whatever file they are in.
+"""Find documents of an input that are exact or near copies of earlier ones, whatever file they are in.
 
 Two documents are exact copies when their words are the same, case, punctuation and white space aside; near copies when
 the MinHash estimate (rensa) of the Jaccard similarity of their runs of SHINGLE words is at least SIMILAR. Of documents
@@ -51,7 +51,7 @@ def sign_part(recipe: BuildRecipe, spans: list[Span], folder: Path, index: int) 
 
 
 class Verdicts:
-    """What is kept: [n] uint8 KEPT, EXACT or NEAR for each document of the input, in order.
+    """Decisions on all documents of an input: [n] uint8 KEPT, EXACT or NEAR, in order.
 
     Args:
         folder: holds the files of ``sign_part`` of all ``parts``; the verdicts are kept there too.

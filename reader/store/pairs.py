@@ -29,7 +29,7 @@ from reader.text.formats.compression import DAMAGE
 from reader.text.formats.lines import Lines
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
-from reader.utils.files import one_writer, open_maybe_gzip
+from reader.utils.files import Paths, StrPath, one_writer, open_maybe_gzip
 from reader.utils.labels import IGNORE
 from reader.utils.text import shortened
 
@@ -40,7 +40,7 @@ BUCKET_BYTES = 1 << 26
 EMPTY_DEV = "nothing for dev: more input, a larger --dev or --dev-input is needed"
 
 
-def read_markers(path) -> list[str]:
+def read_markers(path: StrPath) -> list[str]:
     """The markers of a list, a marker a line, # for comments."""
     try:
         lines = Path(path).read_text("utf-8").split("\n")
@@ -53,7 +53,8 @@ def read_markers(path) -> list[str]:
 
 
 @one_writer
-def mine_discourse(stores, output, *, dev_stores=(), dev: float = 0.1, markers=None, cap: int = 10_000,
+def mine_discourse(stores: Paths, output: StrPath, *, dev_stores: Paths = (), dev: float = 0.1,
+                   markers: StrPath | None = None, cap: int = 10_000,
                    balance: float = 4.0, least: int = 20, across: bool = False, shortest: int = 4,
                    longest: int = 128) -> dict:
     """Discourse pairs from corpus stores, as Discovery was made (Sileo et al. 2019).
@@ -155,7 +156,7 @@ def limit_classes(pairs: np.ndarray, kept: np.ndarray, limit: int) -> np.ndarray
     return together[np.argsort(together[:, 0], kind="stable")]
 
 
-def forget(output) -> None:
+def forget(output: StrPath) -> None:
     """Drop the stores of an earlier build: the train of one and the dev of another would share examples."""
     for part in ("train", "dev"):
         if (Path(output) / part / "manifest.json").exists():
@@ -257,7 +258,8 @@ def grouped(rows: Iterable, size: int) -> Iterator[list]:
 
 
 @one_writer
-def build_discovery(files, like, output, *, dev_files=(), dev: float = 0.1, labels=None) -> tuple[dict, Rejected]:
+def build_discovery(files: Paths, like: StrPath, output: StrPath, *, dev_files: Paths = (), dev: float = 0.1,
+                    labels: StrPath | None = None) -> tuple[dict, Rejected]:
     """Pair stores from the Discovery distribution: tsv with the header sentence1, sentence2, label.
 
     Args:
@@ -277,7 +279,7 @@ def build_discovery(files, like, output, *, dev_files=(), dev: float = 0.1, labe
     index = {label: number for number, label in enumerate(classes)}
     every = max(2, round(1 / dev))
 
-    def rows(paths, part, noted) -> Iterator:
+    def rows(paths: list[Path], part: str | None, noted: Rejected) -> Iterator:
         for path in paths:
             for first, second, label in discovery_rows(path, noted):
                 if label not in index:
@@ -295,7 +297,7 @@ def build_discovery(files, like, output, *, dev_files=(), dev: float = 0.1, labe
     return report, rejected
 
 
-def split_parts(files, dev_files=()) -> list[tuple[str | None, list[Path]]]:
+def split_parts(files: Paths, dev_files: Paths = ()) -> list[tuple[str | None, list[Path]]]:
     """[("train", paths), ("dev", paths)] of a published or given split, or [(None, paths)] when we have to split.
 
     Raises:
@@ -314,7 +316,7 @@ def split_parts(files, dev_files=()) -> list[tuple[str | None, list[Path]]]:
     return [("train", paths), ("dev", dev_paths)] if dev_paths else [(None, paths)]
 
 
-def as_list(paths) -> list:
+def as_list(paths: Paths) -> list:
     """One path or several, as a list."""
     return [paths] if isinstance(paths, (str, Path)) else list(paths)
 
@@ -352,7 +354,8 @@ def discovery_rows(path: Path, rejected: Rejected) -> Iterator[tuple[str, str, s
 
 
 @one_writer
-def build_relevance(files, like, output, *, dev_files=(), dev: float = 0.1) -> tuple[dict, Rejected]:
+def build_relevance(files: Paths, like: StrPath, output: StrPath, *, dev_files: Paths = (),
+                    dev: float = 0.1) -> tuple[dict, Rejected]:
     """Pair stores from search logs: lines ``query<TAB>title<TAB>clicked`` (1 or 0), plain or .gz, in any order.
 
     A query's titles are brought together through files on disk, so that memory does not grow with the log; a title that

@@ -38,7 +38,7 @@ class BuildRecipe:
 
     @property
     def reading(self) -> ReadOptions:
-        """How the input files are read."""
+        """Options of reading the input files."""
         return ReadOptions(self.layout, self.language, self.text_field, self.title_field)
 
     def is_train(self, document: Document) -> bool:

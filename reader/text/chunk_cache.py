@@ -1,7 +1,8 @@
-"""What is known of each distinct chunk of a corpus, as growing numpy tables, so that a corpus becomes look-ups."""
+"""Tokens and properties of each distinct chunk of a corpus, in growing numpy tables that a corpus is looked up in."""
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -141,7 +142,8 @@ class _Growing:
     def values(self) -> np.ndarray:
         return self._room[:self._used]
 
-    def extend(self, values) -> None:
+    def extend(self, values: Any) -> None:
+        """Append values."""
         values = np.asarray(values, self._room.dtype)
         if self._used + len(values) > len(self._room):
             self._room = np.resize(self._room, 2 * (self._used + len(values)))

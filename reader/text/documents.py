@@ -29,6 +29,7 @@ from reader.text.formats.tables import table_records
 from reader.text.formats.wikipedia import wikipedia_records
 from reader.text.rejected import Rejected
 from reader.utils.errors import InputError
+from reader.utils.files import Paths
 
 __all__ = ["LAYOUTS", "MAX_LINE", "Document", "ReadOptions", "Rejected", "Span", "find_inputs", "plan_parts",
            "read_documents", "read_records"]
@@ -52,7 +53,7 @@ def form_of(path: str | os.PathLike[str]) -> str:
     return "wikipedia" if head.startswith(b"<mediawiki") else "json" if head.startswith(b"{") else "text"
 
 
-def find_inputs(paths: str | os.PathLike[str] | list) -> list[Path]:
+def find_inputs(paths: Paths) -> list[Path]:
     """Return the files behind paths: files as given, folders walked for files whose suffix says what they are.
 
     Raises:

@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from reader.text.tokenizer import read_vocab
 from reader.utils.errors import InputError
+from reader.utils.files import StrPath
 
 NOT_REGULAR = re.compile(r"\[(PAD|UNK|CLS|SEP|MASK|unused\d+)\]")
 
@@ -23,13 +25,13 @@ class SpecialIds:
     regular_ids: np.ndarray
 
     @classmethod
-    def of(cls, vocabulary) -> SpecialIds:
+    def of(cls, vocabulary: Any) -> SpecialIds:
         """The same five attributes of any object, such as a tokenizer."""
         return cls(vocabulary.cls_id, vocabulary.sep_id, vocabulary.mask_id, vocabulary.pad_id,
                    np.asarray(vocabulary.regular_ids, np.int64))
 
     @classmethod
-    def from_file(cls, path) -> SpecialIds:
+    def from_file(cls, path: StrPath) -> SpecialIds:
         """From a vocabulary file. Raises InputError when a special token is missing."""
         ids = {token: index for index, token in enumerate(read_vocab(path))}
         missing = [token for token in ("[CLS]", "[SEP]", "[MASK]", "[PAD]") if token not in ids]

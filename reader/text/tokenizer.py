@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from reader.utils.errors import InputError
+from reader.utils.files import StrPath
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -59,7 +60,7 @@ class Tokenizer:
         self.backend.decoder = decoders.WordPiece()
 
     @classmethod
-    def load(cls, vocab_file, lower_case: bool = True, split_symbols: bool = False) -> Tokenizer:
+    def load(cls, vocab_file: StrPath, lower_case: bool = True, split_symbols: bool = False) -> Tokenizer:
         """Read a vocabulary file: a token a line, or ``token<TAB>id`` lines as the Chinese release has them.
 
         Raises:
@@ -79,16 +80,16 @@ class Tokenizer:
         return [Encoding(np.array(found.ids, np.int64), np.array(found.offsets, np.int64).reshape(-1, 2))
                 for found in self.backend.encode_batch(texts, add_special_tokens=False)]
 
-    def tokens(self, ids) -> list[str]:
+    def tokens(self, ids: Any) -> list[str]:
         """The vocabulary entries of ids."""
         return [self.vocab[number] for number in np.asarray(ids).tolist()]
 
-    def decode(self, ids) -> str:
+    def decode(self, ids: Any) -> str:
         """Readable text of ids: pieces joined, special tokens kept."""
         return self.backend.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
 
 
-def read_vocab(vocab_file) -> list[str]:
+def read_vocab(vocab_file: StrPath) -> list[str]:
     """Tokens of a vocabulary file by id; see ``Tokenizer.load``."""
     path = Path(vocab_file)
     try:

@@ -10,7 +10,7 @@ from reader.text.documents import LAYOUTS, ReadOptions, Rejected, find_inputs
 from reader.text.sampling import Sample
 from reader.text.tokenizer import SPECIAL_TOKENS
 from reader.utils.errors import InputError
-from reader.utils.files import atomic_write
+from reader.utils.files import Paths, StrPath, atomic_write
 
 
 def train_vocab(texts: Iterable[str], language: str, size: int, lower_case: bool = True) -> list[str]:
@@ -43,13 +43,13 @@ def train_vocab(texts: Iterable[str], language: str, size: int, lower_case: bool
     return [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
 
 
-def write_vocab(vocab: list[str], path) -> None:
+def write_vocab(vocab: list[str], path: StrPath) -> None:
     """A token a line; the file is whole or absent."""
     with atomic_write(path) as file:
         file.writelines(f"{token}\n" for token in vocab)
 
 
-def build_vocab(inputs, language: str, size: int, output, *, layout: str = "file", sample: int = 10**9,
+def build_vocab(inputs: Paths, language: str, size: int, output: StrPath, *, layout: str = "file", sample: int = 10**9,
                 lower_case: bool = True, text_field: str = "text", title_field: str = "title",
                 convert: str | None = None) -> tuple[list[str], Rejected]:
     """Learn a vocabulary from files and folders (reader/text/documents.py) and write it.

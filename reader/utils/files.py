@@ -8,13 +8,15 @@ import gzip
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Any, TypeVar, Union, cast
 
 from reader.utils.errors import InputError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+StrPath = Union[str, "os.PathLike[str]"]
+Paths = Union[StrPath, Sequence[StrPath]]  # one path or several
 
 
 @contextlib.contextmanager

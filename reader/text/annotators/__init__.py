@@ -1,4 +1,4 @@
-"""Where sentences, words, phrases and named entities are in a text: the protocol, and the annotators that ship.
+"""Annotators: they find sentences, words, phrases and named entities. The protocol, and those that ship.
 
 An annotator is any class with the members of ``Annotator``; ``--annotator package.module:Class`` names a user's own.
 """
@@ -7,11 +7,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from reader.text.chunks import Block
 from reader.utils.errors import InputError
+from reader.utils.files import StrPath
 
 ANNOTATORS = {
     "english": "reader.text.annotators.english:English",
@@ -24,7 +26,7 @@ DEFAULTS = {"en": "english", "zh": "chinese"}
 
 @dataclass
 class Annotation:
-    """What was found in a block of n chunks.
+    """Sentences and units found in a block of n chunks.
 
     sentences: [s] chunks that open a sentence (those that open a paragraph may be left out).
     starts, stops: [u] chunk ranges of the units, in order, not overlapping; what is not covered is single words.
@@ -50,10 +52,10 @@ class Annotator:
             raise InputError(f"annotator {type(self).__name__} knows no option {', '.join(options)}")
 
     @classmethod
-    def mine(cls, sample: Iterable[list[str]], path, **options) -> None:
+    def mine(cls, sample: Iterable[list[str]], path: StrPath, **options: Any) -> None:
         """Learn what the annotator needs from a sample of documents and write it to the folder ``path``."""
 
-    def open(self, path) -> None:
+    def open(self, path: StrPath) -> None:
         """Read what ``mine`` has written."""
 
     def convert(self, document: list[str]) -> list[str]:

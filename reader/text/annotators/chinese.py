@@ -25,9 +25,11 @@ text is converted before anything else), segmenter=rjieba or jieba.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +42,7 @@ from reader.text.chunks import Block
 from reader.text.converter import open_converter
 from reader.text.flags import ENTITY, PHRASE, WORD
 from reader.utils.errors import InputError
+from reader.utils.files import StrPath
 
 ENDER, ELLIPSIS, STOP, OPENER, CLOSER, PLAIN_QUOTE, WIDE_STOP, LATIN = (1 << bit for bit in range(8))
 NAME, LONG, HANZI, HEAD, NOUN, MODIFIER, SINGLE = (1 << bit for bit in range(7))
@@ -72,7 +75,7 @@ class Chinese(Annotator):
         return [self._converter.convert(paragraph) for paragraph in document] if self._converter else document
 
     @classmethod
-    def mine(cls, sample, path, **options) -> None:
+    def mine(cls, sample: Iterable[list[str]], path: StrPath, **options: Any) -> None:
         """Write phrases.txt."""
         annotator = cls(**options)
         runs = (run for document in sample for paragraph in annotator.convert(document)
@@ -86,7 +89,7 @@ class Chinese(Annotator):
         words = (word if _HANZI.fullmatch(word) else "" for word in self.segmenter.cut(paragraph)[0])
         return [list(run) for hanzi, run in groupby(words, bool) if hanzi]
 
-    def open(self, path) -> None:
+    def open(self, path: StrPath) -> None:
         """Read phrases.txt."""
         self.phrases = Phrases([line.split(" ") for line in read_lines(Path(path, "phrases.txt"))])
 
@@ -279,7 +282,7 @@ def dictionary_tags() -> dict[str, str]:
         return {parts[0]: parts[2] for parts in lines if len(parts) == 3}
 
 
-def read_user_dict(path) -> list[tuple]:
+def read_user_dict(path: StrPath) -> list[tuple]:
     """(word, frequency or None, tag) of a dictionary in jieba's format; words without a tag are other names, nz.
 
     Raises:

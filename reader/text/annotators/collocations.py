@@ -45,7 +45,7 @@ def mine_english(documents: Iterable[list[str]]) -> tuple[list[str], list[str]]:
     return phrases, names
 
 
-def mine_phrases(runs: list[list[str]], connectors=frozenset()) -> list[str]:
+def mine_phrases(runs: list[list[str]], connectors: frozenset[str] = frozenset()) -> list[str]:
     """Collocations in runs of words, words joined by a space, sorted; two passes find up to four words.
 
     A connector ("of", "the") stands inside a phrase, never at its ends, and does not count as one of its words.

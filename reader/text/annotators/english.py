@@ -18,7 +18,9 @@ phrase.
 """
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +30,7 @@ from reader.text.annotators.spans import Phrases, covered, quote_opens
 from reader.text.annotators.word_lists import read_lines, word_lists, write_lines
 from reader.text.chunks import Block
 from reader.text.flags import ENTITY, PHRASE
+from reader.utils.files import StrPath
 
 (LOWER, UPPER, DIGIT, STOP, ENDER, OPENER, CLOSER, TITLE, ABBREVIATION, INITIAL, FUNCTION, NAME, LINK, ARTICLE, JOINER,
  PLAIN_QUOTE, HEAD, ACRONYM, CAPITALS, APOSTROPHE, CLITIC, NEGATION) = (1 << bit for bit in range(22))
@@ -49,14 +52,14 @@ class English(Annotator):
         self.names, self.phrases = frozenset(), Phrases([])
 
     @classmethod
-    def mine(cls, sample, path, **options) -> None:
+    def mine(cls, sample: Iterable[list[str]], path: StrPath, **options: Any) -> None:
         """Write phrases.txt and names.txt."""
         from reader.text.annotators.collocations import mine_english
         phrases, names = mine_english(sample)
         write_lines(Path(path, "phrases.txt"), phrases)
         write_lines(Path(path, "names.txt"), names)
 
-    def open(self, path) -> None:
+    def open(self, path: StrPath) -> None:
         """Read phrases.txt and names.txt."""
         self.names = frozenset(read_lines(Path(path, "names.txt")))
         self.phrases = Phrases([line.split(" ") for line in read_lines(Path(path, "phrases.txt"))])

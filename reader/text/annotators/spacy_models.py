@@ -7,6 +7,8 @@ Options: model=NAME, any installed spaCy pipeline with a parser and an entity re
 """
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from reader.text.annotators import Annotation, Annotator
@@ -46,7 +48,7 @@ class Spacy(Annotator):
         return Annotation(places[places < len(block)], starts, stops, kinds)
 
 
-def content(span):
+def content(span: Any) -> Any:
     """A noun chunk without the function words that open it ("the", "his", "all")."""
     first = next((place for place, token in enumerate(span) if not token.is_stop), 0)
     return span[first:]

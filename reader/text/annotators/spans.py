@@ -1,4 +1,4 @@
-"""What the rule-based annotators share: which side a straight quote stands on, and known phrases in running words."""
+"""Shared by the rule-based annotators: which side a straight quote stands on, and known phrases in running words."""
 from __future__ import annotations
 
 import numpy as np
@@ -39,7 +39,8 @@ class Phrases:
             tables.setdefault(len(words), []).append(sequence_keys(keys, len(words))[0])
         self.tables = {length: np.unique(np.array(keys, np.uint64)) for length, keys in sorted(tables.items())[::-1]}
 
-    def find(self, keys, free, first, head) -> tuple[np.ndarray, np.ndarray]:
+    def find(self, keys: np.ndarray, free: np.ndarray, first: np.ndarray,
+             head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(starts, stops) of the phrases in n running words: the longest first, then from left to right.
 
         Args:

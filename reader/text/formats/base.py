@@ -42,7 +42,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How input files are read.
+    """Options of reading input files.
 
     Attributes:
         layout: of .txt files, one of LAYOUTS. language: "en" or "zh". text_field, title_field: names of the fields

@@ -8,7 +8,7 @@ import lzma
 import os
 import zlib
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from reader.utils.errors import InputError
 
@@ -73,7 +73,7 @@ def _open_zstd(path: str | os.PathLike[str]) -> io.RawIOBase:
         def tell(self) -> int:
             return self.place
 
-        def readinto(self, target) -> int:
+        def readinto(self, target: Any) -> int:
             while not self.ready:
                 self.packed = self.packed or self.file.read(1 << 16)
                 if not self.packed:
