@@ -91,11 +91,10 @@ class Fgm:
         with paddle.no_grad():
             kept = table.clone()
             table.set_value(kept + table.grad * (self.epsilon / norm))
-        unused = trainer.updater.layer.unused(list(batches[0].targets))
         for batch in batches:
             paddle.seed(trainer.dropout_seed(batch.place))
             with trainer.updater.precision.autocast():
                 losses = trainer.updater.model(**to_tensors(batch))
-            trainer.updater.backward(trainer.total_loss(losses, counts, batch.factors), unused)
+            trainer.updater.backward(trainer.total_loss(losses, counts, batch.factors))
         with paddle.no_grad():
             table.set_value(kept)
