@@ -50,7 +50,7 @@ class ErnieConfig:
         if isinstance(self.hidden_act, str):
             self.hidden_act = SPELLINGS.get(self.hidden_act, self.hidden_act)
 
-    def check(self, path=None) -> ErnieConfig:
+    def check(self, path: str | Path | None = None) -> ErnieConfig:
         """Raise InputError for values no model can have; return self."""
         for name, limit in LIMITS.items():
             value = getattr(self, name)
@@ -79,7 +79,7 @@ class ErnieConfig:
         return self
 
     @classmethod
-    def from_dict(cls, values: dict, path=None, strict: bool = False) -> ErnieConfig:
+    def from_dict(cls, values: dict, path: str | Path | None = None, strict: bool = False) -> ErnieConfig:
         """A checked configuration.
 
         Args:
@@ -108,7 +108,7 @@ class ErnieConfig:
         return cls(**{key: value for key, value in values.items() if key in known}).check(path)
 
     @classmethod
-    def load(cls, path, strict: bool = False) -> ErnieConfig:
+    def load(cls, path: str | Path, strict: bool = False) -> ErnieConfig:
         """Read a JSON file, or the configuration file of a checkpoint directory."""
         path = find_config(path)
         return cls.from_dict(read_json(path), path, strict)
@@ -117,12 +117,12 @@ class ErnieConfig:
         """Plain values, as ``from_dict`` takes them back."""
         return dataclasses.asdict(self)
 
-    def save(self, path) -> None:
+    def save(self, path: str | Path) -> None:
         """Write as JSON."""
         Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", "utf-8")
 
 
-def find_config(path) -> Path:
+def find_config(path: str | Path) -> Path:
     """The configuration file: ``path`` itself, or the one inside it."""
     path = Path(path)
     if not path.exists():
@@ -135,7 +135,7 @@ def find_config(path) -> Path:
     return found[0]
 
 
-def read_json(path) -> dict:
+def read_json(path: str | Path) -> dict:
     """A JSON file of modest size, or InputError."""
     path = Path(path)
     try:

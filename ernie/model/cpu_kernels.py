@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 # Transposes as copies: the strided views that are the default make the kernels behind them copy value by value.
 if paddle.get_device() == "cpu":
@@ -31,7 +31,7 @@ class _AddBias(paddle.autograd.PyLayer):
         return gradient, paddle.matmul(paddle.ones([1, flat.shape[0]], flat.dtype), flat).reshape([-1])
 
 
-def add_bias(rows, bias):
+def add_bias(rows: Tensor, bias: Tensor) -> Tensor:
     """[..., n] + [n]."""
     return _AddBias.apply(rows, bias) if eager_on_cpu() else rows + bias
 
@@ -39,7 +39,7 @@ def add_bias(rows, bias):
 class Linear(nn.Linear):
     """A dense layer: [..., inputs] to [..., outputs]."""
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if eager_on_cpu():
             return add_bias(paddle.matmul(x, self.weight), self.bias)
         return nn.functional.linear(x, self.weight, self.bias)
@@ -54,7 +54,7 @@ class Dropout(nn.Layer):
         super().__init__()
         self.rate, self.dropped = rate, round(rate * self.LEVELS)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.dropped:
             return x
         if not eager_on_cpu():
@@ -65,6 +65,6 @@ class Dropout(nn.Layer):
         return x * paddle.to_tensor(keep).astype(x.dtype)
 
 
-def expanded(mask, scores):
-    """A [r, 1, 1, L] mask as large as the [r, heads, L, L] scores: adding equals is several times faster."""
+def expanded(mask: Tensor, scores: Tensor) -> Tensor:
+    """Return a [r, 1, 1, L] mask as large as the [r, heads, L, L] scores: adding equals is several times faster."""
     return mask.expand(scores.shape) if eager_on_cpu() else mask

@@ -6,8 +6,10 @@ Shapes: r rows, L width of the padded batch, H hidden size.
 """
 from __future__ import annotations
 
+from typing import Any
+
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ernie.model.config import ErnieConfig
@@ -17,8 +19,8 @@ from ernie.model.fused import MASK_BIAS, FusableAttention, joined_products
 ACTIVATIONS = {"gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate=True), "relu": F.relu, "tanh": paddle.tanh}
 
 
-def normal(config: ErnieConfig):
-    """Initialiser of every weight matrix: truncated normal."""
+def normal(config: ErnieConfig) -> Any:
+    """Return the initialiser of every weight matrix: truncated normal."""
     return paddle.ParamAttr(initializer=nn.initializer.TruncatedNormal(std=config.initializer_range))
 
 
@@ -48,7 +50,8 @@ class Embeddings(nn.Layer):
         self.layer_norm = layer_norm(config)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, token_ids, token_type_ids, position_ids, task_ids):
+    def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor,
+                task_ids: Tensor | None) -> Tensor:
         summed = self.word_embeddings(token_ids) + self.token_type_embeddings(token_type_ids) \
             + self.position_embeddings(position_ids)
         if self.task_type_embeddings is not None:
@@ -67,7 +70,7 @@ class SelfAttention(FusableAttention):
             dense(config, config.hidden_size, config.hidden_size) for _ in range(4))
         self.dropout = Dropout(config.attention_probs_dropout_prob)
 
-    def forward(self, hidden, mask):
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         projections = self.q_proj, self.k_proj, self.v_proj
         if self.joined:
             parts = joined_products(hidden, [p.weight for p in projections], [p.bias for p in projections])
@@ -97,12 +100,12 @@ class TransformerLayer(nn.Layer):
         self.dropout = Dropout(config.hidden_dropout_prob)
         self.activation = ACTIVATIONS[config.hidden_act]
 
-    def forward(self, hidden, mask):
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         hidden = self.norm1(hidden + self.dropout(self.self_attn(hidden, mask)))
         return self.norm2(hidden + self.dropout(self.linear2(self.activation(self.linear1(hidden)))))
 
 
-def padding_bias(hidden: paddle.Tensor, lengths: paddle.Tensor) -> paddle.Tensor:
+def padding_bias(hidden: Tensor, lengths: Tensor) -> Tensor:
     """Return what is added to attention scores: [r, 1, 1, L], 0 for a token and MASK_BIAS for padding.
 
     Counted in integers: bfloat16 cannot count beyond 256.
@@ -120,7 +123,7 @@ class Transformer(nn.Layer):
         self.layers = nn.LayerList([TransformerLayer(config) for _ in range(config.num_hidden_layers)])
         self.recompute = False
 
-    def forward(self, hidden, lengths):
+    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         mask = padding_bias(hidden, lengths)
         for layer in self.layers:
             if self.recompute and self.training:
@@ -140,7 +143,7 @@ class Recurrent(nn.Layer):
         self.rnn = kind(config.hidden_size, config.hidden_size // 2, config.num_hidden_layers, direction="bidirect",
                         dropout=config.hidden_dropout_prob)
 
-    def forward(self, hidden, lengths):
+    def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         return self.rnn(hidden, sequence_length=lengths)[0]
 
 
@@ -151,7 +154,7 @@ class Pooler(nn.Layer):
         super().__init__()
         self.dense = dense(config, config.hidden_size, config.hidden_size)
 
-    def forward(self, hidden):
+    def forward(self, hidden: Tensor) -> Tensor:
         return paddle.tanh(self.dense(hidden[:, 0]))
 
 
@@ -170,6 +173,7 @@ class Encoder(nn.Layer):
         self.encoder = (Transformer if config.encoder == "transformer" else Recurrent)(config)
         self.pooler = Pooler(config)
 
-    def forward(self, token_ids, token_type_ids, position_ids, lengths, task_ids):
+    def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+                task_ids: Tensor | None) -> tuple[Tensor, Tensor]:
         hidden = self.encoder(self.embeddings(token_ids, token_type_ids, position_ids, task_ids), lengths)
         return hidden, self.pooler(hidden)

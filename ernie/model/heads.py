@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 
 from ernie.model.config import ErnieConfig
 from ernie.model.cpu_kernels import Dropout, Linear, add_bias
@@ -20,7 +20,7 @@ class MaskedLMHead(FusableVocabulary):
         self.activation = ACTIVATIONS[config.hidden_act]
         self.decoder_bias = self.create_parameter([config.vocab_size], is_bias=True)
 
-    def forward(self, hidden, word_embedding):
+    def forward(self, hidden: Tensor, word_embedding: Tensor) -> Tensor:
         """[k, H] hidden states and the [V, H] word embedding to [k, V] scores; V is padded to ``multiple``."""
         hidden = self.layer_norm(self.activation(self.transform(hidden)))
         rows, bias = padded_vocabulary(word_embedding, self.decoder_bias, self.multiple)
@@ -42,5 +42,5 @@ class DenseHead(Linear):
         super().__init__(config.hidden_size, classes, weight_attr=normal(config))
         self.dropout = Dropout(config.hidden_dropout_prob if dropout is None else dropout)
 
-    def forward(self, hidden):
+    def forward(self, hidden: Tensor) -> Tensor:
         return Linear.forward(self, self.dropout(hidden))  # no super(): Paddle 2.6 cannot trace it

@@ -5,7 +5,7 @@ from collections.abc import Collection
 
 import numpy as np
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ernie.model.config import ErnieConfig
@@ -34,7 +34,7 @@ class PretrainingModel(nn.Layer):
         self.heads = nn.LayerDict({name: DenseHead(config, len(task.classes)) for name, task in tasks.items()
                                    if name not in self.vocabulary_tasks})
 
-    def unused(self, names: Collection[str]) -> list[paddle.Tensor]:
+    def unused(self, names: Collection[str]) -> list[Tensor]:
         """Parameters that the losses of the tasks in ``names`` do not reach: other heads, and perhaps the pooler."""
         layers = [head for name, head in self.heads.items() if name not in names]
         if self.vocabulary_tasks and self.vocabulary_tasks.isdisjoint(names):
@@ -43,7 +43,8 @@ class PretrainingModel(nn.Layer):
             layers.append(self.ernie.pooler)
         return [parameter for layer in layers for parameter in layer.parameters()]
 
-    def logits(self, token_ids, token_type_ids, position_ids, lengths, task_ids, targets) -> dict:
+    def logits(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+               task_ids: Tensor, targets: dict[str, tuple[Tensor, Tensor]]) -> dict:
         """Scores [k, classes] of every task in ``targets``, in the order of its positions."""
         hidden, pooled = self.ernie(token_ids, token_type_ids, position_ids, lengths, task_ids)
         flat = hidden.reshape([-1, hidden.shape[-1]])
@@ -56,7 +57,8 @@ class PretrainingModel(nn.Layer):
                 scores[name] = self.heads[name](gathered)
         return scores
 
-    def forward(self, token_ids, token_type_ids, position_ids, lengths, task_ids, targets) -> dict:
+    def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+                task_ids: Tensor, targets: dict[str, tuple[Tensor, Tensor]]) -> dict:
         """Name -> (sum of losses, correct predictions, targets), three scalars: sums, so that the trainer can
         normalise by counts over all micro-batches and ranks. Takes what ``to_tensors`` gives.
         """
@@ -69,7 +71,8 @@ class PretrainingModel(nn.Layer):
             result[name] = loss, (logits.argmax(-1) == labels).sum(), (labels != IGNORE).sum()
         return result
 
-    def score(self, token_ids, token_type_ids, position_ids, lengths, task_ids, targets) -> dict:
+    def score(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+              task_ids: Tensor, targets: dict[str, tuple[Tensor, Tensor]]) -> dict:
         """Name -> (loss [k] float32, right [k] bool) as numpy, target by target: for metrics by group. No gradient."""
         with paddle.no_grad():
             scores = self.logits(token_ids, token_type_ids, position_ids, lengths, task_ids, targets)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from ernie.model.config import ErnieConfig
 from ernie.planning.memory import CPU, MASKED_SHARE, Head, bytes_of, memory
 from ernie.planning.plan import Plan
 from ernie.utils.paddle_setup import import_paddle
@@ -92,7 +93,7 @@ def declare(head: Head) -> SimpleNamespace:
                            classes=range(max(1, head.classes)))
 
 
-def random_batch(config, heads: list[Head], rows: int, width: int) -> Batch:
+def random_batch(config: ErnieConfig, heads: list[Head], rows: int, width: int) -> Batch:
     """Full rows of random tokens with a random label for every head, named by its place in ``heads``."""
     rng, places, targets = np.random.default_rng(0), rows * width, {}
     for number, head in enumerate(heads):

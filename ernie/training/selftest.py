@@ -6,7 +6,7 @@ result is looked at is evidence.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import paddle
@@ -19,7 +19,7 @@ WHEELS = ("the paddlepaddle-gpu 2.6.2 of the package index has machine code for 
 LIBRARIES = "paddlepaddle-gpu 2.6.2 needs CUDA 11.8, cuDNN 8 and NCCL 2 on the library path, and brings none of them"
 
 
-def check_device(environment=os.environ) -> None:
+def check_device(environment: Mapping[str, str] = os.environ) -> None:
     """Try the card that the launcher chose for this process; on a CPU there is nothing to try.
 
     Raises:

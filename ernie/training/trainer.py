@@ -8,10 +8,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -90,9 +91,10 @@ class Trainer:
         heartbeat: called with the number of every step that begins, so that a hang can be noticed.
     """
 
-    def __init__(self, updater: Updater, batches, weights: dict, total: int, *, state: TrainState,
-                 world: distributed.World, seed: int, workers: int = 0, callbacks=(),
-                 stop_requested=lambda: False, heartbeat=lambda step: None):
+    def __init__(self, updater: Updater, batches: Any, weights: dict[str, float], total: int, *, state: TrainState,
+                 world: distributed.World, seed: int, workers: int = 0, callbacks: Iterable[Callback] = (),
+                 stop_requested: Callable[[], bool] = lambda: False,
+                 heartbeat: Callable[[int], Any] = lambda step: None):
         self.updater, self.batches, self.weights, self.total = updater, batches, weights, total
         self.state, self.world, self.seed, self.workers = state, world, seed, workers
         self.callbacks, self.stop_requested, self.heartbeat = list(callbacks), stop_requested, heartbeat
@@ -153,7 +155,7 @@ class Trainer:
         self.rows_read = float(total[-2])
         return total[:-2]
 
-    def train_step(self, micro_batches, counts: np.ndarray, data_wait: float) -> StepResult | None:
+    def train_step(self, micro_batches: list[Batch], counts: np.ndarray, data_wait: float) -> StepResult | None:
         """Forward and backward over this rank's micro-batches, one update, and the numbers to show.
 
         Returns None, with weights and state as before the step, when a stop was asked for between its micro-batches: a
@@ -199,7 +201,7 @@ class Trainer:
             asked = distributed.sum_over_ranks(self.world, np.array([asked], np.float64))[0] > 0
         return bool(asked)
 
-    def total_loss(self, losses: dict, counts: np.ndarray, factors: dict | None = None):
+    def total_loss(self, losses: dict, counts: np.ndarray, factors: dict | None = None) -> paddle.Tensor:
         """Weighted sum of mean losses, each with its factor in this batch.
 
         Means are over the targets of the whole global batch, so that the gradient does not depend on how it was cut;
