@@ -9,6 +9,7 @@ import sys
 from types import ModuleType
 
 from ernie.utils.arguments import Parser
+from ernie.utils.console import LOG, show_log
 from ernie.utils.files import check_output, told
 from ernie.utils.neighbours import check_neighbours
 from ernie.utils.resources import ROOT
@@ -61,6 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     except ImportError as error:
         print(error, file=sys.stderr)
         return 2
+    show_log()
     if not argv or argv[0] in ("-h", "--help"):
         print(overview())
         return 0
@@ -71,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         return print_completion(argv[1:])
     name, rest = argv[0], argv[1:]
     if name not in COMMANDS or not _exists(name):
-        print(f"ernie: unknown command {name!r}" + did_you_mean(name, filter(_exists, COMMANDS)), file=sys.stderr)
+        LOG.error("unknown command %r%s", name, did_you_mean(name, filter(_exists, COMMANDS)))
         return 2
     module = importlib.import_module(_module(name))
     try:
@@ -82,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
                     check_output(output)
         return module.run(args) or 0
     except InputError as error:
-        print(f"ernie: {error}", file=sys.stderr)
+        LOG.error("%s", error)
         return 2
     except BrokenPipeError:  # the reader of our output (head, less) has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -108,12 +110,12 @@ def parser_of(name: str, module: ModuleType | None = None) -> argparse.ArgumentP
 def print_completion(shells: list[str]) -> int:
     """Print what makes a shell complete commands and flags; needs the shtab package."""
     if len(shells) != 1 or shells[0] not in ("bash", "zsh", "tcsh"):
-        print("ernie: --completion takes one of bash, zsh, tcsh: eval \"$(ernie --completion bash)\"", file=sys.stderr)
+        LOG.error('--completion takes one of bash, zsh, tcsh: eval "$(ernie --completion bash)"')
         return 2
     try:
         import shtab
     except ImportError:
-        print("ernie: --completion needs the shtab package: pip install shtab", file=sys.stderr)
+        LOG.error("--completion needs the shtab package: pip install shtab")
         return 2
     whole = argparse.ArgumentParser(prog="ernie", description="ERNIE 2.0 on PaddlePaddle")
     commands = whole.add_subparsers(dest="command")

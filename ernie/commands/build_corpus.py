@@ -22,6 +22,7 @@ import argparse
 import os
 import sys
 
+from ernie.utils.console import LOG
 from reader.utils.errors import InputError
 
 
@@ -71,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
                                 title_field=args.title_field, dev_share=args.dev_share, deduplicate=args.deduplicate,
                                 replace_old=args.replace, progress=sys.stderr)
     except KeyboardInterrupt:
-        print("ernie: stopped; finished parts are kept, the same command goes on from there", file=sys.stderr)
+        LOG.warning("stopped; finished parts are kept, the same command goes on from there")
         return 130
     if args.dev_share:
         print_report(manifest, f"{args.output}/train")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 
 from ernie.commands import common
+from ernie.utils.console import LOG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,11 +52,11 @@ def run(args: argparse.Namespace) -> int:
                       "--output DIR")
         return 0
     if args.dry_run and curriculum.demo and not (run.path / "corpus").exists():
-        print(f"ernie: the demo's corpus would be made in {run.path / 'corpus'}", file=sys.stderr)
+        LOG.info("the demo's corpus would be made in %s", run.path / "corpus")
         print("\n".join(str(stage.number) for stage in stages))
         return 0
     if not args.dry_run:
-        with lock(run.path, say=_say):  # nobody else is at work here
+        with lock(run.path, say=LOG.info):  # nobody else is at work here
             common.prepare_demo(curriculum, run.path)
     data = PretrainingData(curriculum)
     config = model_config(curriculum, data.tokenizer.size)
@@ -65,13 +65,9 @@ def run(args: argparse.Namespace) -> int:
         run.check(curriculum, stages, facts)  # the stage that is trained next records it
     else:
         for line in forecast(dataclasses.replace(Plan.of(curriculum, 1), config=config)).lines():
-            _say(line)
-    finished = run.finished(stages, _say)
+            LOG.info("%s", line)
+    finished = run.finished(stages, LOG.info)
     if finished:
-        _say(f"finished before: stage {', '.join(map(str, finished))} of {len(stages)}")
+        LOG.info("finished before: stage %s of %d", ", ".join(map(str, finished)), len(stages))
     print("\n".join(str(stage.number) for stage in stages if stage.number not in finished))
     return 0
-
-
-def _say(text: str) -> None:
-    print(f"ernie: {text}", file=sys.stderr)

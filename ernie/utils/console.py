@@ -1,11 +1,17 @@
-"""The console of a training process: a log that cannot be written must not end a healthy run."""
+"""The console: what commands tell beside their results, through ``logging``; and streams that survive a full disk.
+
+Results go to standard output. Everything else is a record of the logger "ernie", which the command line shows on
+standard error with the prefix ``ernie:``; a program that imports the package decides itself what becomes of it.
+"""
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 from typing import Any, TextIO
 
+LOG = logging.getLogger("ernie")  # what commands tell beside their results
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -52,3 +58,19 @@ def close_console() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Console(logging.Handler):
+    """Writes to what standard error is at the time, which may have been replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(f"ernie: {record.getMessage()}\n")
+        sys.stderr.flush()
+
+
+def show_log() -> None:
+    """Show the records of the logger "ernie" on standard error, a line each; once."""
+    if not any(isinstance(handler, _Console) for handler in LOG.handlers):
+        LOG.addHandler(_Console())
+        LOG.setLevel(logging.INFO)
+        LOG.propagate = False

@@ -55,7 +55,7 @@ def test_a_package_that_overwrote_ours_is_named(tmp_path):
     (tmp_path / "ernie").unlink()
     (tmp_path / "ernie" / "utils").mkdir(parents=True)
     for file in ("__init__.py", "cli.py", *(f"utils/{n}.py" for n in ("__init__", "neighbours", "arguments",
-                                                                      "resources"))):
+                                                                      "resources", "console"))):
         (tmp_path / "ernie" / file).write_text((ROOT / "ernie" / file).read_text("utf-8"), "utf-8")
     (tmp_path / "ernie" / "__init__.py").write_text('"""Another project."""\n')
     (tmp_path / "run_pretrain.sh").touch()
