@@ -1,4 +1,4 @@
-"""Whether what lies at a path is whole: stores, runs, checkpoints, exported models, released weights."""
+"""Verification of what lies at a path: stores, runs, checkpoints, exported models, released weights."""
 from __future__ import annotations
 
 import json
@@ -23,7 +23,7 @@ DEEPEST = 6  # directories below the path that are searched for manifests
 
 @dataclass
 class Finding:
-    """What was found at one place; ``str`` of it is a line for a person."""
+    """The result for one place; ``str`` of it is a line for a person."""
 
     path: Path
     text: str

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ TABLES = {f"ernie.embeddings.{kind}_embeddings.weight" for kind in ("position", 
 
 @dataclass
 class LoadReport:
-    """What became of a checkpoint; ``str`` of it is for people.
+    """An account of a loaded checkpoint; ``str`` of it is for people.
 
     loaded, missing: parameters of the model. unexpected: arrays of the checkpoint that the model has no place for.
     padded: (parameter, rows of the checkpoint, rows of the model), where the numbers differ. notes: a line each.
@@ -43,13 +44,13 @@ class LoadReport:
         return "\n".join(lines + [f"  {note}" for note in self.notes])
 
 
-def read_pretrained(path, config_file=None) -> Pretrained:
+def read_pretrained(path: str | Path, config_file: str | Path | None = None) -> Pretrained:
     """``formats.read``, after a run or stage directory has been resolved to its newest checkpoint."""
     path = Path(path)
     return read(resolve(path) if path.is_dir() else path, config_file)
 
 
-def load_pretrained(model, path, vocab=None) -> LoadReport:
+def load_pretrained(model: Any, path: str | Path | Pretrained, vocab: str | Path | None = None) -> LoadReport:
     """Warm start: weights only.
 
     Args:

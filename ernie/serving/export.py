@@ -5,7 +5,9 @@ import json
 import shutil
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -26,9 +28,9 @@ TOLERANCE = {"fp32": 1e-4, "bf16": 0.1}  # of the largest output; far above what
 
 
 class Graph(nn.Layer):
-    """What is traced: ``forward`` has exactly the inputs that reach the outputs."""
+    """The traced layer: ``forward`` has exactly the inputs that reach the outputs."""
 
-    def __init__(self, model, outputs):
+    def __init__(self, model: nn.Layer, outputs: Callable):
         super().__init__()
         self.model, self.outputs = model, outputs
 
@@ -43,7 +45,8 @@ class GraphWithoutTask(Graph):
         return self.outputs(token_ids, token_type_ids, position_ids, lengths, None)
 
 
-def export(source, directory, to: str, precision: str = "fp32", say=print) -> None:
+def export(source: str | Path, directory: str | Path, to: str, precision: str = "fp32",
+           say: Callable[[str], Any] = print) -> None:
     """Write a fine-tuned model (scores), or the encoder of any checkpoint (hidden, pooled), and check it.
 
     Args:

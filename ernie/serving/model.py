@@ -67,7 +67,7 @@ class Model:
 
     @property
     def report(self) -> str:
-        """What was loaded from where, and what was missing, for people to read."""
+        """An account of what was loaded from where, and what was missing."""
         return str(self.vectors.report)
 
     @property

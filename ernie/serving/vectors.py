@@ -179,7 +179,7 @@ def encode_file(vectors: Vectors, source: str | Path, target: str | Path, poolin
 
 
 def _npy_header(rows: int, size: int) -> bytes:
-    """Of a float32 array, written last: the number of rows is known at the end."""
+    """Return the header of a float32 array, written last: the number of rows is known at the end."""
     header = repr({"descr": "<f4", "fortran_order": False, "shape": (rows, size)})
     room = HEADER - 10
     return b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + header.ljust(room - 1).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Whether a store is what was written: cheap checks at opening, checksums of blocks as they are first read, all of it.
+"""Verification of stores: cheap checks at opening, checksums of blocks as they are first read, all of it.
 
 A block is ``BLOCK`` entries of an array. Its CRC-32 is computed while the store is written and kept in
 ``checksums.npz``, one uint32 array for each array of the store. Stores that were written before there were checksums

@@ -42,7 +42,7 @@ OFFSET_ARRAYS = ("sentences", "paragraphs", "documents")
 
 
 def occurrence_distances(ids: np.ndarray, documents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far back the first, and how far ahead the last occurrence of each token's id lies inside its document.
+    """Measure how far back the first and how far ahead the last occurrence of each token's id lies in its document.
 
     A token at offset k of a segment [a, b) also occurs outside that segment, in the same document, exactly when
     ``back > k`` or ``ahead >= b - a - k``: the label of the token-document relation in two comparisons.

@@ -1,18 +1,23 @@
 """The dygraph release of 2020: saved_weights.pdparams (a pickle) beside ernie_config.json. It has no task embedding."""
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+
 from ernie.checkpoints.formats.pickles import write_pickle
 from ernie.checkpoints.formats.static import baidu_config
+from ernie.model.config import ErnieConfig
 
 DEFAULTS: dict = {}
 
 
-def recognises(names, directory) -> bool:
-    """Whether tensor names or files are this family\'s."""
+def recognises(names: Collection[str], directory: Path) -> bool:
+    """Tell whether tensor names and files are this family's."""
     return "word_emb.weight" in names
 
 
-def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -> dict:
+def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: list[str] | None,
+                lower_case: bool) -> dict:
     """Write the weights; returns the json files that belong beside them."""
     write_pickle(directory / "saved_weights.pdparams", arrays)
     values = baidu_config(config)

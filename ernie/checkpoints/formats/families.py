@@ -45,8 +45,8 @@ class Pretrained:
     top: Head | None = None
 
 
-def read(path, config_file=None) -> Pretrained:
-    """A checkpoint directory, its weights (file or ``params`` directory), or an archive of either.
+def read(path: str | Path, config_file: str | Path | None = None) -> Pretrained:
+    """Read a checkpoint directory, its weights (file or ``params`` directory), or an archive of either.
 
     Args:
         config_file: the configuration, where it does not lie beside the weights.
@@ -75,7 +75,7 @@ def read(path, config_file=None) -> Pretrained:
     return found
 
 
-def write(checkpoint: Pretrained, directory, family: str) -> list[str]:
+def write(checkpoint: Pretrained, directory: str | Path, family: str) -> list[str]:
     """Write as a family's directory, which must not exist or be empty. Returns notes on what could not travel.
 
     Raises:
@@ -210,7 +210,7 @@ def _agree(found: Pretrained) -> None:
 
 
 def shapes(config: ErnieConfig) -> dict[str, tuple]:
-    """Our parameter name -> shape, of everything but the heads of tasks and a recurrent encoder."""
+    """Return the shape of each of our parameters, of everything but the heads of tasks and a recurrent encoder."""
     size, vocabulary = config.hidden_size, config.vocab_size
     wide = config.intermediate_size or 4 * size
     rows = {"word": vocabulary, "position": config.max_position_embeddings, "token_type": config.type_vocab_size}

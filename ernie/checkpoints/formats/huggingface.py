@@ -1,20 +1,24 @@
 """Hugging Face transformers, ERNIE or BERT: model.safetensors or pytorch_model.bin, config.json, tokenizer files."""
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+
 from ernie.checkpoints.formats.paddlenlp import architecture
 from ernie.checkpoints.formats.tensor_files import write_safetensors
-from ernie.model.config import read_json
+from ernie.model.config import ErnieConfig, read_json
 from reader.utils.errors import InputError
 
 DEFAULTS = {"layer_norm_eps": 1e-12, "use_task_id": False, "task_type_vocab_size": 3, "type_vocab_size": 2}
 
 
-def recognises(names, directory) -> bool:
-    """Whether tensor names or files are this family\'s."""
+def recognises(names: Collection[str], directory: Path) -> bool:
+    """Tell whether tensor names and files are this family's."""
     return any("encoder.layer." in name and ".attention.self." in name for name in names)
 
 
-def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -> dict:
+def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: list[str] | None,
+                lower_case: bool) -> dict:
     """Write weights and the fast tokenizer; the tied decoder is left out, transformers ties it again."""
     write_safetensors(directory / "model.safetensors", arrays, format="pt")
     if vocabulary:
@@ -29,8 +33,8 @@ def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -
                                       "mask_token": "[MASK]"}}
 
 
-def vocabulary(path) -> list[str]:
-    """Tokens by id of a ``tokenizer.json``.
+def vocabulary(path: str | Path) -> list[str]:
+    """Read the tokens by id of a ``tokenizer.json``.
 
     Raises:
         InputError: it is not a WordPiece tokenizer, or its ids are not 0, 1, 2, ...
@@ -50,7 +54,7 @@ def vocabulary(path) -> list[str]:
 
 
 def _fast_tokenizer(vocabulary: list, lower_case: bool):
-    """What BertTokenizerFast loads: the tokenizer with special tokens and the [CLS] ... [SEP] frame."""
+    """Make what BertTokenizerFast loads: the tokenizer with special tokens and the [CLS] ... [SEP] frame."""
     from tokenizers import AddedToken, processors
 
     from reader.text.tokenizer import SPECIAL_TOKENS, Tokenizer

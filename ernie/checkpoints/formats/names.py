@@ -1,4 +1,4 @@
-"""What each family calls a parameter. Our own names are PaddleNLP's; dense weights are [in, out] unless marked."""
+"""The name of a parameter in each family. Our own names are PaddleNLP's; dense weights are [in, out] unless marked."""
 from __future__ import annotations
 
 import re
@@ -54,7 +54,7 @@ class Name(NamedTuple):
 
 
 def table(family: str, layers: int) -> dict[str, Name]:
-    """Stored name -> our name, for all that the family has room for."""
+    """Return our name of each stored name, for all that the family has room for."""
     column = COLUMNS[family]
     names: dict[str, Name] = {}
     rows: list[tuple[str, ...]] = [*EMBEDDINGS, *ABOVE]
@@ -71,7 +71,7 @@ def table(family: str, layers: int) -> dict[str, Name]:
 
 
 def head(family: str, stored: str) -> Name | None:
-    """Our name of a pre-training task's head, when ``stored`` is one."""
+    """Return our name of a pre-training task's head, when ``stored`` is one."""
     found = re.match(HEAD["static" if family == "static" else "other"], stored)
     if found is None:
         return None
@@ -80,12 +80,12 @@ def head(family: str, stored: str) -> Name | None:
 
 
 def stored_head(family: str, ours: str) -> str:
-    """The inverse of ``head``."""
+    """Return the family's name of a head, as ``head`` reads it."""
     task, part = ours[len("heads."):].rsplit(".", 1)
     return f"{task}_fc.{'w_0' if part == 'weight' else 'b_0'}" if family == "static" else ours
 
 
 def normal_spelling(stored: str) -> str:
-    """BERT's and old spellings in the one that the tables use: prefix ``ernie.``, LayerNorm's weight and bias."""
+    """Return a spelling of BERT or of old in that of the tables: prefix ``ernie.``, LayerNorm's weight and bias."""
     stored = re.sub(r"^(?:bert\.|ernie\.)?(?=(?:embeddings|encoder|pooler)\.)", "ernie.", stored)
     return re.sub(r"(?<=LayerNorm\.)(gamma|beta)$", lambda m: {"gamma": "weight", "beta": "bias"}[m[0]], stored)

@@ -1,18 +1,23 @@
 """This project's own checkpoints: model.safetensors, ernie_config.json, vocab.txt; names as the model has them."""
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+
 from ernie.checkpoints.formats.tensor_files import write_safetensors
+from ernie.model.config import ErnieConfig
 
 DEFAULTS: dict = {}
 
 
-def recognises(names, directory) -> bool:
-    """Whether tensor names or files are this family\'s."""
+def recognises(names: Collection[str], directory: Path) -> bool:
+    """Tell whether tensor names and files are this family's."""
     return (directory / "ernie_config.json").is_file() and (directory / "model.safetensors").is_file() and any(
         name.startswith(("ernie.encoder.layers.", "ernie.encoder.rnn.")) for name in names)
 
 
-def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -> dict:
+def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: list[str] | None,
+                lower_case: bool) -> dict:
     """Write the weights; the configuration's values and file name are returned by every family."""
     write_safetensors(directory / "model.safetensors", arrays, format="np")
     return {"ernie_config.json": config.to_dict()}

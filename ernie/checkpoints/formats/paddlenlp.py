@@ -1,17 +1,22 @@
 """PaddleNLP: model_state.pdparams (a pickle), config.json or the older model_config.json, tokenizer_config.json."""
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+
 from ernie.checkpoints.formats.pickles import write_pickle
+from ernie.model.config import ErnieConfig
 
 DEFAULTS = {"layer_norm_eps": 1e-12, "use_task_id": False, "task_type_vocab_size": 3, "type_vocab_size": 16}
 
 
-def recognises(names, directory) -> bool:
-    """Whether tensor names or files are this family\'s."""
+def recognises(names: Collection[str], directory: Path) -> bool:
+    """Tell whether tensor names and files are this family's."""
     return any("encoder.layers." in name and ".self_attn." in name for name in names)
 
 
-def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -> dict:
+def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: list[str] | None,
+                lower_case: bool) -> dict:
     """Write weights; the tied decoder is stored once more, as PaddleNLP's pre-training model expects."""
     if "cls.predictions.decoder_bias" in arrays:
         arrays = {**arrays, "cls.predictions.decoder.weight": arrays["ernie.embeddings.word_embeddings.weight"],

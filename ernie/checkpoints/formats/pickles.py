@@ -67,7 +67,7 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
 
 
 class Budget:
-    """What reading a file may cost.
+    """A limit on the steps and bytes of reading a file.
 
     Args:
         size: bytes of the file.
@@ -270,7 +270,7 @@ class _Array:
         pass
 
     def set_state(self, budget: Budget, state) -> None:
-        """What numpy's __setstate__ does."""
+        """Take a state as numpy's __setstate__ does."""
         _, shape, dtype, fortran, raw = state
         self.value = _frombuffer(budget, raw, dtype, shape, "F" if fortran else "C")
 

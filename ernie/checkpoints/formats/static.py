@@ -1,17 +1,22 @@
 """The static graph release of 2019: ``params/``, one Fluid LoDTensor file per variable, beside ernie_config.json."""
 from __future__ import annotations
 
+from collections.abc import Collection
+from pathlib import Path
+
 from ernie.checkpoints.formats.tensor_files import write_lod
+from ernie.model.config import ErnieConfig
 
 DEFAULTS: dict = {}
 
 
-def recognises(names, directory) -> bool:
-    """Whether tensor names or files are this family\'s."""
+def recognises(names: Collection[str], directory: Path) -> bool:
+    """Tell whether tensor names and files are this family's."""
     return "word_embedding" in names
 
 
-def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -> dict:
+def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: list[str] | None,
+                lower_case: bool) -> dict:
     """Write the params directory; that code knows sent_type_vocab_size and takes a task embedding where it is sized."""
     (directory / "params").mkdir()
     for name, array in arrays.items():
@@ -19,8 +24,8 @@ def write_files(directory, arrays: dict, config, vocabulary, lower_case: bool) -
     return {"ernie_config.json": baidu_config(config)}
 
 
-def baidu_config(config) -> dict:
-    """Configuration values in the spelling of Baidu's releases."""
+def baidu_config(config: ErnieConfig) -> dict:
+    """Return configuration values in the spelling of Baidu's releases."""
     values = config.to_dict()
     values["sent_type_vocab_size"] = values["type_vocab_size"]  # 2.0 English; type_vocab_size is how 1.0 spells it
     if not values.pop("use_task_id"):

@@ -24,8 +24,8 @@ LOD_CODES = {"<f2": 4, "<f4": 5, "<f8": 6, "<i8": 3, "<i4": 2}
 NOT_WEIGHTS = re.compile(r"(_moment[12]_\d+|_beta[12]_pow_acc_\d+)$|^@|^(learning_rate|loss_scaling|num_.*_steps)")
 
 
-def read_safetensors(path) -> dict:
-    """Name -> array, mapped from the file and not copied.
+def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the named arrays, mapped from the file and not copied.
 
     Raises:
         InputError: the header does not describe the bytes that follow it.
@@ -74,14 +74,14 @@ def write_safetensors(path: str | Path, arrays: dict[str, np.ndarray], **metadat
     path.chmod(mode)
 
 
-def read_lod_directory(path) -> dict:
-    """Name -> array of a 2019 ``params`` directory; optimiser state that lies among the weights is passed over."""
+def read_lod_directory(path: str | Path) -> dict[str, np.ndarray]:
+    """Read the named arrays of a 2019 ``params`` directory; optimiser state among the weights is passed over."""
     files = sorted(file for file in Path(path).iterdir() if file.is_file() and not file.name.startswith("."))
     return {file.name: read_lod(file) for file in files if not NOT_WEIGHTS.search(file.name)}
 
 
-def read_lod(path) -> np.ndarray:
-    """One Fluid LoDTensor file: u32 version, u64 levels, each u64 bytes and data; then u32 tensor version,
+def read_lod(path: str | Path) -> np.ndarray:
+    """Read one Fluid LoDTensor file: u32 version, u64 levels, each u64 bytes and data; then u32 tensor version,
     i32 length of a TensorDesc, TensorDesc, raw values; all little endian.
     """
     path = Path(path)
@@ -103,8 +103,8 @@ def read_lod(path) -> np.ndarray:
         raise InputError(f"not a whole LoDTensor file ({plain(reason)})", path) from None
 
 
-def write_lod(path, array: np.ndarray) -> None:
-    """The inverse of ``read_lod``."""
+def write_lod(path: str | Path, array: np.ndarray) -> None:
+    """Write what ``read_lod`` reads."""
     array = np.ascontiguousarray(array)
     desc = b"\x08" + _varint(LOD_CODES[array.dtype.newbyteorder("<").str])
     desc += b"".join(b"\x10" + _varint(size) for size in array.shape)

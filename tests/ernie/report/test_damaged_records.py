@@ -68,11 +68,11 @@ def damage(file, rng) -> None:
 
 
 def test_a_page_or_a_line(tmp_path, run, capsys):
-    """60 damaged runs, 2,000 in the long form."""
+    """60 damaged runs, 1,000 in the long form."""
     rng, codes = random.Random(5), {0: 0, 2: 0}
     assert cli.main(["report", str(run)]) == 0
     capsys.readouterr()
-    for _ in range(2_000 if LONG else 60):
+    for _ in range(1_000 if LONG else 60):
         copy = tmp_path / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(run, copy)

@@ -127,7 +127,7 @@ def test_limits_hold_wherever_a_dataclass_is_nested(tmp_path):
 
 
 def test_random_values_under_random_keys_are_taken_or_refused(tmp_path):
-    """300 mutated curricula and recipes (5,000 in the long form): an InputError or an instance, nothing else."""
+    """300 mutated curricula and recipes (2,000 in the long form): an InputError or an instance, nothing else."""
     rng = random.Random(4)
     values = [None, True, -1, 0, 1, 3, 1e400, float("nan"), 10 ** 30, "", "x", "nan", "1e400", [], [1], [None], {},
               {"a": 1}, {1: 2}, [[]], [{}], {"name": []}, "\0", "é" * 5000]
@@ -136,7 +136,7 @@ def test_random_values_under_random_keys_are_taken_or_refused(tmp_path):
     sources += [(recipe.load, yaml.safe_load((CONFIGS / "finetune" / f"{name}.yaml").read_text()))
                 for name in ("cola", "msra-ner", "cmrc2018")]
     outcomes = {"taken": 0, "refused": 0}
-    for _turn, (read, source) in zip(range(5_000 if LONG else 300), itertools.cycle(sources)):
+    for _turn, (read, source) in zip(range(2_000 if LONG else 300), itertools.cycle(sources)):
         mutated = yaml.safe_load(yaml.safe_dump(source))
         for _ in range(rng.choice([1, 1, 2, 5])):
             node = mutated
