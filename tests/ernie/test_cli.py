@@ -1,5 +1,6 @@
 """The command line as a whole: help, version, what is in the way of it."""
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,10 +54,8 @@ def test_a_package_that_overwrote_ours_is_named(tmp_path):
     for name in ("ernie", "reader", "tasks"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "ernie").unlink()
-    (tmp_path / "ernie" / "utils").mkdir(parents=True)
-    for file in ("__init__.py", "cli.py", *(f"utils/{n}.py" for n in ("__init__", "neighbours", "arguments",
-                                                                      "resources", "console"))):
-        (tmp_path / "ernie" / file).write_text((ROOT / "ernie" / file).read_text("utf-8"), "utf-8")
+    shutil.copytree(ROOT / "ernie" / "utils", tmp_path / "ernie" / "utils")
+    shutil.copy(ROOT / "ernie" / "cli.py", tmp_path / "ernie")
     (tmp_path / "ernie" / "__init__.py").write_text('"""Another project."""\n')
     (tmp_path / "run_pretrain.sh").touch()
     found = subprocess.run([sys.executable, "-c", "import sys; from ernie.cli import main; sys.exit(main([]))"],
