@@ -120,8 +120,8 @@ def test_engine_names_no_concrete_task():
 
 # Public functions without full annotations, by room: these numbers only ever go down.
 UNANNOTATED: dict[str, int] = {
-    "ernie/model": 4, "ernie/pretraining": 16, "ernie/serving": 2, "ernie/training": 3, "reader/store": 16,
-    "reader/text": 24,
+    "ernie/model": 4, "ernie/pretraining": 16, "ernie/serving": 2, "ernie/training": 3, "reader/store": 1,
+    "reader/text": 5,
 }
 
 
