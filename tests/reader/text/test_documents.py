@@ -199,3 +199,14 @@ def test_named_fields(tmp_path):
     path.write_text('{"content": "b", "head": "a"}')
     options = ReadOptions(text_field="content", title_field="head")
     assert next(read_documents(Span(str(path)), options, Rejected())).paragraphs == ["a", "b"]
+
+
+@pytest.mark.parametrize("name, text", [("a.txt", "one\n\n\n\n\n\ntwo\n\n\n\nthree\n"),
+    ("a.jsonl", '{"text": "one"}\n\n\n\n\n\n{"text": "two"}\n\n\n\n{"text": "three"}\n')])
+def test_a_cut_inside_a_run_of_empty_lines_gives_every_document_once(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    for cut in range(1, len(text)):
+        parts = [read(path, "lines", start=0, stop=cut), read(path, "lines", start=cut, stop=len(text))]
+        assert [document for found, _ in parts for document in found] == [["one"], ["two"], ["three"]], cut
+        assert sum(rejected.total for _, rejected in parts) == (8 if name == "a.jsonl" else 0), cut
