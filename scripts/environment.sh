@@ -28,6 +28,10 @@ ernie_find_python() {
 
 ernie_install() { # a virtual environment in the checkout, installed again when setup.py or the extras change
     local venv=$ernie_root/.venv extras device=cpu, base stamp
+    if [ ! -f "$ernie_root/setup.py" ]; then # the launchers of an installed package
+        echo "ernie: ${PYTHON:-this Python} lacks a package that is needed: pip install 'ernie-pretrain[cpu,zh]' again" >&2
+        return 2
+    fi
     if command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; then device=gpu,; fi
     if [ -n "${ERNIE_PADDLE:-}" ]; then device=; fi
     extras="${device}zh${ERNIE_EXTRAS:+,$ERNIE_EXTRAS}"
