@@ -70,22 +70,28 @@ class SelfAttention(FusableAttention):
             dense(config, config.hidden_size, config.hidden_size) for _ in range(4))
         self.dropout = Dropout(config.attention_probs_dropout_prob)
 
+    # Conditions on one line, and methods: the tracer of Paddle cannot follow a comprehension beside an ``if``.
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        query, key, value = self._one_product(hidden) if self.joined else self._three_products(hidden)
+        context = self._plain(query, key, value, mask) if self.fused is None else \
+            self.fused(query, key, value, mask, self.dropout.rate, self.training)
+        return self.out_proj(context.reshape([0, 0, self.heads * self.size]))
+
+    def _three_products(self, hidden: Tensor) -> list[Tensor]:
+        return [projection(hidden).reshape([0, 0, self.heads, self.size])
+                for projection in (self.q_proj, self.k_proj, self.v_proj)]
+
+    def _one_product(self, hidden: Tensor) -> list[Tensor]:
         projections = self.q_proj, self.k_proj, self.v_proj
-        if self.joined:
-            parts = joined_products(hidden, [p.weight for p in projections], [p.bias for p in projections])
-        else:
-            parts = [projection(hidden) for projection in projections]
-        query, key, value = (part.reshape([0, 0, self.heads, self.size]) for part in parts)
-        if self.fused is not None:
-            context = self.fused(query, key, value, mask, self.dropout.rate, self.training)
-            return self.out_proj(context.reshape([0, 0, self.heads * self.size]))
+        parts = joined_products(hidden, [p.weight for p in projections], [p.bias for p in projections])
+        return [part.reshape([0, 0, self.heads, self.size]) for part in parts]
+
+    def _plain(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         query, key, value = (part.transpose([0, 2, 1, 3]) for part in (query, key, value))
         # The query is scaled, not the product: the same number, and float16 does not overflow.
         scores = paddle.matmul(query * self.size ** -0.5, key, transpose_y=True)
         weights = self.dropout(F.softmax(scores + expanded(mask, scores).astype(scores.dtype)))
-        context = paddle.matmul(weights, value).transpose([0, 2, 1, 3])
-        return self.out_proj(context.reshape([0, 0, self.heads * self.size]))
+        return paddle.matmul(weights, value).transpose([0, 2, 1, 3])
 
 
 class TransformerLayer(nn.Layer):
