@@ -94,16 +94,6 @@ def test_the_weight_of_a_curriculum_reaches_the_loss(tmp_path, train):
     assert all("capitalization" in step for step in runs.losses(tmp_path / "run"))
 
 
-@pytest.mark.slow
-def test_eight_ranks_train_what_one_trains(tmp_path, train):
-    file = runs.declare(tmp_path, [STAGE], dropout=0.0, batch_tokens=1024)
-    assert train(file, tmp_path / "one") == 0
-    runs.run(file, tmp_path / "eight", "--devices", "0,1,2,3,4,5,6,7", "--max-restarts", "0", timeout=500)
-    assert runs.difference(runs.final(tmp_path / "one"), runs.final(tmp_path / "eight")) < 1e-5
-    for one, eight in zip(runs.losses(tmp_path / "one"), runs.losses(tmp_path / "eight")):
-        assert one == pytest.approx(eight, abs=1e-5)
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, train, workers):
     stages = [{"knowledge_masking": 6, "sentence_reordering": 3}]
