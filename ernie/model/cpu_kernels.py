@@ -4,9 +4,15 @@ On other devices, and in a static graph, these are Paddle's own layers. Measured
 """
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Optional
+
 import numpy as np
 import paddle
 from paddle import Tensor, nn
+
+from ernie.model import bfloat16
 
 # Transposes as copies: the strided views that are the default make the kernels behind them copy value by value.
 if paddle.get_device() == "cpu":
@@ -18,17 +24,49 @@ def eager_on_cpu() -> bool:
     return paddle.in_dynamic_mode() and paddle.get_device() == "cpu"
 
 
+_half = False  # whether products are taken in bfloat16
+
+
+@contextlib.contextmanager
+def bfloat16_products(active: bool = True) -> Iterator[None]:
+    """Take the products of forward passes inside, and of their backward passes, in bfloat16 (eager, on a CPU)."""
+    global _half
+    before, _half = _half, active
+    try:
+        yield
+    finally:
+        _half = before
+
+
+def half() -> bool:
+    """Return whether products are taken in bfloat16 here and now."""
+    return _half and eager_on_cpu()
+
+
+def as_now(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` with the products of this moment, for a call that comes later (recomputation)."""
+    if not _half:
+        return function
+
+    def later(*arguments):
+        with bfloat16_products():
+            return function(*arguments)
+    return later
+
+
 class _AddBias(paddle.autograd.PyLayer):
     """Adds a bias to rows; its gradient is a product with ones, several times faster than the kernel's reduction."""
 
     @staticmethod
     def forward(ctx, rows, bias):
+        ctx.wanted = bfloat16.wanted(rows, bias)
         return rows + bias
 
     @staticmethod
     def backward(ctx, gradient):
-        flat = gradient.reshape([-1, gradient.shape[-1]])
-        return gradient, paddle.matmul(paddle.ones([1, flat.shape[0]], flat.dtype), flat).reshape([-1])
+        of_rows, of_bias = ctx.wanted
+        return (gradient if of_rows else None,
+                bfloat16.sum_of_rows(gradient.reshape([-1, gradient.shape[-1]])) if of_bias else None)
 
 
 def add_bias(rows: Tensor, bias: Tensor) -> Tensor:
@@ -40,9 +78,32 @@ class Linear(nn.Linear):
     """A dense layer: [..., inputs] to [..., outputs]."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if half():
+            return bfloat16.linear(x, self.weight, self.bias)
         if eager_on_cpu():
             return add_bias(paddle.matmul(x, self.weight), self.bias)
         return nn.functional.linear(x, self.weight, self.bias)
+
+
+def tied_linear(x: Tensor, embedding: Tensor, bias: Tensor) -> Tensor:
+    """[..., k] times the transpose of [n, k], + [n]."""
+    if half():
+        return bfloat16.linear(x, embedding, bias, transposed=True)
+    return add_bias(paddle.matmul(x, embedding, transpose_y=True), bias)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """The exact gelu, by the error function."""
+    return bfloat16.gelu(x) if half() else nn.functional.gelu(x)
+
+
+class LayerNorm(nn.LayerNorm):
+    """LayerNorm over the last dimension."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if half():
+            return bfloat16.layer_norm(x, self.weight, self.bias, self._epsilon)
+        return nn.LayerNorm.forward(self, x)  # no super(): Paddle 2.6 cannot trace it
 
 
 class Dropout(nn.Layer):
@@ -59,10 +120,16 @@ class Dropout(nn.Layer):
             return x
         if not eager_on_cpu():
             return nn.functional.dropout(x, self.rate)
+        return x * self.mask(x.shape).astype(x.dtype)
+
+    def mask(self, shape: list[int]) -> Optional[Tensor]:
+        """Draw what values are multiplied with, float32; None where nothing is dropped."""
+        if not self.training or not self.dropped:
+            return None
         generator = np.random.Generator(np.random.SFC64(paddle.randint(0, 2**31 - 1, [1]).item()))
-        bits = generator.integers(0, self.LEVELS, x.shape, dtype=np.uint16)
+        bits = generator.integers(0, self.LEVELS, shape, dtype=np.uint16)
         keep = (bits >= self.dropped) * np.float32(self.LEVELS / (self.LEVELS - self.dropped))
-        return x * paddle.to_tensor(keep).astype(x.dtype)
+        return paddle.to_tensor(keep)
 
 
 def expanded(mask: Tensor, scores: Tensor) -> Tensor:

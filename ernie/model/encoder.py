@@ -12,11 +12,13 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
+from ernie.model import bfloat16, cpu_kernels
 from ernie.model.config import ErnieConfig
-from ernie.model.cpu_kernels import Dropout, Linear, expanded
+from ernie.model.cpu_kernels import Dropout, LayerNorm, Linear, expanded
 from ernie.model.fused import MASK_BIAS, FusableAttention, joined_products
 
-ACTIVATIONS = {"gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate=True), "relu": F.relu, "tanh": paddle.tanh}
+ACTIVATIONS = {"gelu": cpu_kernels.gelu, "gelu_new": lambda x: F.gelu(x, approximate=True), "relu": F.relu,
+               "tanh": paddle.tanh}
 
 
 def normal(config: ErnieConfig) -> Any:
@@ -29,9 +31,9 @@ def dense(config: ErnieConfig, inputs: int, outputs: int) -> Linear:
     return Linear(inputs, outputs, weight_attr=normal(config))
 
 
-def layer_norm(config: ErnieConfig) -> nn.LayerNorm:
+def layer_norm(config: ErnieConfig) -> LayerNorm:
     """LayerNorm over the hidden size, with the configuration's epsilon."""
-    return nn.LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
+    return LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
 
 
 class Embeddings(nn.Layer):
@@ -73,8 +75,8 @@ class SelfAttention(FusableAttention):
     # Conditions on one line, and methods: the tracer of Paddle cannot follow a comprehension beside an ``if``.
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         query, key, value = self._one_product(hidden) if self.joined else self._three_products(hidden)
-        context = self._plain(query, key, value, mask) if self.fused is None else \
-            self.fused(query, key, value, mask, self.dropout.rate, self.training)
+        attend = self._fused if self.fused is not None else self._bfloat16 if cpu_kernels.half() else self._plain
+        context = attend(query, key, value, mask)
         return self.out_proj(context.reshape([0, 0, self.heads * self.size]))
 
     def _three_products(self, hidden: Tensor) -> list[Tensor]:
@@ -85,6 +87,14 @@ class SelfAttention(FusableAttention):
         projections = self.q_proj, self.k_proj, self.v_proj
         parts = joined_products(hidden, [p.weight for p in projections], [p.bias for p in projections])
         return [part.reshape([0, 0, self.heads, self.size]) for part in parts]
+
+    def _fused(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        return self.fused(query, key, value, mask, self.dropout.rate, self.training)
+
+    def _bfloat16(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        rows, width = query.shape[:2]
+        keep = self.dropout.mask([rows, self.heads, width, width])
+        return bfloat16.attention(query * self.size ** -0.5, key, value, mask, keep)
 
     def _plain(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         query, key, value = (part.transpose([0, 2, 1, 3]) for part in (query, key, value))
@@ -134,7 +144,7 @@ class Transformer(nn.Layer):
         for layer in self.layers:
             if self.recompute and self.training:
                 from paddle.distributed.fleet.utils import recompute
-                hidden = recompute(layer, hidden, mask)
+                hidden = recompute(cpu_kernels.as_now(layer), hidden, mask)
             else:
                 hidden = layer(hidden, mask)
         return hidden

@@ -1,11 +1,10 @@
 """What predicts: the masked-LM head, tied to the word embedding, and the dense classifier of every other task."""
 from __future__ import annotations
 
-import paddle
 from paddle import Tensor, nn
 
 from ernie.model.config import ErnieConfig
-from ernie.model.cpu_kernels import Dropout, Linear, add_bias
+from ernie.model.cpu_kernels import Dropout, Linear, tied_linear
 from ernie.model.encoder import ACTIVATIONS, dense, layer_norm, normal
 from ernie.model.fused import FusableVocabulary, padded_vocabulary
 
@@ -24,7 +23,7 @@ class MaskedLMHead(FusableVocabulary):
         """[k, H] hidden states and the [V, H] word embedding to [k, V] scores; V is padded to ``multiple``."""
         hidden = self.layer_norm(self.activation(self.transform(hidden)))
         rows, bias = padded_vocabulary(word_embedding, self.decoder_bias, self.multiple)
-        return add_bias(paddle.matmul(hidden, rows, transpose_y=True), bias)
+        return tied_linear(hidden, rows, bias)
 
 
 class PredictionHeads(nn.Layer):

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import paddle
 
+from ernie.model import onednn
+from ernie.model.cpu_kernels import bfloat16_products
 from ernie.training.settings import LossScaling
 
 HALF = {"fp16": "float16", "bf16": "bfloat16"}
@@ -48,7 +50,10 @@ def on_gpu() -> bool:
 
 
 class Precision:
-    """The number format of a training step: float32 on a CPU, whatever was asked for; ``note`` says so.
+    """The number format of a training step; ``note`` says what became of it on a CPU.
+
+    There "bf16" takes products in bfloat16 (``ernie.model.bfloat16``) where oneDNN and the processor can, and is
+    trained in float32 elsewhere, as "fp16" is.
 
     Args:
         name: "fp32", "fp16" or "bf16". level: "O1" or "O2". scaling: constants of the loss scale of float16.
@@ -56,7 +61,11 @@ class Precision:
 
     def __init__(self, name: str, level: str, scaling: LossScaling):
         self.active = name in HALF and on_gpu()
-        self.note = f"precision: no GPU here, {name} is trained in float32" if name in HALF and not self.active else ""
+        why = "" if self.active or name not in HALF else \
+            onednn.unavailable() if name == "bf16" else "no GPU here"
+        self.products = name == "bf16" and not self.active and not why
+        self.note = f"precision: {why}, {name} is trained in float32" if why else \
+            f"precision: products in bfloat16 by oneDNN {onednn.library().version}" if self.products else ""
         self.level, self.dtype = level, HALF.get(name, "float32")
         self.scale = LossScale(scaling, scaling.initial) if self.active and name == "fp16" else None
 
@@ -74,6 +83,8 @@ class Precision:
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """Return the context of a forward pass, in training and in evaluation."""
+        if self.products:
+            return bfloat16_products()
         if not self.active:
             return contextlib.nullcontext()
         return paddle.amp.auto_cast(level=self.level, dtype=self.dtype)
