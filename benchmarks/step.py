@@ -1,19 +1,21 @@
-"""Tokens a second of a pre-training step on the CPU, with our formulations of its kernels and with Paddle's own.
+"""Tokens a second of a pre-training step on the CPU: our kernels, Paddle's own layers, and our bfloat16 products.
 
     OMP_NUM_THREADS=2 python benchmarks/step.py --config configs/model/demo_en.json --rows 32 --width 128
 """
 import argparse
 import time
-import zlib  # noqa: F401  (before paddle)
 from types import SimpleNamespace
 
 import numpy as np
-import paddle
 
-from ernie.model import cpu_kernels
-from ernie.model.config import ErnieConfig
-from ernie.model.pretraining_model import PretrainingModel, to_tensors
-from reader.batches.examples import Batch, Targets
+from ernie.utils.paddle_setup import import_paddle
+
+paddle = import_paddle()
+
+from ernie.model import cpu_kernels, onednn  # noqa: E402
+from ernie.model.config import ErnieConfig  # noqa: E402
+from ernie.model.pretraining_model import PretrainingModel, to_tensors  # noqa: E402
+from reader.batches.examples import Batch, Targets  # noqa: E402
 
 TASKS = {"masking": SimpleNamespace(level="token", head="vocabulary", classes=()),
          "capital": SimpleNamespace(level="token", head="classes", classes=("no", "yes")),
@@ -51,16 +53,23 @@ def main() -> None:
     model = PretrainingModel(config, TASKS)
     clip = paddle.nn.ClipGradByGlobalNorm(1.0)
     optimizer = paddle.optimizer.AdamW(1e-4, parameters=model.parameters(), grad_clip=clip)
+    why = onednn.unavailable()
+    if why:
+        print(f"no bfloat16 here: {why}")
+    names = ("ours", "paddle") if why else ("ours", "paddle", "bf16")
     inputs, eager = to_tensors(batch(config, args.rows, args.width)), cpu_kernels.eager_on_cpu
-    seconds = {"ours": [], "paddle": []}
-    for number in range(2 * (args.steps + 1)):  # side by side, so that a busy machine is busy for both
-        name = ("ours", "paddle")[number % 2]
-        cpu_kernels.eager_on_cpu = eager if name == "ours" else lambda: False
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(len(names) * (args.steps + 1)):  # side by side, so that a busy machine is busy for both
+        name = names[number % len(names)]
+        cpu_kernels.eager_on_cpu = (lambda: False) if name == "paddle" else eager
         paddle.set_flags({"FLAGS_use_stride_kernel": name == "paddle"})
-        taken = step(model, optimizer, inputs)
-        seconds[name] += [taken] if number > 1 else []
+        with cpu_kernels.bfloat16_products(name == "bf16"):
+            taken = step(model, optimizer, inputs)
+        seconds[name] += [taken] if number >= len(names) else []
     for name, taken in seconds.items():
-        print(f"{name:8}{args.rows * args.width / np.median(taken):8.0f} tokens/s, median of {len(taken)} steps")
+        ratios = np.array(seconds["ours"]) / taken  # step by step, so that what else the machine does cancels out
+        print(f"{name:8}{args.rows * args.width / np.median(taken):8.0f} tokens/s, median of {len(taken)} steps; "
+              f"{np.median(ratios):.2f} of ours ({ratios.min():.2f} to {ratios.max():.2f})")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 from ernie.model.config import ErnieConfig
+from ernie.model.cpu_kernels import from_numpy
 from ernie.model.encoder import Encoder
 from ernie.model.heads import DenseHead, PredictionHeads
 from reader.batches.examples import Batch
@@ -104,4 +105,4 @@ def to_tensors(batch: Batch) -> dict:
 
 
 def _tensor(array: np.ndarray, dtype=np.int64):
-    return paddle.to_tensor(np.ascontiguousarray(array, dtype))
+    return from_numpy(np.ascontiguousarray(array, dtype))

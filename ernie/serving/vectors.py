@@ -10,6 +10,7 @@ import paddle
 
 from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
 from ernie.model.config import ErnieConfig
+from ernie.model.cpu_kernels import from_numpy
 from ernie.model.encoder import Encoder
 from ernie.model.exported import INPUTS, Exported, is_exported
 from reader.text.tokenizer import Tokenizer
@@ -113,7 +114,7 @@ class Vectors:
         if isinstance(self.model, Exported):
             return tuple(self.model(**dict(zip(INPUTS, arrays))))
         with paddle.no_grad():
-            hidden, pooled = self.model(*(paddle.to_tensor(np.ascontiguousarray(a, np.int64)) for a in arrays))
+            hidden, pooled = self.model(*(from_numpy(np.ascontiguousarray(a, np.int64)) for a in arrays))
         return hidden.numpy(), pooled.numpy()
 
 

@@ -1,4 +1,6 @@
 """The CPU formulations compute what Paddle's own layers compute."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -44,3 +46,24 @@ def test_dropout_keeps_the_mean_and_follows_paddles_seed(rate):
 def test_no_dropout_is_the_identity():
     x = paddle.randn([3, 4])
     assert cpu_kernels.Dropout(0.0)(x) is x
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_arrays_enter_as_they_are_and_leave_nothing_behind():
+    arrays = [np.arange(6).reshape(2, 3), np.float32([1.5, np.nan]), np.zeros((0, 2), np.int64)]
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    for array in arrays:
+        tensor = cpu_kernels.from_numpy(array)
+        np.testing.assert_array_equal(tensor.numpy(), array)
+        assert tensor.stop_gradient and tensor.numpy().dtype == array.dtype
+    changed = cpu_kernels.from_numpy(arrays[0])
+    arrays[0][0, 0] = 7
+    assert changed.numpy()[0, 0] == 0  # a copy
+    for calls in (2_000, 30_000):
+        before = resident()
+        for _ in range(calls):
+            cpu_kernels.from_numpy(arrays[0])
+    assert resident() - before < 1_000_000  # what leaks a hundred bytes a call leaves three million
