@@ -57,7 +57,7 @@ def test_without_a_task_all_that_can_draw_from_the_stores_are_audited(folder, ca
                [(f"a{k % 7} b", f"c{k % 2} d", k % 2) for k in range(200)], ["but", "so"])
     found = {line["task"]: line for line in lines_of(capsys, "--corpus c --examples 300 --max-length 64")}
     assert set(found) == {"knowledge_masking", "capitalization", "token_document", "sentence_reordering",
-                          "sentence_distance", "next_sentence", "discourse_relation"}
+                          "sentence_distance", "next_sentence", "dialogue", "discourse_relation"}
     best = found["discourse_relation"]["baselines"][0]
     assert best["accuracy"] == 1.0  # its second segment gives the label away, and dev examples are of the same texts
     assert found["knowledge_masking"]["baselines"][0]["by_loss"] is True

@@ -18,6 +18,7 @@ CLEAN = {  # task -> (what its features may reach, the features)
     "token_document": ("majority", (PLACE, "place in the segment and its length")),
     "sentence_reordering": ("number of segments", ("lengths", "bag of words by segment", PLACE, EDGES, ENDS)),
     "sentence_distance": ("chance", ("lengths", "bag of words by segment", PLACE, EDGES, ENDS)),
+    "dialogue": ("chance", ("lengths",)),  # a replaced turn comes from elsewhere, and its place may tell
     "next_sentence": ("chance", ("lengths", "bag of words by segment", PLACE, EDGES, ENDS)),
     "discourse_relation": ("majority", ("lengths", PLACE, EDGES)),
     "ir_relevance": ("chance", ("bag of words by segment", PLACE, EDGES, ENDS)),

@@ -113,7 +113,7 @@ def step(made):
     before = made.updater.weights()
     micro = batches.at(0)
     made.updater.model.train()
-    made.train_step(micro, made.agree(micro), 0.0)
+    made.train_step(micro, made.agree(made.ask(iter([micro]))), 0.0)
     return before, made.updater.weights()
 
 
@@ -141,7 +141,7 @@ def test_fgm_adds_the_gradient_at_moved_embeddings(model_files):  # noqa: F811
     made, batches = trainer(model_files)
     micro = batches.at(0)
     assert len(micro) > 1
-    counts = made.agree(micro)
+    counts = made.agree(made.ask(iter([micro])))
     layer, table = made.updater.layer, made.updater.layer.ernie.embeddings.word_embeddings.weight
 
     def gradient():

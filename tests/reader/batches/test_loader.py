@@ -120,6 +120,7 @@ import multiprocessing, os, signal
 from itertools import count
 from reader.batches.loader import prefetch
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
     with prefetch(abs, count(), 2) as stream:
         next(stream), next(stream)
         print(*[child.pid for child in multiprocessing.active_children()], flush=True)
