@@ -83,7 +83,7 @@ class ForgettingMatrix:
                                              for name in self.names)] for number in self.stages]
         rows.append(["forgotten since best", *(difference(latest[n], self.forgotten(n)) for n in self.names)])
         rows.append(["best shallow baseline", *(floor(latest[name]) for name in self.names)])
-        rows.append(["better than it by", *(difference(latest[n], latest[n].gain) for n in self.names)])
+        rows.append(["difference from it", *(difference(latest[n], latest[n].gain) for n in self.names)])
         rows.append(["majority class", *(percent(latest[name].majority) for name in self.names)])
         rows.append(["chance", *(self.chance(name) for name in self.names)])
         widths = [max(len(row[k]) for row in rows) for k in range(len(self.names) + 1)]

@@ -29,7 +29,7 @@ def test_what_was_forgotten_is_measured_from_the_best_stage():
         "after stage 3 6.750 88.0%",
         "forgotten since best +0.250 -2.0",
         "best shallow baseline 6.800 85.0%",
-        "better than it by -0.050 +3.0",
+        "difference from it -0.050 +3.0",
         "majority class - 80.0%",
         "chance 6.908 50.0%",
         "best shallow baseline: knowledge masking: unigrams; capitalization: label of the token",
