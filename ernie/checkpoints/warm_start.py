@@ -45,7 +45,7 @@ class LoadReport:
 
 
 def read_pretrained(path: str | Path, config_file: str | Path | None = None) -> Pretrained:
-    """``formats.read``, after a run or stage directory has been resolved to its newest checkpoint."""
+    """Read a model with ``formats.read``; a run or stage directory stands for its newest checkpoint."""
     path = Path(path)
     return read(resolve(path) if path.is_dir() else path, config_file)
 

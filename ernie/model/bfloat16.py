@@ -21,7 +21,7 @@ def _product(a: View, b: View, bias: Optional[Tensor] = None) -> Tensor:
 
 
 def sum_of_rows(gradient: Tensor) -> Tensor:
-    """[m, n] to [n], as a product with ones: several times faster than Paddle's reduction."""
+    """Sum the rows of [m, n] to [n], as a product with ones: several times faster than Paddle's reduction."""
     return paddle.matmul(paddle.ones([1, gradient.shape[0]], gradient.dtype), gradient).reshape([-1])
 
 
@@ -52,7 +52,7 @@ class _Linear(paddle.autograd.PyLayer):
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor, transposed: bool = False) -> Tensor:
-    """[..., k] @ [k, n] + [n]; ``transposed``: the weight is [n, k]."""
+    """Compute [..., k] @ [k, n] + [n]; ``transposed``: the weight is [n, k]."""
     width = bias.shape[0]
     return _Linear.apply(x.reshape([-1, x.shape[-1]]), weight, bias, transposed).reshape([*x.shape[:-1], width])
 
@@ -69,7 +69,7 @@ class _Gelu(paddle.autograd.PyLayer):
 
 
 def gelu(x: Tensor) -> Tensor:
-    """The exact gelu."""
+    """Compute the exact gelu."""
     return _Gelu.apply(x)
 
 

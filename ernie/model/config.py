@@ -80,7 +80,7 @@ class ErnieConfig:
 
     @classmethod
     def from_dict(cls, values: dict, path: str | Path | None = None, strict: bool = False) -> ErnieConfig:
-        """A checked configuration.
+        """Build a checked configuration. Raises InputError.
 
         Args:
             values: keys in any released spelling. Without ``use_task_id`` a task embedding exists exactly when the
@@ -123,7 +123,7 @@ class ErnieConfig:
 
 
 def find_config(path: str | Path) -> Path:
-    """The configuration file: ``path`` itself, or the one inside it."""
+    """Return the configuration file: ``path`` itself, or the one inside it. Raises InputError without one."""
     path = Path(path)
     if not path.exists():
         raise InputError("no such file or directory", path)
@@ -136,7 +136,7 @@ def find_config(path: str | Path) -> Path:
 
 
 def read_json(path: str | Path) -> dict:
-    """A JSON file of modest size, or InputError."""
+    """Read a JSON file of at most 16 MiB. Raises InputError if it is larger, unreadable or not valid."""
     path = Path(path)
     try:
         if path.stat().st_size > 1 << 24:

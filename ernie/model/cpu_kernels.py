@@ -20,7 +20,7 @@ if paddle.get_device() == "cpu":
 
 
 def eager_on_cpu() -> bool:
-    """Whether Paddle computes step by step on a CPU: where these formulations pay."""
+    """Tell whether Paddle computes step by step on a CPU, where these formulations pay."""
     return paddle.in_dynamic_mode() and paddle.get_device() == "cpu"
 
 
@@ -82,7 +82,7 @@ class _AddBias(paddle.autograd.PyLayer):
 
 
 def add_bias(rows: Tensor, bias: Tensor) -> Tensor:
-    """[..., n] + [n]."""
+    """Add [n] to every row of [..., n]."""
     return _AddBias.apply(rows, bias) if eager_on_cpu() else rows + bias
 
 
@@ -98,14 +98,14 @@ class Linear(nn.Linear):
 
 
 def tied_linear(x: Tensor, embedding: Tensor, bias: Tensor) -> Tensor:
-    """[..., k] times the transpose of [n, k], + [n]."""
+    """Compute [..., k] times the transpose of [n, k], + [n]."""
     if half():
         return bfloat16.linear(x, embedding, bias, transposed=True)
     return add_bias(paddle.matmul(x, embedding, transpose_y=True), bias)
 
 
 def gelu(x: Tensor) -> Tensor:
-    """The exact gelu, by the error function."""
+    """Compute the exact gelu, by the error function."""
     return bfloat16.gelu(x) if half() else nn.functional.gelu(x)
 
 

@@ -27,7 +27,7 @@ def normal(config: ErnieConfig) -> Any:
 
 
 def dense(config: ErnieConfig, inputs: int, outputs: int) -> Linear:
-    """A linear layer initialised as the paper does; bias zero."""
+    """Build a linear layer initialised as in the paper; bias zero."""
     return Linear(inputs, outputs, weight_attr=normal(config))
 
 
@@ -175,7 +175,7 @@ class Pooler(nn.Layer):
 
 
 class Encoder(nn.Layer):
-    """What all tasks share.
+    """Part of the model that all tasks share: embeddings, encoder layers and pooler.
 
     ``forward`` takes token_ids, token_type_ids, position_ids: [r, L] int64; lengths: [r] int64, tokens that are not
     padding; task_ids: [r, 1] or [r, L] int64, not looked at without a task embedding.

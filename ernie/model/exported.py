@@ -17,7 +17,7 @@ INPUTS = ("token_ids", "token_type_ids", "position_ids", "lengths", "task_ids")
 
 
 def is_exported(path) -> bool:
-    """Whether a directory was written by ``ernie export``."""
+    """Tell whether a directory was written by ``ernie export``."""
     return (Path(path) / FILE).is_file()
 
 
@@ -51,7 +51,7 @@ class ExportedScores:
         self.run, self.loss = Exported(path), LOSSES[kind.loss]
 
     def eval(self) -> None:
-        """Nothing to switch: there is no dropout in the graph."""
+        """Do nothing: there is no dropout in the graph."""
 
     def outputs(self, **inputs):
         """As ``FinetuningModel.outputs``."""

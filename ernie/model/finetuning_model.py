@@ -17,7 +17,7 @@ from reader.utils.labels import IGNORE
 
 @dataclass(frozen=True)
 class LossShaping:
-    """What changes the loss of training, and of training alone.
+    """Changes to the loss of training, and of training alone.
 
     Attributes:
         label_smoothing: share of the target that is spread over all classes. class_weights: of every class, 1 on
@@ -32,7 +32,7 @@ class LossShaping:
 
     @property
     def active(self) -> bool:
-        """Whether anything changes."""
+        """Tell whether any setting changes the loss."""
         return bool(self.label_smoothing or self.class_weights or self.r_drop)
 
 
@@ -129,7 +129,11 @@ def binary(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -
 
 
 def choice(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The right one of the choices of a row. positions: [k, most choices], -1 where a row has fewer."""
+    """Score the right one of the choices of a row; return (loss sum, correct, targets).
+
+    Args:
+        positions: [k, most choices], -1 where a row has fewer. labels: [k], index of the right choice.
+    """
     absent = (positions < 0).astype("float32")
     flat = paddle.clip(positions, min=0).reshape([-1])
     scores = paddle.gather(scores, flat).reshape(positions.shape) - absent * 1e9

@@ -1,4 +1,4 @@
-"""What predicts: the masked-LM head, tied to the word embedding, and the dense classifier of every other task."""
+"""Prediction heads: the masked-LM head, tied to the word embedding, and the dense classifier of every other task."""
 from __future__ import annotations
 
 from paddle import Tensor, nn
@@ -20,7 +20,7 @@ class MaskedLMHead(FusableVocabulary):
         self.decoder_bias = self.create_parameter([config.vocab_size], is_bias=True)
 
     def forward(self, hidden: Tensor, word_embedding: Tensor) -> Tensor:
-        """[k, H] hidden states and the [V, H] word embedding to [k, V] scores; V is padded to ``multiple``."""
+        """Turn [k, H] hidden states and the [V, H] word embedding into [k, V] scores; V is padded to ``multiple``."""
         hidden = self.layer_norm(self.activation(self.transform(hidden)))
         rows, bias = padded_vocabulary(word_embedding, self.decoder_bias, self.multiple)
         return tied_linear(hidden, rows, bias)

@@ -136,19 +136,19 @@ class View(NamedTuple):
 
     @property
     def transposed(self) -> View:
-        """The last two dimensions exchanged."""
+        """Return the view with its last two dimensions exchanged."""
         return View(self.tensor, (*self.dims[:-2], self.dims[-1], self.dims[-2]),
                     (*self.strides[:-2], self.strides[-1], self.strides[-2]))
 
 
 def view(tensor: paddle.Tensor) -> View:
-    """A contiguous tensor as it is."""
+    """Return a view of a contiguous tensor as it is."""
     dims = tuple(tensor.shape)
     return View(tensor, dims, contiguous_strides(dims))
 
 
 def heads(tensor: paddle.Tensor) -> View:
-    """[r, L, heads, size] seen as [r, heads, L, size]."""
+    """Return a view of [r, L, heads, size] as [r, heads, L, size]."""
     rows, length, count, size = tensor.shape
     return View(tensor, (rows, count, length, size), (length * count * size, size, count * size, 1))
 
@@ -163,7 +163,7 @@ def _matmul(a: tuple[Dims, Dims], b: tuple[Dims, Dims], out: tuple[Dims, Dims], 
 
 
 def matmul(a: View, b: View, out: View, bias: Optional[paddle.Tensor] = None) -> paddle.Tensor:
-    """[..., m, k] @ [..., k, n] of bfloat16 values into ``out``, float32; ``bias``: [n] float32. Returns the result."""
+    """Compute [..., m, k] @ [..., k, n] of bfloat16 into float32 ``out`` and return it; ``bias``: [n] float32."""
     multiply = _matmul(a[1:], b[1:], out[1:], bias is not None)
     multiply(a.tensor, b.tensor, out.tensor, *(() if bias is None else (bias,)))
     return out.tensor
@@ -197,7 +197,7 @@ def _gelu(values: int) -> tuple[_Primitive, _Primitive]:
 
 
 def gelu(x: paddle.Tensor) -> paddle.Tensor:
-    """The exact gelu, float32."""
+    """Compute the exact gelu of float32."""
     y = paddle.empty_like(x)
     _gelu(x.size)[0](x, y)
     return y

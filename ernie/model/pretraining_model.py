@@ -87,7 +87,7 @@ class PretrainingModel(nn.Layer):
 
 
 def to_tensors(batch: Batch) -> dict:
-    """The arguments of a model's ``forward`` from a batch.
+    """Return the arguments of a model's ``forward`` from a batch.
 
     A task without a target gets one that is ignored: its loss is 0, and its head still takes part in the graph.
     """

@@ -36,11 +36,11 @@ class Measured:
 
     @property
     def tokens_per_second(self) -> float:
-        """Of one card, whose step is some micro-batches and one update; without communication."""
+        """Return the speed of one card, a step being ``micro_batches`` and one update; without communication."""
         return self.rows * self.width * self.micro_batches / (self.micro_batches * self.forward_backward + self.update)
 
     def describe(self) -> str:
-        """The figures, for a person."""
+        """Return the figures as text to read."""
         return (f"Measured on {self.device}: {self.rows} rows of {self.width} in {self.forward_backward:.3f} s, an "
                 f"update in {self.update:.3f} s: {self.tokens_per_second:,.0f} tokens/s without communication\n"
                 f"peak of tensors {self.peak / 2 ** 20:,.0f} MB, counted for this device "
@@ -88,7 +88,7 @@ def _finish() -> None:
 
 
 def declare(head: Head) -> SimpleNamespace:
-    """What the model needs of a task."""
+    """Return the description of a task that the model is built from."""
     return SimpleNamespace(level=head.level, head="vocabulary" if head.vocabulary else "classes",
                            classes=range(max(1, head.classes)))
 
@@ -106,7 +106,7 @@ def random_batch(config: ErnieConfig, heads: list[Head], rows: int, width: int) 
 
 
 def peak_bytes() -> int:
-    """The most that tensors of this process have held at once."""
+    """Return the most bytes that tensors of this process have held at once."""
     if paddle.device.get_device().startswith("gpu"):
         return paddle.device.cuda.max_memory_allocated()
     return paddle.base.core.host_memory_stat_peak_value("Allocated", 0)

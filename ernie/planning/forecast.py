@@ -1,4 +1,4 @@
-"""What a run will take on this machine, said before it starts: model, memory, time, and what to do if that is too much.
+"""Forecast of a run on this machine, made before it starts: model, memory, time, and advice if that is too much.
 
 Memory is counted (``ernie.planning.memory``), time is measured on a few hundred tokens of random text.
 """

@@ -1,4 +1,4 @@
-"""How much memory a training step takes on a card: counted from the sizes of the model, without running anything.
+"""Memory of a training step on a card, counted from the sizes of the model, without running anything.
 
 Counted is what Paddle's autograd keeps between the forward and the backward pass, operator by operator, for the layers
 of ``ernie.model.encoder`` and ``ernie.model.heads``. ``docs/planning.md`` holds the count against measured peaks.
@@ -19,7 +19,7 @@ RESERVE = {"lstm": 7, "gru": 5}  # values that the recurrent kernel keeps for ea
 
 @dataclass(frozen=True)
 class Head:
-    """What memory needs to know of a task. ``classes`` is not used by a head over the vocabulary."""
+    """Properties of a task that its memory depends on. ``classes`` is not used by a head over the vocabulary."""
 
     level: str             # "token" or "sequence"
     classes: int = 2
@@ -52,7 +52,7 @@ CPU = Bytes(weight=4, gradient=4, master=0, product=4, norm=4, softmax=4, mask=4
 
 
 def bytes_of(precision: str, level: str) -> Bytes:
-    """Of ``precision`` fp32, fp16 or bf16 and ``level`` O1 or O2, on a GPU."""
+    """Return the bytes of ``precision`` fp32, fp16 or bf16 and ``level`` O1 or O2, on a GPU."""
     if precision == "fp32":
         return FLOAT32
     return HALF_O2 if level == "O2" else HALF_O1
@@ -91,12 +91,12 @@ class Memory:
 
     @property
     def state(self) -> float:
-        """What is there whatever the micro-batch."""
+        """Return the bytes that do not depend on the micro-batch."""
         return self.weights + self.master + self.moments + self.gradients + self.buffers
 
     @property
     def peak(self) -> float:
-        """The most that is held at once, in the forward pass, the backward pass or the update.
+        """Return the most bytes held at once, in the forward pass, the backward pass or the update.
 
         The backward pass of the layers begins after the scores are gone, the update after the activations are.
         """
@@ -105,7 +105,7 @@ class Memory:
 
 def memory(config: ErnieConfig, heads: list[Head], rows: int, width: int, kind: Bytes = FLOAT32,
            recompute: bool = False, cards: int = 1) -> Memory:
-    """What a step takes on a card that trains micro-batches of ``rows`` x ``width`` tokens.
+    """Count the bytes of a step on a card that trains micro-batches of ``rows`` x ``width`` tokens.
 
     Args:
         heads: of all tasks that train together. recompute: of the Transformer's layers.
@@ -134,7 +134,7 @@ def memory(config: ErnieConfig, heads: list[Head], rows: int, width: int, kind: 
 
 
 def layer_bytes(config: ErnieConfig, rows: int, width: int, kind: Bytes) -> float:
-    """What the backward pass of one layer of the encoder finds kept."""
+    """Count the bytes that one layer of the encoder keeps for its backward pass."""
     n, h = rows * width, config.hidden_size
     if config.encoder != "transformer":
         return n * h * RESERVE[config.encoder] * 4

@@ -1,4 +1,4 @@
-"""What a curriculum will take, computed: steps, tokens, passes over the data, memory, communication, time."""
+"""Computed cost of a curriculum: steps, tokens, passes over the data, memory, communication, time."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Plan:
         return max(1, -(-tokens // self.curriculum.max_length))
 
     def memory(self, tokens: int, recompute: bool) -> Memory:
-        """Of a card whose micro-batches have ``tokens`` tokens."""
+        """Count the memory of a card whose micro-batches have ``tokens`` tokens."""
         kind = bytes_of(self.curriculum.precision, self.curriculum.amp_level)
         return memory(self.config, self.heads, self.rows(tokens), self.curriculum.max_length, kind, recompute,
                       self.cards)
@@ -100,11 +100,11 @@ class Plan:
         return Schedule(settings.schedule, settings.learning_rate, settings.warmup_steps, stage.steps)
 
     def seconds(self, stage: Stage, tokens_per_second_per_card: float) -> float:
-        """Of a stage at that speed."""
+        """Return the seconds that a stage takes at that speed."""
         return stage.steps * self.curriculum.batch_tokens / (tokens_per_second_per_card * self.cards)
 
     def warnings(self) -> list[str]:
-        """What would stop the run, or what is probably not meant."""
+        """List what would stop the run, and what is probably not meant."""
         curriculum, found = self.curriculum, []
         if self.micro_tokens < curriculum.max_length:
             found.append(f"a micro-batch has {self.micro_tokens:,} tokens, fewer than one example of max_length "

@@ -52,7 +52,7 @@ class Model:
 
     @cached_property
     def vectors(self) -> Vectors:
-        """The encoder with its tokenizer."""
+        """Load the encoder with its tokenizer, once."""
         return Vectors(self.path, *self._arguments)
 
     @property
@@ -67,7 +67,7 @@ class Model:
 
     @property
     def report(self) -> str:
-        """An account of what was loaded from where, and what was missing."""
+        """Return an account of what was loaded from where, and what was missing."""
         return str(self.vectors.report)
 
     @property

@@ -108,7 +108,7 @@ class Vectors:
             yield rows, hidden, pooled, lengths[rows]
 
     def forward(self, tokens: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[r, L] ids of single-segment rows and their lengths to (hidden [r, L, H], pooled [r, H])."""
+        """Encode [r, L] ids of single-segment rows with their lengths [r] to (hidden [r, L, H], pooled [r, H])."""
         positions = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
         arrays = (tokens, np.zeros_like(tokens), positions, lengths, np.full((len(tokens), 1), self.task_id))
         if isinstance(self.model, Exported):

@@ -107,7 +107,7 @@ class Log(Callback):
             print(self.render(line), flush=True)
 
     def render(self, line: LogLine) -> str:
-        """The console's form of a log line."""
+        """Return the console's form of a log line."""
         tasks = [self._task(name, values) for name, values in line.tasks.items()]
         speed = f"{line.tokens_per_second:,.0f} tokens/s"
         if line.cards > 1:

@@ -41,7 +41,7 @@ class Baseline:
 
     @property
     def figure(self) -> str:
-        """The figure to judge by, as text."""
+        """Return the figure to judge by, as text."""
         return f"loss {self.loss:.3f}" if self.by_loss else f"{100 * self.accuracy:.1f}%"
 
 
@@ -67,12 +67,12 @@ class TaskMetrics:
 
     @property
     def by_accuracy(self) -> bool:
-        """Whether accuracy is the figure to judge the task by; a task over the vocabulary is judged by its loss."""
+        """Tell whether accuracy is the figure to judge the task by; of a task over the vocabulary it is the loss."""
         return self.majority is not None
 
     @property
     def headline(self) -> float:
-        """The figure to judge the task by, larger is better: the accuracy, or the negative loss."""
+        """Return the figure to judge the task by, larger is better: the accuracy, or the negative loss."""
         return self.accuracy if self.by_accuracy else -self.loss
 
     @property
@@ -89,7 +89,7 @@ class TaskMetrics:
 
     @property
     def above_baseline(self) -> bool:
-        """Whether the task beats its best baseline by more than the noise of its dev targets.
+        """Tell whether the task beats its best baseline by more than the noise of its dev targets.
 
         An accuracy must be ``MARGIN`` binomial standard errors above it; a loss must be lower.
         """

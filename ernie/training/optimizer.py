@@ -19,7 +19,7 @@ MASTER = "_fp32_master_0"  # how Paddle marks the float32 twin of a float16 para
 
 
 def decays(name: str) -> bool:
-    """Whether weight decay applies to a parameter: not to biases and LayerNorm (Baidu's release)."""
+    """Tell whether weight decay applies to a parameter: not to biases and LayerNorm (Baidu's release)."""
     return not (name.endswith("bias") or "norm" in name)
 
 

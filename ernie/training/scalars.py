@@ -11,7 +11,7 @@ SHOWN = ("learning_rate", "loss_scale", "gradient_norm", "tokens_per_second", "p
 
 
 def scalar_writer(directory):
-    """A function that takes lines of the log (see ``ernie.training.callbacks.Log``), or None without VisualDL."""
+    """Return a function that writes lines of ``ernie.training.callbacks.Log`` to VisualDL, or None without VisualDL."""
     if importlib.util.find_spec("visualdl") is None:
         return None
     from visualdl import LogWriter

@@ -20,7 +20,7 @@ def linear(update: int, peak: float, warmup: int, total: int) -> float:
 
 
 def constant(update: int, peak: float, warmup: int, total: int) -> float:
-    """The peak after a linear warm-up (of 0 updates unless asked for): Chinese fine-tuning."""
+    """Return the learning rate: ``peak`` after a linear warm-up (0 updates unless asked for); Chinese fine-tuning."""
     return peak * min(1.0, update / warmup) if warmup else peak
 
 

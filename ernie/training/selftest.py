@@ -1,4 +1,4 @@
-"""What a rank tries on its own device before it trains, so that what is missing is named in one line.
+"""Self-test of a rank on its own device before it trains, so that what is missing is named in one line.
 
 Paddle's ``paddle.utils.run_check`` says "works well" on a card that it has no machine code for; only a kernel whose
 result is looked at is evidence.

@@ -28,7 +28,10 @@ ASKED_TO_STOP = "asked to stop"  # why training ends when a rank was
 
 @dataclass
 class TrainState:
-    """What a checkpoint keeps beside the arrays. Steps count batches, updates those that changed the weights."""
+    """Training state that a checkpoint keeps beside the arrays.
+
+    Steps count batches, updates those that changed the weights.
+    """
 
     step: int = 0
     updates: int = 0
@@ -43,7 +46,7 @@ class TrainState:
 
 @dataclass
 class StepResult:
-    """What the callbacks are shown after a step; sums and counts are this rank's."""
+    """Result of a step, as the callbacks see it; sums and counts are this rank's."""
 
     step: int       # 1-based number of the step that has just been taken
     task: str
@@ -195,7 +198,7 @@ class Trainer:
                           sum(b.token_ids.size for b in micro_batches), data_wait, seconds, micro_batches)
 
     def stopped_between(self, last: bool) -> bool:
-        """Whether a stop was asked for during the step: of this rank, and before the ``last`` micro-batch of any."""
+        """Tell whether this rank was asked to stop during the step, or, before the ``last`` micro-batch, any rank."""
         asked = self.stop_requested()
         if last:
             asked = distributed.sum_over_ranks(self.world, np.array([asked], np.float64))[0] > 0
@@ -216,7 +219,7 @@ class Trainer:
         return int(np.random.SeedSequence([self.seed, self.state.step, place]).generate_state(1)[0])
 
     def snapshot(self) -> tuple[dict, dict, dict]:
-        """(weights, moments, state) as numpy arrays and plain numbers, for a checkpoint."""
+        """Return (weights, moments, state) as numpy arrays and plain numbers, for a checkpoint."""
         self.state.scaler = self.updater.precision.state()
         return self.updater.weights(), self.updater.state(), dataclasses.asdict(self.state)
 

@@ -88,7 +88,7 @@ class Watchdog:
             self.fail(2 if wrong_input else FAILED, str(error) if wrong_input else text)
 
     def begin(self, where: str) -> None:
-        """Something begins that has no steps yet: loading, building, compiling; ``start_timeout`` counts."""
+        """Note that ``where`` begins, which has no steps: loading, building, compiling; ``start_timeout`` counts."""
         self.where, self.step, self.timeout = where, -1, self.start_timeout
         self.heartbeat()
 

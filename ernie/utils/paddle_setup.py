@@ -73,7 +73,7 @@ def tune_cpu(environment: MutableMapping[str, str] = os.environ, processor: str 
 
 
 def tune_this_process() -> None:
-    """``tune_cpu`` for this process, once, and only while it can still matter: before paddle is imported."""
+    """Call ``tune_cpu`` for this process while it can still matter: before paddle is imported."""
     if "paddle" not in sys.modules:
         _chosen.extend(tune_cpu())
 

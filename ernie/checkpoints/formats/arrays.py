@@ -30,7 +30,7 @@ def from_bytes(raw: bytes | memoryview, kind: str | np.dtype, shape: Iterable) -
 
 
 def as_float32(array: np.ndarray) -> np.ndarray:
-    """The array as contiguous float32: what models compute with, however it was stored."""
+    """Return the array as contiguous float32, whatever type it was stored in."""
     return np.ascontiguousarray(array, np.float32)
 
 

@@ -29,7 +29,7 @@ class HeadForm:
     static: tuple[str, str]
 
     def stored(self, family: str) -> tuple[str, str]:
-        """(weight, bias) as a family names them."""
+        """Return the names of weight and bias in a family."""
         if family == "static":
             return self.static
         layer = self.huggingface if family == "huggingface" else self.paddlenlp
@@ -70,7 +70,7 @@ class Head:
                 bias: Name(f"heads.{self.kind}.bias")}
 
     def config(self) -> dict[str, Any]:
-        """What a peer's config.json says of it."""
+        """Return the entries that describe the head in a peer's config.json."""
         values: dict[str, Any] = {}
         if self.labels:  # of multiple choice as well, though its head gives one number
             values = {"id2label": {str(at): label for at, label in enumerate(self.labels)},
@@ -83,7 +83,7 @@ class Head:
 
 
 def own_head(directory: Path) -> Optional[Head]:
-    """The head that this project's description beside a model tells of."""
+    """Read the head from this project's description beside a model; None without one. Raises InputError."""
     file = directory / DESCRIPTION
     if not file.is_file():
         return None
@@ -95,7 +95,7 @@ def own_head(directory: Path) -> Optional[Head]:
 
 
 def foreign_head(family: str, stored: Mapping[str, Any], values: Mapping[str, Any]) -> Optional[Head]:
-    """The head among the arrays of another family; None without one.
+    """Find the head among the arrays of another family; return None without one.
 
     Args:
         stored: name -> array. values: the configuration.

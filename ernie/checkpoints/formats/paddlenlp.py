@@ -30,7 +30,7 @@ def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: 
 
 
 def architecture(arrays: dict) -> str:
-    """The smallest of the peers' classes that has a place for the weights."""
+    """Return the name of the smallest of the peers' classes that has a place for the weights."""
     if "cls.seq_relationship.weight" in arrays:
         return "ErnieForPretraining"
     return "ErnieForMaskedLM" if any(name.startswith("cls.predictions.") for name in arrays) else "ErnieModel"
