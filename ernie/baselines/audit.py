@@ -100,7 +100,7 @@ def draw(task: Any, corpus: Corpus, examples: int, seed: int) -> Drawn:
 
 def of_sequences(task: Any, train: SequenceSample, dev: SequenceSample, drawn: Drawn, dev_drawn: Drawn,
                  vocabulary: int) -> list[Baseline]:
-    """Every feature set of a sequence-level task."""
+    """Measure a baseline on every feature set of a sequence-level task."""
     found = sequences.baselines(task, train, dev, vocabulary)
     segments = features.told_apart(train, dev)
     tokens = drawn.corpus.vocabulary
@@ -120,7 +120,7 @@ def of_sequences(task: Any, train: SequenceSample, dev: SequenceSample, drawn: D
 
 def of_tokens(task: Any, train: TokenSample, dev: TokenSample, drawn: Drawn, dev_drawn: Drawn,
               vocabulary: int) -> list[Baseline]:
-    """Every feature set of a token-level task."""
+    """Measure a baseline on every feature set of a token-level task."""
     if task.head == "vocabulary":
         return tables.masked_lm(train, dev, texts(drawn.batches, task.name), vocabulary, drawn.mask)
     classes = len(task.classes)
@@ -140,8 +140,8 @@ def of_tokens(task: Any, train: TokenSample, dev: TokenSample, drawn: Drawn, dev
 
 
 def edge_marks(sample: SequenceSample, drawn: Drawn, segments: int, tokens: list[str]) -> np.ndarray:
-    """[e, 4 * segments] 0/1: whether the first and the last word of each segment had a capital in the raw text, and
-    whether the first and the last token are punctuation."""
+    """Return [e, 4 * segments] 0/1: whether the first and the last word of each segment had a capital in the raw text,
+    and whether the first and the last token are punctuation."""
     marks = np.zeros((len(sample), 4 * segments))
     for row, (parts, spans) in enumerate(zip(sample.segments(), drawn.segments)):
         flags = drawn.corpus.stores[sample.store[row]].flags
@@ -154,7 +154,7 @@ def edge_marks(sample: SequenceSample, drawn: Drawn, segments: int, tokens: list
 
 def place_in_document(corpus: Any, store: np.ndarray, document: np.ndarray,
                       first: Optional[np.ndarray]) -> np.ndarray:
-    """[n, f] length of the document, where it stands among all, and where in it the example begins.
+    """Return [n, 3] length of the document, where it stands among all, and where in it the example begins.
 
     Args:
         store, document, first: [n] address of each example: number of its store, document in it, first token; None for

@@ -17,12 +17,12 @@ def told_apart(*samples: SequenceSample) -> int:
 
 
 def counts(sample: SequenceSample) -> np.ndarray:
-    """[e, 1] number of segments, which the [SEP]s give away."""
+    """Return [e, 1] number of segments, which the [SEP]s give away."""
     return sample.counts[:, None].astype(np.float64)
 
 
 def lengths(sample: SequenceSample, segments: int) -> np.ndarray:
-    """[e, f] number of segments, tokens in all and in each of the first ``segments``, and the differences."""
+    """Return [e, f] number of segments, tokens in all and in each of the first ``segments``, and the differences."""
     sizes = np.zeros((len(sample), segments))
     kept = sample.nth < segments
     np.add.at(sizes, (sample.row[kept], sample.nth[kept]), 1)
@@ -43,13 +43,13 @@ def bags(sample: SequenceSample, segments: int, vocabulary: int) -> list[sparse.
 
 
 def rarity(parts: list[sparse.csr_matrix]) -> np.ndarray:
-    """[columns] log of how rare a feature is among the segments (inverse document frequency)."""
+    """Return [columns] log of how rare a feature is among the segments (inverse document frequency)."""
     seen = sum(np.asarray((part > 0).sum(axis=0)).reshape(-1) for part in parts)
     return np.log((1 + sum(part.shape[0] for part in parts)) / (1 + seen))
 
 
 def overlaps(parts: list[sparse.csr_matrix], weights: np.ndarray) -> np.ndarray:
-    """[e, f] for each pair of segments: shared features, as share of both, and weighted cosine.
+    """Return [e, f] for each pair of segments: shared features, as share of both, and weighted cosine.
 
     Args:
         parts: 0/1 matrices as ``bags`` makes them. weights: [columns], of ``rarity`` over the training examples.
@@ -82,7 +82,7 @@ def characters(sample: SequenceSample, segments: int, tokens: list[str]) -> list
 
 
 def edges(sample: SequenceSample, segments: int, vocabulary: int) -> sparse.csr_matrix:
-    """[e, 2 * segments * vocabulary] 0/1: the first and the last token of each of the first ``segments``."""
+    """Return [e, 2 * segments * vocabulary] 0/1: the first and the last token of each of the first ``segments``."""
     first = np.flatnonzero(np.r_[True, (np.diff(sample.row) != 0) | (np.diff(sample.nth) != 0)])
     last = np.r_[first[1:], len(sample.row)] - 1
     kept = sample.nth[first] < segments
@@ -93,5 +93,5 @@ def edges(sample: SequenceSample, segments: int, vocabulary: int) -> sparse.csr_
 
 
 def words(parts: list[sparse.csr_matrix]) -> sparse.csr_matrix:
-    """[e, segments * vocabulary] 0/1: which tokens stand in which segment."""
+    """Return [e, segments * vocabulary] 0/1: which tokens stand in which segment."""
     return sparse.hstack(parts).tocsr()

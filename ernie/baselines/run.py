@@ -20,7 +20,7 @@ VERSION = 2  # of the baselines: a run with others computes them anew
 
 
 def shallow_baselines(task: Any, train: Batches, dev: Batches, dev_batches: int, vocabulary: int) -> list[Baseline]:
-    """All shallow baselines of a task, best first, on the dev targets that its dev metrics are measured on.
+    """Measure all shallow baselines of a task on the dev targets of its dev metrics; return them best first.
 
     Args:
         task: its declaration. train, dev: its batches, labelled by itself alone. vocabulary: number of tokens.
@@ -76,7 +76,7 @@ class RunBaselines:
                                  self.file) from None
 
     def complete(self, compute: Mapping[str, Callable[[], list[Baseline]]]) -> dict[str, Baseline]:
-        """The best baseline of each task; those that are not known yet are computed and written down.
+        """Return the best baseline of each task; compute and write down those that are not known yet.
 
         Args:
             compute: task name -> a function that gives its baselines, best first.

@@ -59,7 +59,7 @@ class SequenceSample:
         return len(self.labels)
 
     def segments(self) -> Iterable[list[np.ndarray]]:
-        """The token ids of each example, segment by segment."""
+        """Yield the token ids of each example, segment by segment."""
         bounds = np.searchsorted(self.row, np.arange(len(self) + 1))
         for row, (start, stop) in enumerate(zip(bounds, bounds[1:])):
             cuts = np.searchsorted(self.nth[start:stop], np.arange(1, self.counts[row]))
@@ -70,7 +70,7 @@ Sample = TypeVar("Sample", TokenSample, SequenceSample)
 
 
 def take(source: Batches, tokens: int, examples: int) -> list[Batch]:
-    """The first batches of a task, as training takes them: until ``tokens`` or ``examples`` are reached."""
+    """Return the first batches of a task, as training takes them, until ``tokens`` or ``examples`` are reached."""
     batches: list[Batch] = []
     number = taken = rows = 0
     while taken < tokens and rows < examples:
@@ -82,7 +82,8 @@ def take(source: Batches, tokens: int, examples: int) -> list[Batch]:
 
 
 def texts(batches: Iterable[Batch], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """([n] ids, [n] left neighbours) of all text tokens before any masking; ``NOTHING`` at the edge of an example.
+    """Return ([n] ids, [n] left neighbours) of all text tokens before any masking; ``NOTHING`` at the edge of an
+    example.
 
     name: of the task over the vocabulary, whose targets hold what was masked.
     """
@@ -100,7 +101,7 @@ def texts(batches: Iterable[Batch], name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def token_sample(batches: Iterable[Batch], name: str, separator: int) -> TokenSample:
-    """The targets of token-level task ``name``. separator: id of [SEP]."""
+    """Collect the targets of token-level task ``name``. separator: id of [SEP]."""
     parts = []
     for batch in batches:
         target = batch.targets[name]
@@ -117,7 +118,7 @@ def token_sample(batches: Iterable[Batch], name: str, separator: int) -> TokenSa
 
 
 def sequence_sample(batches: Iterable[Batch], name: str, separator: int) -> SequenceSample:
-    """The labelled examples of sequence-level task ``name``. separator: id of [SEP]."""
+    """Collect the labelled examples of sequence-level task ``name``. separator: id of [SEP]."""
     parts, done = [], 0
     for batch in batches:
         target = batch.targets[name]

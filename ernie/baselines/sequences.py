@@ -37,7 +37,7 @@ def _classifier(values: Any) -> Any:
 
 
 def rules(task: Any, dev: SequenceSample) -> list[Baseline]:
-    """The rules of thumb that the task declares (``Task.rules``), measured."""
+    """Measure the rules of thumb that the task declares (``Task.rules``)."""
     guesses: dict[str, list[int]] = {}
     for segments in dev.segments():
         for name, label in task.rules(segments).items():
@@ -46,7 +46,7 @@ def rules(task: Any, dev: SequenceSample) -> list[Baseline]:
 
 
 def baselines(task: Any, train: SequenceSample, dev: SequenceSample, vocabulary: int) -> list[Baseline]:
-    """Every shallow baseline of a sequence-level task.
+    """Measure every shallow baseline of a sequence-level task.
 
     From: number of segments, lengths, overlap of tokens, both, bags of words by segment, and the task's own rules.
     """

@@ -12,12 +12,14 @@ PSEUDOCOUNTS = (3.0, 10.0, 30.0, 100.0, 300.0)  # of the unigram distribution mi
 
 
 def label_of_token(train: TokenSample, dev: TokenSample, classes: int) -> Baseline:
-    """The most frequent label of this token id in training data; of a token not seen there, that of all tokens."""
+    """Measure guessing the most frequent label of the token id in training data; for an unseen token, that of all
+    tokens."""
     return label_table("most frequent label of the token", train, dev, classes, train.read, dev.read)
 
 
 def label_of_token_and_left(train: TokenSample, dev: TokenSample, classes: int) -> Baseline:
-    """The most frequent label of this token id behind its left neighbour; of an unseen pair, that of the token."""
+    """Measure guessing the most frequent label of the token id behind its left neighbour; for an unseen pair, that of
+    the token."""
     size = 1 + max(int(train.read.max()), int(dev.read.max()), int(train.left.max()), int(dev.left.max()))
     keys, dev_keys = (sample.read * (size + 1) + sample.left for sample in (train, dev))
     prior = _shares(train, classes, train.read, dev.read)
@@ -26,7 +28,7 @@ def label_of_token_and_left(train: TokenSample, dev: TokenSample, classes: int) 
 
 def label_table(name: str, train: TokenSample, dev: TokenSample, classes: int, keys: np.ndarray,
                 dev_keys: np.ndarray) -> Baseline:
-    """The most frequent label of each key in training data; of an unseen key, that of all targets.
+    """Measure guessing the most frequent label of each key in training data; for an unseen key, that of all targets.
 
     Args:
         keys, dev_keys: [n] integers, one for each target of ``train`` and ``dev``.

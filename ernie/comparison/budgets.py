@@ -46,7 +46,7 @@ class Budget:
         return cls(steps, steps * curriculum.batch_tokens, updates)
 
     def total(self, kind: str) -> Any:
-        """The totals that must agree for ``kind``, one of ``KINDS``."""
+        """Return the totals that must agree for ``kind``, one of ``KINDS``."""
         return {STEPS: self.steps, TOKENS: self.tokens, UPDATES: {k: v for k, v in self.updates.items() if v}}[kind]
 
 

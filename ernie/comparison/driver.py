@@ -28,7 +28,7 @@ class Contestant:
 
 @dataclass
 class Plan:
-    """What is run.
+    """Curricula, seeds, data and options of a comparison.
 
     Attributes:
         output: of the comparison. corpus: for ``run_pretrain.sh --corpus``. seeds: of every curriculum.
@@ -45,11 +45,11 @@ class Plan:
     finetune_options: list[str] = field(default_factory=list)
 
     def run_path(self, contestant: Contestant, seed: int) -> Path:
-        """The run directory of a curriculum and seed."""
+        """Return the run directory of a curriculum and seed."""
         return self.output / contestant.name / f"seed-{seed}"
 
     def finetune_path(self, contestant: Contestant, seed: int, task: str) -> Path:
-        """The output of fine-tuning from the end of a run."""
+        """Return the output directory of fine-tuning from the end of a run."""
         return self.output / contestant.name / f"finetune-{task}" / f"seed-{seed}"
 
 
@@ -115,7 +115,7 @@ class Driver:
 
 
 def finished(path: Path) -> bool:
-    """Whether every stage of a run is over."""
+    """Tell whether every stage of a run is over."""
     run = RunDirectory(path)
     record = run.recorded()
     return record is not None and all(run.done(stage["number"]) for stage in record["stages"])

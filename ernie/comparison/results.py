@@ -45,7 +45,7 @@ class Figure:
 
     @property
     def clear(self) -> bool:
-        """Whether the confidence interval of the mean leaves 0 out."""
+        """Tell whether the confidence interval of the mean leaves 0 out."""
         return self.interval is not None and abs(self.mean) > self.interval
 
 
@@ -65,7 +65,7 @@ class Group:
 
     @property
     def matrix(self) -> ForgettingMatrix:
-        """The forgetting matrix of the means over seeds."""
+        """Return the forgetting matrix of the means over seeds."""
         runs = list(self.dev.values())
         stages = [number for number, _ in runs[0]] if runs else []
         measured: Measured = []
@@ -116,7 +116,7 @@ def mean_metrics(found: Sequence[TaskMetrics]) -> TaskMetrics:
 
 
 def compare_tasks(groups: Sequence[Group]) -> list[Comparison]:
-    """The final dev metrics of every pre-training task, side by side."""
+    """Compare the final dev metrics of every pre-training task, side by side."""
     names = list(dict.fromkeys(name for group in groups for name in group.matrix.names))
     rows = []
     for name in names:
@@ -136,7 +136,7 @@ def compare_tasks(groups: Sequence[Group]) -> list[Comparison]:
 
 
 def compare_downstream(groups: Sequence[Group]) -> list[Comparison]:
-    """The fine-tuned dev figures of every downstream task, side by side."""
+    """Compare the fine-tuned dev figures of every downstream task, side by side."""
     names = list(dict.fromkeys(name for group in groups for name in group.downstream))
     return [_row(name, "dev", [], [group.downstream.get(name, {}) for group in groups], percent,
                  lambda value: f"{100 * value:+.1f}", True) for name in names]

@@ -19,7 +19,7 @@ from tasks.finetune.kind import Kind
 
 
 def write_predictions(directory: Path, split: Split, kind: Kind, task: str, predictions: list) -> None:
-    """The answers about a split as a table, and in the forms that scorers and the GLUE server take."""
+    """Write the answers about a split as a table, and in the forms that scorers and the GLUE server take."""
     with open(directory / f"{split.name}.tsv", "w", encoding="utf-8", newline="\n") as file:
         file.write("\t".join(kind.header()) + "\n")
         for row, prediction in zip(split.rows, predictions):
@@ -35,7 +35,8 @@ def write_predictions(directory: Path, split: Split, kind: Kind, task: str, pred
 
 
 def n_best_answers(split: Split, predictions: list) -> tuple[dict[str, str], dict[str, list]]:
-    """(question id -> answer, question id -> the best answers with places and scores) of reading comprehension."""
+    """Return (question id -> answer, question id -> the best answers with places and scores) of reading
+    comprehension."""
     return ({row.id: answer.text for row, answer in zip(split.rows, predictions)}, {
         row.id: [{"text": one.text, "start": one.start, "stop": one.stop, "probability": one.probability,
                   "score": one.score} for one in answer.best] for row, answer in zip(split.rows, predictions)})

@@ -24,7 +24,7 @@ def save_outputs(path: Path, outputs: list) -> None:
 
 
 def load_outputs(path: Path) -> list[np.ndarray]:
-    """What ``save_outputs`` kept."""
+    """Read the model outputs that ``save_outputs`` wrote."""
     with np.load(path) as held:
         values, lengths = held["values"], held["lengths"]
     parts = np.split(values, np.cumsum(np.maximum(lengths, 1))[:-1])

@@ -1,4 +1,4 @@
-"""What is in the files of a task, before anything is trained: counts, labels, lengths, examples. No paddle."""
+"""Survey of the files of a task before anything is trained: counts, labels, lengths, examples. No paddle."""
 from __future__ import annotations
 
 import tempfile
@@ -22,7 +22,7 @@ PERCENTILES = (50, 90, 95, 99, 100)
 
 @dataclass
 class Found:
-    """What was found in one file. lengths: tokens of every model input if nothing was cut."""
+    """Findings in one file. lengths: tokens of every model input if nothing was cut."""
 
     labels: Counter = field(default_factory=Counter)
     scores: list[float] = field(default_factory=list)
@@ -84,7 +84,7 @@ def examine(source: Iterable[Row], data: FinetuningData, tokenizer: Tokenizer) -
 
 
 def lines(found: Found, recipe: Recipe, data: FinetuningData) -> Iterator[str]:
-    """What is said about a file, line by line."""
+    """Describe the findings in a file, line by line."""
     total = sum(found.labels.values())
     if found.labels:
         unit = {"sequence_labelling": "labels", "reading_comprehension": "questions"}.get(recipe.kind, "labels")

@@ -18,7 +18,7 @@ LAYER = re.compile(r"ernie\.encoder\.layers\.(\d+)\.")
 
 
 def loss_shaping(recipe: Recipe, kind: Kind, features: Features) -> LossShaping:
-    """The shaping that a recipe asks for; ``balanced`` weights are counted in the training data.
+    """Return the shaping that a recipe asks for; count ``balanced`` weights in the training data.
 
     Raises:
         InputError: weights or smoothing of a kind without single classes, or not a weight for every class.
@@ -31,7 +31,7 @@ def loss_shaping(recipe: Recipe, kind: Kind, features: Features) -> LossShaping:
 
 
 def class_weights(text: str, kind: Kind, features: Features) -> tuple[float, ...]:
-    """The weight of every class, 1 on average over the training targets."""
+    """Return the weight of every class, 1 on average over the training targets; empty where ``text`` is."""
     if not text:
         return ()
     count = len(kind.classes)
@@ -52,7 +52,7 @@ def class_weights(text: str, kind: Kind, features: Features) -> tuple[float, ...
 
 
 def depth(name: str, layers: int) -> int:
-    """How many layers lie above a parameter: 0 for the head and the pooler, 1 for the last layer of the encoder."""
+    """Count the layers above a parameter: 0 for the head and the pooler, 1 for the last layer of the encoder."""
     found = LAYER.match(name)
     if found:
         return layers - int(found[1])

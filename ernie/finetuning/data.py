@@ -1,4 +1,4 @@
-"""What a fine-tuning run reads: vocabulary, label set, and the rows and features of every split. No paddle."""
+"""Inputs of a fine-tuning run: vocabulary, label set, and the rows and features of every split. No paddle."""
 from __future__ import annotations
 
 import hashlib
@@ -24,7 +24,7 @@ MODELS = CONFIGS / "model"
 
 @dataclass
 class Start:
-    """Where training starts from. pretrained: ``ernie.checkpoints.formats.Pretrained``, or None: random weights."""
+    """Starting point of training. pretrained: ``ernie.checkpoints.formats.Pretrained``, or None: random weights."""
 
     config: ErnieConfig
     tokenizer: Tokenizer
@@ -89,7 +89,7 @@ class FinetuningData:
         return (row for row, keep in zip(source, chosen.tolist()) if keep)
 
     def texts(self) -> Iterator[str]:
-        """The texts of the training file, for learning a vocabulary."""
+        """Yield the texts of the training file, for learning a vocabulary."""
         path = self.recipe.reader.find(self.directory, "train")
         for row in self.recipe.reader.open(path, "train", self.classes):
             yield from row_texts(row)
@@ -103,7 +103,7 @@ def chunks(stream: Iterable, size: int) -> Iterator[list]:
 
 
 def fingerprint(features: Features) -> str:
-    """Of everything that is trained on."""
+    """Return a hash of everything that is trained on, 32 hexadecimal digits."""
     digest = hashlib.sha256()
     for array in (features.ids, features.offsets, features.first, features.labels, *features.tokens.values()):
         if array is not None:
@@ -113,7 +113,8 @@ def fingerprint(features: Features) -> str:
 
 def find_start(recipe: Recipe, data: FinetuningData, init: str | Path | None, size: str, output: str | Path, *,
                model: str | Path | None = None, vocab: str | Path | None = None) -> Start:
-    """The checkpoint ``init`` of any family; without one, a random model over ``vocab`` or a vocabulary learnt here.
+    """Read the checkpoint ``init`` of any family; without one, choose a random model over ``vocab`` or a vocabulary
+    learnt here.
 
     Args:
         size: "base" or "large", for the configuration of a random model. model: a configuration file instead, also of
@@ -152,7 +153,7 @@ def find_start(recipe: Recipe, data: FinetuningData, init: str | Path | None, si
 
 def find_vocabulary(recipe: Recipe, data: FinetuningData, init: str | Path | None, vocab: str | Path | None,
                     scratch: Path) -> tuple[Path, bool]:
-    """(vocabulary file, lower case) that a run would read texts with, without its weights."""
+    """Return (vocabulary file, lower case) that a run would read texts with, without its weights."""
     lower_case = recipe.lower_case
     if init:
         from ernie.checkpoints.formats.families import read

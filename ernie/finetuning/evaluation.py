@@ -1,4 +1,4 @@
-"""What a model gets right and wrong on labelled rows, and whether two models differ. No paddle."""
+"""Evaluation of a model on labelled rows, and tests whether two models differ. No paddle."""
 from __future__ import annotations
 
 import dataclasses
@@ -66,7 +66,7 @@ class Evaluation:
 
 @dataclass
 class Comparison:
-    """Whether two models differ on the same rows.
+    """Difference of two models on the same rows, with its tests.
 
     Attributes:
         only_first, only_second: rows that one model alone gets right. mcnemar: p of the exact test on them; None where
@@ -161,7 +161,7 @@ def compare(kind: Kind, rows: list, first: list, second: list, metric: str) -> C
 
 
 def render(found: Evaluation, kind: Kind) -> str:
-    """The evaluation as a person reads it; shares in percent."""
+    """Format the evaluation for a person to read; shares in percent."""
     unit, sign = (100.0, " %") if kind.percent else (1.0, "")
     lines = [f"{found.rows:,} rows: " + ", ".join(f"{name} {unit * value:.{1 if kind.percent else 4}f}{sign}"
                                                 for name, value in found.metrics.items())]
@@ -184,7 +184,7 @@ def render(found: Evaluation, kind: Kind) -> str:
 
 
 def render_comparison(found: Comparison) -> str:
-    """The comparison of two models as a person reads it."""
+    """Format the comparison of two models for a person to read."""
     lines = [f"{found.metric}: {found.first:.4f} and {found.second:.4f}, difference {found.difference:+.4f} "
              f"(95 % of {RESAMPLES:,} resamples: {found.low:+.4f} to {found.high:+.4f}; p = {found.p:.3f})"]
     if found.mcnemar is not None:
@@ -200,7 +200,7 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def write_wrong(path: Path, kind: Kind, rows: list, predictions: list, found: Evaluation) -> None:
-    """The rows with a wrong answer as a table, the most confident first."""
+    """Write the rows with a wrong answer as a table, the most confident first."""
     with atomic_write(path, newline="\n") as file:
         file.write("confidence\tlabel\tanswer\tid\ttext\n")
         for at in found.wrong:

@@ -21,7 +21,7 @@ LAYOUTS = {"sequence_labelling": "tagged", "reading_comprehension": "questions"}
 
 
 def described(pretrained: Pretrained, assignments: Iterable[str] = ()) -> tuple[Recipe, list[str]]:
-    """(recipe, names of the classes) of a checkpoint with a head.
+    """Return (recipe, names of the classes) of a checkpoint with a head.
 
     Args:
         assignments: ``key=value``, over what is implied; ``reader.classes=[...]`` names the classes.

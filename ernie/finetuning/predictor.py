@@ -26,7 +26,8 @@ FILE = "finetuned.json"
 
 
 def find_model(path: str | Path) -> Path | None:
-    """The model in a fine-tuning output: of a run of several seeds the best on dev data. None: it is something else."""
+    """Find the model in a fine-tuning output: of a run of several seeds the best on dev data. None: it is something
+    else."""
     path = Path(path)
     if (path / FILE).is_file():
         return path
@@ -40,7 +41,7 @@ def find_model(path: str | Path) -> Path | None:
 
 
 def describe(recipe: Recipe, classes: Any) -> str:
-    """The content of ``finetuned.json``: all that is needed beside weights, configuration and vocabulary."""
+    """Return the content of ``finetuned.json``: all that is needed beside weights, configuration and vocabulary."""
     values = recipe.to_dict()
     if isinstance(classes, Classes):  # those of label_map.json as well
         values["reader"]["aliases"] = {**values["reader"]["aliases"], **classes.aliases}
@@ -84,7 +85,7 @@ class Predictor:
         self.model.eval()
 
     def predict(self, rows: list) -> list:
-        """One prediction for each row, see ``tasks.finetune``."""
+        """Return one prediction for each row, see ``tasks.finetune``."""
         features = self.kind.features(rows, self.tokenizer, self.recipe.max_length)
         outputs, _ = run_model(self.model, self.kind, features, self.recipe, self.tokenizer.pad_id)
         return self.kind.decode(rows, features, outputs)
@@ -126,7 +127,7 @@ def run_model(layer: Any, kind: Kind, features: Features, recipe: Recipe, pad_id
               gather: Callable[[Any], list] = lambda value: [value],
               autocast: Callable[[], Any] = contextlib.nullcontext,
               heartbeat: Callable[[], None] = lambda: None) -> tuple[list, float]:
-    """The model's scores of every part, and the mean loss over those with a label.
+    """Compute the model's scores of every part, and the mean loss over those with a label.
 
     Args:
         layer: a ``FinetuningModel``. rank, size, gather: the batches are shared out over the ranks.

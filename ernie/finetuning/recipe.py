@@ -105,7 +105,7 @@ class Recipe:
             raise InputError(f"batch_size {self.batch_size} tokens does not hold one example of {self.max_length}")
 
     def splits(self, prefix: str) -> list[str]:
-        """The splits that begin with "dev" or "test", the main one first."""
+        """List the splits that begin with ``prefix``, "dev" or "test", the main one first."""
         return [prefix] + [name for name in self.reader.files if name.startswith(prefix) and name != prefix]
 
     def to_dict(self) -> dict:
@@ -114,12 +114,12 @@ class Recipe:
 
 
 def names() -> list[str]:
-    """The tasks that have a recipe."""
+    """List the tasks that have a recipe."""
     return sorted(path.stem for path in DIRECTORY.glob("*.yaml") if path.stem not in NOT_TASKS)
 
 
 def load(task: str, size: str = "base", assignments: Iterable[str] = ()) -> Recipe:
-    """The recipe of a task: a name, or the path of a yaml of one's own.
+    """Read the recipe of a task: a name, or the path of a yaml of one's own.
 
     Args:
         size: "base" or "large": which of the paper's settings. assignments: ``key=value``, read as yaml.
@@ -147,17 +147,17 @@ def load(task: str, size: str = "base", assignments: Iterable[str] = ()) -> Reci
 
 
 def from_dict(mapping: dict, where: str) -> Recipe:
-    """A recipe from plain containers, as ``to_dict`` gives them."""
+    """Build a recipe from plain containers, as ``to_dict`` gives them."""
     return build(Recipe, mapping, where)
 
 
 def paper() -> dict:
-    """The paper's figures and the published row counts; see configs/finetune/paper.yaml."""
+    """Read the paper's figures and the published row counts; see configs/finetune/paper.yaml."""
     return read_yaml(DIRECTORY / "paper.yaml")
 
 
 def make_kind(recipe: Recipe, classes: Any) -> Kind:
-    """The kind of task that a recipe declares, with its options; InputError if it cannot compute the metrics."""
+    """Build the kind of task that a recipe declares, with its options; InputError if it cannot compute the metrics."""
     try:
         kind = finetune.load(recipe.kind, classes, **recipe.options)
     except TypeError as error:
@@ -170,6 +170,6 @@ def make_kind(recipe: Recipe, classes: Any) -> Kind:
 
 
 def make_classes(recipe: Recipe, names: Iterable[str]) -> Any:
-    """The label set of a saved model."""
+    """Build the label set of a saved model."""
     reader = dataclasses.replace(recipe.reader, classes=[str(name) for name in names])
     return reader.labels() if reader.classes or reader.layout != "tagged" else Classes([])

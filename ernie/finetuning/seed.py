@@ -33,7 +33,7 @@ from tasks.finetune.batches import EpochBatches
 
 @dataclass
 class Material:
-    """What the trainings of a run share.
+    """Data, starting point and splits that the trainings of a run share.
 
     Attributes:
         measured, predicted: dev splits, test splits; the first dev split chooses the best weights.
@@ -111,12 +111,12 @@ class SeedTraining:
         return [BestOnDev(self, self.plan.points), *self.watcher.callbacks(self, self.plan)]
 
     def answers(self, split: Split) -> tuple[list, float]:
-        """(predictions for the rows of a split, mean loss), with the present weights, over all ranks."""
+        """Return (predictions for the rows of a split, mean loss), with the present weights, over all ranks."""
         outputs, loss = self.outputs(split)
         return self.kind.decode(split.rows, split.features, outputs), loss
 
     def outputs(self, split: Split) -> tuple[list, float]:
-        """(the model's scores for every model input of a split, mean loss), over all ranks."""
+        """Return (the model's scores for every model input of a split, mean loss), over all ranks."""
         world = self.world
         return run_model(self.updater.layer, self.kind, split.features, self.recipe, self.pad_id,
                                   rank=world.rank, size=world.size, autocast=self.updater.precision.autocast,
@@ -124,7 +124,7 @@ class SeedTraining:
                                   heartbeat=self.run.watchdog.heartbeat)
 
     def measure(self, split: Split, step: int) -> Measurement:
-        """The metrics of a split with labels after a step; says so."""
+        """Measure a split with labels after a step, and tell the watcher."""
         begun = time.perf_counter()
         self.watcher.measuring(split, alone=len(self.measured) == 1)
         predictions, loss = self.answers(split)

@@ -16,7 +16,8 @@ NAMES_2019 = {"accuracy": "acc", "matthews": "matthews_corrcoef", "entity_f1": "
 
 
 def evaluation_line(split: str, loss: float, scores: dict, metrics: Iterable[str], count: int, seconds: float) -> str:
-    """One measurement, as the 2019 release prints it: ``[dev evaluation] ave loss: 0.4, acc:0.8, data_num: 9, ...``."""
+    """Format one measurement as the 2019 release prints it: ``[dev evaluation] ave loss: 0.4, acc:0.8, data_num: 9,
+    ...``."""
     shown = ", ".join(f"{NAMES_2019.get(name, name)}:{scores[name]:.6f}" for name in metrics)
     return f"[{split} evaluation] ave loss: {loss:.6f}, {shown}, data_num: {count}, elapsed time: {seconds:.2f} s"
 
@@ -38,7 +39,7 @@ def summed_up(recipe: Recipe, results: list, size: str) -> dict:
 
 
 def averaged_line(recipe: Recipe, scores: dict[str, dict[str, float]], runs: int) -> str:
-    """The metrics of averaged answers, a line for each split."""
+    """Format the metrics of averaged answers, a line for each split."""
     return "".join(f"\nanswers averaged over {runs} trainings, {split}: "
                    + ", ".join(f"{metric} {100 * found[metric]:.1f}" for metric in recipe.metrics)
                    for split, found in scores.items())
@@ -70,7 +71,7 @@ def dev_mean(summary: dict) -> float | None:
 
 
 def glue_score(summaries: list) -> tuple[float | None, list[str]]:
-    """(mean over the nine tasks of the mean of their dev metrics in percent, tasks that are missing).
+    """Return (mean over the nine tasks of the mean of their dev metrics in percent, tasks that are missing).
 
     Args:
         summaries: at most one of each task.
@@ -82,7 +83,7 @@ def glue_score(summaries: list) -> tuple[float | None, list[str]]:
 
 
 def outputs_below(directory: Path) -> tuple[dict, list]:
-    """(path -> summary of every finished fine-tuning output below a directory, paths of the unfinished ones)."""
+    """Return (path -> summary of every finished fine-tuning output below a directory, paths of the unfinished ones)."""
     found = {}
     for file in sorted(directory.rglob("result.json")):
         try:
@@ -105,7 +106,8 @@ def counted(found: dict) -> dict:
 
 
 def summarise(directory: str | Path, say: Callable[[str], None] = print) -> None:
-    """The table of all fine-tuning outputs below ``directory``, the GLUE score, and the submission in one zip."""
+    """Print the table of all fine-tuning outputs below ``directory`` and the GLUE score; pack the submission in one
+    zip."""
     directory = Path(directory)
     found, unfinished = outputs_below(directory)
     for path in unfinished:

@@ -17,7 +17,7 @@ from reader.utils.files import write_json
 
 
 def combinations(sweeps: Iterable[str]) -> list[list[str]]:
-    """Every combination of the values of ``KEY=V1,V2`` declarations, as ``KEY=V`` assignments.
+    """Return every combination of the values of ``KEY=V1,V2`` declarations, as ``KEY=V`` assignments.
 
     Raises:
         InputError: a declaration is not of that form, or a key stands twice.
@@ -60,7 +60,7 @@ def sweep(task: str, size: str, assignments: Iterable[str], sweeps: Iterable[str
 
 
 def table(found: list[tuple[list[str], dict]]) -> str:
-    """The settings by the mean of their dev metrics, the best first, with the spread over seeds."""
+    """Format the settings by the mean of their dev metrics, the best first, with the spread over seeds."""
     rows = []
     for settings, summary in found:
         figures = summary["figures"].get("dev", {})

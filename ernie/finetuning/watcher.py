@@ -1,4 +1,4 @@
-"""What a fine-tuning run says about itself; an entry point with words of its own hands in another ``Watcher``."""
+"""Messages of a fine-tuning run; an entry point with words of its own hands in another ``Watcher``."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from tasks.finetune.kind import Kind
 
 @dataclass
 class Plan:
-    """What a training is going to do.
+    """Batches, steps and points of measurement of one training.
 
     Attributes:
         batches: of all epochs. total, warmup: steps. points: steps after which dev data is measured.
@@ -44,7 +44,7 @@ class Measurement:
 
 
 class WatchedTraining(Protocol):
-    """What a ``Watcher`` may look at: see ``ernie.finetuning.seed.SeedTraining``."""
+    """Part of a training that a ``Watcher`` may look at: see ``ernie.finetuning.seed.SeedTraining``."""
 
     name: str
     recipe: Recipe
@@ -59,7 +59,7 @@ class WatchedTraining(Protocol):
     predicted: list[Split]
 
     def answers(self, split: Split) -> tuple[list, float]:
-        """(predictions for the rows of a split, mean loss), with the present weights, over all ranks."""
+        """Return (predictions for the rows of a split, mean loss), with the present weights, over all ranks."""
 
 
 class Watcher:
@@ -80,7 +80,7 @@ class Watcher:
                  f"({recipe.schedule}, {plan.warmup:,} warm-up), on {size} process{'es' * (size > 1)}")
 
     def callbacks(self, training: WatchedTraining, plan: Plan) -> list[Callback]:
-        """What else looks at training, after dev data was measured."""
+        """Return further callbacks of training, called after dev data was measured."""
         return []
 
     def measuring(self, split: Split, alone: bool) -> None:

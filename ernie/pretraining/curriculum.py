@@ -134,7 +134,7 @@ class Curriculum:
             raise InputError(f"corpora: {', '.join(lacking)} without a weight; give every corpus one, or none")
 
     def task(self, name: str) -> TaskEntry:
-        """The entry of a task."""
+        """Return the entry of a task."""
         return next(task for task in self.tasks if task.name == name)
 
     def sources(self, task: str) -> list[str]:
@@ -152,7 +152,7 @@ class Curriculum:
 
 
 def load(path, assignments=()) -> Curriculum:
-    """The curriculum in a yaml file, or of that name among the shipped ones ("demo_en").
+    """Read the curriculum in a yaml file, or the one of that name among the shipped ones ("demo_en").
 
     Relative paths inside stay as they are: relative to where the run is started.
     """

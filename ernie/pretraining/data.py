@@ -50,7 +50,7 @@ class PretrainingData:
                 "data": fingerprints, "classes": {name: list(task.classes) for name, task in self.tasks.items()}}
 
     def batches(self, name: str, stage_tasks, cards: int, dev: bool = False) -> Batches:
-        """The batches of task ``name``, with labels of the token-level ones of ``stage_tasks`` that train there.
+        """Return the batches of task ``name``, with labels of the token-level ones of ``stage_tasks`` that train there.
 
         Which do is up to ``losses`` of the curriculum and ``lm_weight`` of the task.
         """
@@ -74,9 +74,9 @@ class PretrainingData:
                       max_length=self.curriculum.max_length)
 
     def measurable(self, names) -> list[str]:
-        """The tasks that have dev data to be measured on."""
+        """List the tasks that have dev data to be measured on."""
         return [name for name in names if any(key in self.dev_stores for key in self.curriculum.sources(name))]
 
     def notes(self, names: Iterable[str]) -> list[str]:
-        """What a person should know of tasks and their corpora before training."""
+        """List what a person should know of tasks and their corpora before training."""
         return [note for name in names for note in task_room.survey(self.tasks[name], self.corpus(name))]

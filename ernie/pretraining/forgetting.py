@@ -15,7 +15,7 @@ Measured = list[tuple[int, dict[str, TaskMetrics]]]
 
 
 def read_dev(file: Path) -> Optional[dict[str, TaskMetrics]]:
-    """The dev metrics of a stage by task, or None where the file is absent. Raises InputError on a damaged file."""
+    """Read the dev metrics of a stage by task; None where the file is absent. Raises InputError on a damaged file."""
     if not file.exists():
         return None
     try:
@@ -25,7 +25,7 @@ def read_dev(file: Path) -> Optional[dict[str, TaskMetrics]]:
 
 
 def stage_metrics(run, stages) -> Measured:
-    """(stage number, dev metrics by task) of every stage of a ``RunDirectory`` that has been measured."""
+    """Return (stage number, dev metrics by task) of every stage of a ``RunDirectory`` that has been measured."""
     found = ((stage.number, read_dev(run.stage_path(stage.number) / "dev.json")) for stage in stages)
     return [(number, metrics) for number, metrics in found if metrics is not None]
 
@@ -65,7 +65,7 @@ class ForgettingMatrix:
         self.best = best
 
     def column(self, name: str) -> list[tuple[int, Cell]]:
-        """(stage number, cell) of a task, wherever it was measured."""
+        """Return (stage number, cell) of a task, wherever it was measured."""
         return [(number, self.cells[number, name]) for number in self.stages if (number, name) in self.cells]
 
     def forgotten(self, name: str) -> Optional[float]:
@@ -75,7 +75,7 @@ class ForgettingMatrix:
         return self.cells[self.stages[-1], name].metrics.headline - self.best[name]
 
     def table(self) -> str:
-        """The matrix as text, with the baselines that a figure must beat below it, and a verdict."""
+        """Format the matrix as text, with the baselines that a figure must beat below it, and a verdict."""
         latest = self.latest
         rows = [["", *(name.replace("_", " ") for name in self.names)],
                 ["", *("accuracy" if latest[name].by_accuracy else "loss (lower)" for name in self.names)]]
@@ -92,7 +92,7 @@ class ForgettingMatrix:
         return "\n".join([*lines, *verdict(latest)])
 
     def chance(self, name: str) -> str:
-        """What a uniform guess reaches."""
+        """Format what a uniform guess reaches."""
         values = self.latest[name]
         return percent(values.chance) if values.by_accuracy else f"{self.uniform:.3f}"
 
@@ -112,24 +112,24 @@ def verdict(latest: dict[str, TaskMetrics]) -> Iterable[str]:
 
 
 def figure(metrics: TaskMetrics) -> str:
-    """The figure that a task is judged by, as text: its accuracy, or its loss where it predicts the vocabulary."""
+    """Format the figure that a task is judged by: its accuracy, or its loss where it predicts the vocabulary."""
     return percent(metrics.accuracy) if metrics.by_accuracy else f"{metrics.loss:.3f}"
 
 
 def floor(metrics: TaskMetrics) -> str:
-    """The best baseline's figure as text."""
+    """Format the best baseline's figure; "-" where there is none."""
     if metrics.floor is None:
         return "-"
     return percent(metrics.floor) if metrics.by_accuracy else f"{-metrics.floor:.3f}"
 
 
 def difference(metrics: TaskMetrics, change: Optional[float]) -> str:
-    """A change of the headline figure as text: percentage points of accuracy, or of the loss with its sign."""
+    """Format a change of the headline figure: percentage points of accuracy, or of the loss with its sign."""
     if change is None:
         return "-"
     return f"{100 * change + 0.0:+.1f}" if metrics.by_accuracy else f"{0.0 - change:+.3f}"
 
 
 def percent(share: Optional[float]) -> str:
-    """A share as a percentage with one decimal; "-" for None."""
+    """Format a share as a percentage with one decimal; "-" for None."""
     return "-" if share is None else f"{100 * share:.1f}%"

@@ -21,7 +21,7 @@ BOLD, RED, GREEN, DIM, PLAIN = "\033[1m", "\033[31m", "\033[32m", "\033[2m", "\0
 
 
 def draw(task, corpus: Corpus, count: int, seed: int) -> Window:
-    """The first examples of the walk that ``seed`` names."""
+    """Draw the first examples of the walk that ``seed`` names. Raises InputError if there are none."""
     task.bind(corpus)
     rng = generator(seed, "inspect", task.name)
     walk = Walk(corpus, task.unit, corpus.max_length, hash_int(seed, "inspect"))

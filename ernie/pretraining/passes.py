@@ -1,4 +1,4 @@
-"""How often a curriculum reads its data: known before training, from budgets and the sizes of the stores."""
+"""Passes of a curriculum over its data: known before training, from budgets and the sizes of the stores."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -37,13 +37,13 @@ def tokens_drawn(curriculum: Curriculum, stages: list[Stage], tokens: Mapping[st
 
 
 def passes(curriculum: Curriculum, stages: list[Stage], tokens: Mapping[str, int]) -> dict[str, float]:
-    """How many times over every store with a known size is read."""
+    """Return how many times over every store with a known size is read."""
     drawn = tokens_drawn(curriculum, stages, tokens)
     return {name: drawn[name] / size for name, size in tokens.items() if size}
 
 
 def describe(curriculum: Curriculum, stages: list[Stage]) -> list[str]:
-    """A line for each corpus and pair store: what is drawn from it, and how many passes that is."""
+    """Return a line for each corpus and pair store: what is drawn from it, and how many passes that is."""
     tokens = known_tokens(curriculum)
     made = passes(curriculum, stages, tokens)
     return [f"{name}: {drawn:,.0f} tokens drawn" + (f", {made[name]:,.1f} passes over {tokens[name]:,}" if name in made
@@ -52,7 +52,7 @@ def describe(curriculum: Curriculum, stages: list[Stage]) -> list[str]:
 
 
 def warnings(curriculum: Curriculum, stages: list[Stage]) -> list[str]:
-    """A line for each store that is read too often to be meant."""
+    """Return a line for each store that is read too often to be meant."""
     tokens = known_tokens(curriculum)
     return [f"{name} has {tokens[name]:,} tokens and would be read {count:,.0f} times over: fewer iterations, a "
             f"smaller batch_tokens or more text (the paper reads its English text about 12 times)"

@@ -29,5 +29,6 @@ class StageBatches(StepBatches):
         return source.at(int(self.numbers[step]), slices_of_rank(source.slices, self.rank, self.size))
 
     def turn(self, step: int) -> int:
-        """The worker that makes a step: the same one for all batches of a window, so that no window is drawn twice."""
+        """Return the worker that makes a step: the same one for all batches of a window, so that no window is drawn
+        twice."""
         return int(self.numbers[step])

@@ -28,7 +28,7 @@ class Stage:
         return sum(self.budgets.values())
 
     def draws(self, seed: int) -> np.ndarray:
-        """[steps] index into budgets of the task each step trains: a function of (seed, stage).
+        """Return [steps] index into budgets of the task each step trains: a function of (seed, stage).
 
         Drawing the next task in proportion to what each has left is drawing a uniform random order of the whole
         budget, so all budgets reach zero together.
@@ -38,7 +38,7 @@ class Stage:
 
 
 def stages_of(curriculum: Curriculum) -> list[Stage]:
-    """The stages that a curriculum declares."""
+    """Return the stages that a curriculum declares."""
     if curriculum.method == "explicit":
         return _explicit(curriculum)
     names = [task.name for task in curriculum.tasks]
@@ -53,7 +53,7 @@ def stages_of(curriculum: Curriculum) -> list[Stage]:
 
 
 def allocate(totals: list[int]) -> np.ndarray:
-    """[n tasks, n stages] iterations of continual multi-task learning.
+    """Return [n tasks, n stages] iterations of continual multi-task learning.
 
     With u = N // (n + 1), task j gets u in every stage after its own and all that is left of its N, which is
     (j + 1) * u when n + 1 divides N, in stage j, where it enters.

@@ -20,7 +20,7 @@ SEED = "ERNIE_2019_SEED"  # environment variable: repeat a run
 
 
 def output_for(args: Namespace, argv: list) -> Path:
-    """Where this call trains: a run that was started by the same call and not finished, or a new one."""
+    """Return where this call trains: a run that was started by the same call and not finished, or a new one."""
     directory = Path(args.checkpoints)
     numbers = [int(path.name[4:]) for path in directory.glob("run-*") if path.name[4:].isdigit()]
     last = directory / f"run-{max(numbers, default=0)}"
@@ -30,7 +30,7 @@ def output_for(args: Namespace, argv: list) -> Path:
 
 
 def started_by(run: Path) -> list | None:
-    """The flags that a run was started by; None where they are not known."""
+    """Return the flags that a run was started by; None where they are not known."""
     try:
         return json.loads((run / "flags.json").read_text("utf-8"))["argv"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -38,7 +38,7 @@ def started_by(run: Path) -> list | None:
 
 
 def seed_for(run: Path, args: Namespace) -> int:
-    """The seed of a run: that of its last start, or one from ``ERNIE_2019_SEED``, or a new one.
+    """Return the seed of a run: that of its last start, or one from ``ERNIE_2019_SEED``, or a new one.
 
     In 2019 --random_seed set the order of the rows only; the new layer and dropout differed from run to run, and five
     runs of a script were five runs. Here one seed stands for all of it, so it is drawn.
@@ -54,7 +54,7 @@ def seed_for(run: Path, args: Namespace) -> int:
 
 
 def newest_run(path: str | Path) -> Path:
-    """The last finished run below a directory that was given as --checkpoints; any other path as it is."""
+    """Return the last finished run below a directory that was given as --checkpoints; any other path as it is."""
     done = [run.parent for run in Path(path).glob("run-*/result.json") if run.parent.name[4:].isdigit()]
     return max(done, key=lambda run: int(run.name[4:]), default=Path(path))
 

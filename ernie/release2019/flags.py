@@ -32,7 +32,7 @@ WITHOUT_MEANING = ("use_dynamic_loss_scaling", "verbose", "tokenizer", "predict_
 
 
 def parse(argv: list) -> argparse.Namespace:
-    """The flags of 2019 with the defaults of 2019."""
+    """Parse the flags of 2019 with the defaults of 2019."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for names, reads in (TEXT, str), (WHOLE, int), (NUMBER, float), (SWITCH, truth):
         for name, default in names.items():
@@ -43,14 +43,14 @@ def parse(argv: list) -> argparse.Namespace:
 
 
 def truth(text: str) -> bool:
-    """A switch as the scripts write it: true, false, t, f, 1 or 0."""
+    """Parse a switch as the scripts write it: true, false, t, f, 1 or 0."""
     if text.lower() not in ("true", "false", "t", "f", "1", "0"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text.lower() in ("true", "t", "1")
 
 
 def recipe_of(args: argparse.Namespace, program: str, cards: int) -> recipes.Recipe:
-    """The recipe that the flags of a program ("classifier", "sequence_labeling" or "mrc") ask for.
+    """Build the recipe that the flags of a program ("classifier", "sequence_labeling" or "mrc") ask for.
 
     Args:
         cards: batch_size counted the rows (or tokens) of one of them.
@@ -146,7 +146,7 @@ def files_named(args: argparse.Namespace) -> dict[str, str]:
 
 
 def cards(args: argparse.Namespace, environment: Mapping[str, str], gpus: Callable[[], int]) -> tuple[int, str]:
-    """(how many cards batch_size is for, why): the processes of the launcher, or without it the visible cards.
+    """Return (how many cards batch_size is for, why): the processes of the launcher, or without it the visible cards.
 
     In 2019 one process without the launcher drove all of them.
 

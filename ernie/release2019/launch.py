@@ -16,7 +16,7 @@ PLACES = "ERNIE_2019_PLACES"  # for train.py: the flags of run_pretrain.sh that 
 
 
 def parse(argv: list[str], description: str) -> argparse.Namespace:
-    """The flags of 2019, then the script and its own flags."""
+    """Parse the flags of 2019, then the script and its own flags."""
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nproc_per_node", type=int, default=8, help="processes on each node")
     parser.add_argument("--selected_gpus", default="0,1,2,3,4,5,6,7", help="the cards of this node")
@@ -31,7 +31,7 @@ def parse(argv: list[str], description: str) -> argparse.Namespace:
 
 
 def command(args: argparse.Namespace, gpus: bool, pretraining: bool = False) -> tuple[list[str], dict[str, str]]:
-    """(what to execute, environment to add).
+    """Return (what to execute, environment to add).
 
     Args:
         pretraining: the script is ``train.py``, which starts the processes itself once the data is prepared.

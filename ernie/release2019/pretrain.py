@@ -35,7 +35,7 @@ WITHOUT_MEANING = ("use_cuda", "is_distributed", "use_fast_executor", "weight_sh
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """The flags of 2019 with the defaults of 2019."""
+    """Parse the flags of 2019 with the defaults of 2019."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for names, reads in (TEXT, str), (WHOLE, int), (NUMBER, float), (SWITCH, truth):
         for name, default in names.items():
@@ -46,7 +46,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def curriculum_of(args: argparse.Namespace, cards: int, tokens: int, stores: Mapping[str, str]) -> dict:
-    """The curriculum that the flags ask for, as plain containers.
+    """Return the curriculum that the flags ask for, as plain containers.
 
     Args:
         cards: batch_size counts the tokens (or rows) of one of them. tokens: of the training data, for --epoch.
@@ -76,7 +76,7 @@ def curriculum_of(args: argparse.Namespace, cards: int, tokens: int, stores: Map
 
 
 def store(filelist: str, vocabulary: str, output: Path) -> dict:
-    """The manifest of the store made of a file list; made once.
+    """Build the store of a file list, unless it is there, and return its manifest.
 
     Raises:
         InputError: the store that is there was made of other files.

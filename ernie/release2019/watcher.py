@@ -66,7 +66,7 @@ class Watcher2019(Watcher):
             save_reader(Path(self.args.checkpoints), "dev", split, measurement.predictions)
 
     def line(self, kind: Kind, measurement: Measurement) -> str:
-        """The line about a measurement, without its place."""
+        """Format the line about a measurement, without its place."""
         scores, count, seconds = measurement.scores, measurement.split.count, measurement.seconds
         if kind.name == TAGGER:
             return words.tagger_line(scores, seconds)
@@ -75,7 +75,8 @@ class Watcher2019(Watcher):
         return words.dev_line(self.args.metric, scores, measurement.loss, count, seconds)
 
     def answered(self, kind: Kind, measurement: Measurement) -> None:
-        """The same for a model that is not trained in this call: a dev file is measured, a test file answered."""
+        """Report a model that is not trained in this call: log the measurement of a dev file, save the answers to a
+        test file."""
         split = measurement.split
         if split.name.startswith("dev"):
             self.measuring(split, alone=False)
@@ -225,7 +226,7 @@ def save_answers(path: Path, split: Split, kind: Kind, predictions: list) -> Non
 
 
 def save_reader(directory: Path, split_name: str, split: Split, predictions: list) -> None:
-    """A reader's answers and its n best, beside the checkpoints."""
+    """Write a reader's answers and its n best, beside the checkpoints."""
     answers, best = n_best_answers(split, predictions)
     write_json(directory / f"{split_name}_predictions.json", answers)
     write_json(directory / f"{split_name}_nbest_predictions.json", best)

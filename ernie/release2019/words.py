@@ -17,7 +17,7 @@ def to_console(rank: int) -> None:
 
 
 def dev_line(metric: str, scores: dict[str, float], loss: float, count: int, seconds: float) -> str:
-    """The measurement of a classifier or a regression by its ``--metric``."""
+    """Format the measurement of a classifier or a regression by its ``--metric``."""
     shown = {name: f"{value:f}" for name, value in scores.items()}
     if metric == "acc_and_f1":
         figures = f"ave_acc: {shown['accuracy']}, f1: {shown['f1']}"
@@ -34,39 +34,39 @@ def dev_line(metric: str, scores: dict[str, float], loss: float, count: int, sec
 
 
 def tagger_line(scores: dict[str, float], seconds: float) -> str:
-    """The measurement of a tagger."""
+    """Format the measurement of a tagger."""
     return f"[evaluation] {_entities(scores)}, elapsed time: {seconds:f} s"
 
 
 def reader_line(scores: dict[str, float], questions: int, seconds: float) -> str:
-    """The measurement of a reader, in percent."""
+    """Format the measurement of a reader, in percent."""
     em, f1 = 100 * scores["em"], 100 * scores["f1"]
     return (f"[dev evaluation] em: {em:f}, f1: {f1:f}, avg: {(em + f1) / 2:f}, questions: {questions}, "
             f"elapsed time: {seconds:f}")
 
 
 def place(file: str, epoch: int, step: int) -> str:
-    """What follows a measurement."""
+    """Format what follows a measurement: file, epoch and step."""
     return f", file: {file}, epoch: {epoch}, steps: {step}"
 
 
 def training_line(epoch: int, row: int, rows: int, step: int, figures: str, speed: float) -> str:
-    """The state of training; ``figures`` from one of the functions below."""
+    """Format the state of training; ``figures`` from one of the functions below."""
     return f"epoch: {epoch}, progress: {row}/{rows}, step: {step}, {figures} speed: {speed:f} steps/s"
 
 
 def classifier_figures(loss: float, accuracy: float) -> str:
-    """The loss and accuracy of a classifier's training since the last line."""
+    """Format the loss and accuracy of a classifier's training since the last line."""
     return f"ave loss: {loss:f}, ave acc: {accuracy:f},"
 
 
 def loss_figures(loss: float) -> str:
-    """The loss of a regression's training; the second space is 2019's own."""
+    """Format the loss of a regression's training; the second space is 2019's own."""
     return f"ave loss: {loss:f}, "
 
 
 def tagger_figures(loss: float, scores: dict[str, float]) -> str:
-    """The loss of a tagger's training since the last line, and the entities of the last batch."""
+    """Format the loss of a tagger's training since the last line, and the entities of the last batch."""
     return f"loss: {loss:f}, {_entities(scores)},"
 
 

@@ -33,7 +33,7 @@ class GroupView:
 
 def group_of(name: str, runs: Mapping[int, RunRecord],
              downstream: Optional[dict[str, dict[int, float]]] = None) -> Group:
-    """The figures of some runs. runs: seed -> run; runs without dev metrics are left out."""
+    """Collect the figures of some runs. runs: seed -> run; runs without dev metrics are left out."""
     dev = {seed: [(stage.number, stage.dev) for stage in run.stages if stage.dev] for seed, run in runs.items()}
     sizes = [run.record.get("model", {}).get("vocab_size", 1) for run in runs.values()]
     return Group(name, {seed: measured for seed, measured in dev.items() if measured}, max(sizes, default=1),
@@ -43,7 +43,7 @@ def group_of(name: str, runs: Mapping[int, RunRecord],
 def render_comparison(title: str, runs: Mapping[str, Mapping[int, RunRecord]], groups: Sequence[Group],
                       budgets: Optional[Mapping[str, Budget]] = None, equal: Sequence[str] = (),
                       now: Optional[float] = None) -> str:
-    """The page.
+    """Render the page as HTML.
 
     Args:
         runs: name of the group -> seed -> run. groups: their figures, in the same order. budgets: of each group, where
@@ -91,7 +91,8 @@ def curves(runs: Mapping[str, Mapping[int, RunRecord]]) -> list[tuple[str, list[
 
 
 def mean_curve(curves: Sequence[list[list[Point]]]) -> list[Point]:
-    """The mean over several runs at each step that all of them logged. curves: for each run its stages' points."""
+    """Return the mean over several runs at the steps that the largest number of them logged. curves: for each run its
+    stages' points."""
     by_step: dict[int, list[float]] = {}
     for stages in curves:
         for step, value in (point for stage in stages for point in stage):

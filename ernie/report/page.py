@@ -86,7 +86,7 @@ def task_charts(run: RunRecord, name: str) -> list[Chart]:
 
 
 def of_task(line: LogLine, name: str, key: str) -> Optional[float]:
-    """A training metric of a task at a log line: "loss" or "accuracy"."""
+    """Return a training metric of a task at a log line, "loss" or "accuracy"; None where the line lacks it."""
     return getattr(line.tasks.get(name), key, None)
 
 

@@ -66,7 +66,7 @@ class StageRecord:
 
     @property
     def launches(self) -> list[LogLine]:
-        """The first line that each launch wrote; all but the first are resumes."""
+        """Return the first line that each launch wrote; all but the first are resumes."""
         known, first = set(), []
         for line in self.lines:
             if line.launched not in known:
@@ -76,7 +76,7 @@ class StageRecord:
 
     @property
     def state(self) -> str:
-        """How the stage stands: why it ended, the step it is at, or "not begun"."""
+        """Tell how the stage stands: why it ended, the step it is at, or "not begun"."""
         if self.done:
             return self.done.get("reason", "finished")
         return f"step {self.step:,} of {self.planned:,}" if self.lines else "not begun"
@@ -92,7 +92,7 @@ class RunRecord:
 
     @property
     def name(self) -> str:
-        """The curriculum's name, or else that of the directory."""
+        """Return the curriculum's name, or else that of the directory."""
         return self.record["curriculum"].get("name", self.path.name)
 
     @property
@@ -102,12 +102,12 @@ class RunRecord:
 
     @property
     def current(self) -> StageRecord | None:
-        """The stage to be trained now, or None after the last."""
+        """Return the stage to be trained now, or None after the last."""
         return next((stage for stage in self.stages if not stage.done), None)
 
     @property
     def lines(self) -> list[tuple[int, LogLine]]:
-        """(step of the run, log line) over all stages."""
+        """Return (step of the run, log line) over all stages."""
         return [(stage.start + line.step, line) for stage in self.stages for line in stage.lines]
 
     @property
@@ -117,7 +117,7 @@ class RunRecord:
                                 self.record.get("model", {}).get("vocab_size", 1))
 
     def dev(self, task: str) -> list[tuple[int, TaskMetrics]]:
-        """(stage number, dev metrics) wherever the task was measured."""
+        """Return (stage number, dev metrics) wherever the task was measured."""
         return [(stage.number, stage.dev[task]) for stage in self.stages if stage.dev and task in stage.dev]
 
 
