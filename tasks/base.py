@@ -1,4 +1,4 @@
-"""What a pre-training task declares. A task is one class in one file; nothing is registered."""
+"""Base classes of pre-training tasks. A task is one class in one file; nothing is registered."""
 from __future__ import annotations
 
 import sys
@@ -72,7 +72,7 @@ class Task:
         return []
 
     def explain(self, label: int) -> str:
-        """What a label says, for a person."""
+        """Return what a label says, for a person."""
         return self.classes[label]
 
 
@@ -91,11 +91,11 @@ class TokenTask(Task):
     level = "token"
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """The unit as one segment."""
+        """Return the unit as one segment."""
         return corpus.running_text(anchor)
 
     def labels(self, tokens: Tokens) -> np.ndarray:
-        """[n] class of each token, IGNORE where it has none. A pure function of the flat token arrays."""
+        """Return [n] class of each token, IGNORE where it has none; a pure function of the flat token arrays."""
         raise TypeError(f"{type(self).__name__} labels no tokens: define labels()")
 
 
@@ -113,7 +113,7 @@ class CorruptingTask(TokenTask):
         raise TypeError(f"{type(self).__name__} corrupts nothing: define corrupt()")
 
     def unit_heads(self, tokens: Tokens) -> np.ndarray:
-        """[n] index of the first token of the unit of each token; every token is its own unit by default."""
+        """Return [n] index of the first token of each token's unit; every token is its own unit by default."""
         return np.arange(len(tokens.ids))
 
 

@@ -15,5 +15,5 @@ class Capitalization(TokenTask):
     classes = ("lower", "capital")
 
     def labels(self, tokens: Tokens) -> np.ndarray:
-        """[n] 1 for every piece of a capitalised word, 0 for the others."""
+        """Return [n] int64: 1 for every piece of a capitalised word, 0 for the others."""
         return (tokens.flags & CAPITAL > 0).astype(np.int64)

@@ -18,7 +18,7 @@ REACH = 32  # paragraphs on either side of a random place that a turn is taken f
 
 @dataclass
 class Dialogue(SequenceTask):
-    """Is a conversation real, or was one of its turns replaced by one of another conversation?
+    """Task of telling real conversations from those with one turn replaced by one of another conversation.
 
     A document is a conversation, a paragraph a turn. The input is consecutive turns, as many as fit, with [SEP] behind
     each; the sentence id of a turn is the role of its speaker, in place of the number of the segment. Half of the time
@@ -51,7 +51,7 @@ class Dialogue(SequenceTask):
         require_documents(corpus, self.name, 2)
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """The unit, a segment for each turn."""
+        """Return the unit, a segment for each turn, one of which may be replaced."""
         turns, roles = corpus.turns(anchor), corpus.roles(anchor, self.roles)
         if len(turns) == 1:
             return Example(anchor.store, tuple(turns), IGNORE, roles)

@@ -23,7 +23,7 @@ class GivenLabel(SequenceTask):
         self.classes = corpus.classes
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """The anchor's pair."""
+        """Return the anchor's pair with its label."""
         example = corpus.running_text(anchor)
         last = int(corpus.stores[anchor.store].documents[corpus.locate(anchor)[0] + 1]) - 1
         return example._replace(label=int(corpus.stores[anchor.store].labels[last]))

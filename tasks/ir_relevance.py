@@ -33,7 +33,7 @@ class IRRelevance(SequenceTask):
                              f"{', '.join(corpus.classes[:3])} ...", corpus.stores[0].path)
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """The anchor's query and one title."""
+        """Return the anchor's query and one title, of a class drawn from those possible."""
         store = corpus.stores[anchor.store]
         document = corpus.locate(anchor)[0]
         query, last = int(store.documents[document]), int(store.documents[document + 1])

@@ -56,7 +56,7 @@ class KnowledgeMasking(CorruptingTask):
         return corrupted(tokens.ids, tokens.key, chosen, vocabulary), np.where(chosen, tokens.ids, IGNORE), kinds
 
     def unit_heads(self, tokens: Tokens) -> np.ndarray:
-        """[n] index of the first token of the unit that each token is chosen with.
+        """Return [n] index of the first token of the unit that each token is chosen with.
 
         A unit never reaches beyond its segment. In an example that is masked piece by piece every token is a unit.
         """
@@ -72,7 +72,7 @@ class KnowledgeMasking(CorruptingTask):
 
 
 def corrupted(ids: np.ndarray, keys: np.ndarray, chosen: np.ndarray, vocabulary: SpecialIds) -> np.ndarray:
-    """[n] ids as the model reads them: of the chosen ones 80 % [MASK], 10 % a random regular id, 10 % unchanged."""
+    """Return [n] ids as the model reads them: of the chosen 80 % [MASK], 10 % a random regular id, 10 % unchanged."""
     places = np.flatnonzero(chosen)
     fate = uniform(hash_keys(keys[places], "fate"))
     pick = uniform(hash_keys(keys[places], "replacement"))

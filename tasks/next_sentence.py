@@ -32,7 +32,10 @@ class NextSentence(SequenceTask):
         require_documents(corpus, self.name, 2)
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
-        """The unit, cut at a random sentence boundary; its second part may give way to another document's text."""
+        """Cut the unit at a random sentence boundary; another document's text may replace the second part.
+
+        A unit of one sentence gives None.
+        """
         inner = corpus.sentence_edges(anchor)[1:-1]
         if not inner:
             return None

@@ -12,7 +12,7 @@ REACH = 64   # sentences on either side that are looked at for one of the wanted
 
 
 class SentenceDistance(SequenceTask):
-    """How far apart do two sentences stand? Each class is drawn a third of the time.
+    """Task of telling how far apart two sentences stand. Each class is drawn a third of the time.
 
     Every sentence that another one follows is the first of one example in an epoch. The second is the next sentence, or
     one of the document that is not adjacent, from before or after, or one of another document of the store. So that
@@ -31,7 +31,7 @@ class SentenceDistance(SequenceTask):
         require_documents(corpus, self.name, 2)
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
-        """The unit, and a second sentence at the distance drawn."""
+        """Return the unit and a second sentence at the distance drawn; None when not every class is possible."""
         document, _, sentence = corpus.locate(anchor)
         first, last = corpus.document_sentences(anchor.store, document)
         if sentence + 1 >= last or last - first < 3:
@@ -61,7 +61,7 @@ def elsewhere(corpus: Corpus, store: int, first: int, last: int, rng: np.random.
 
 
 def nearest_in_length(corpus: Corpus, store: int, sentences: np.ndarray, like: int, rng: np.random.Generator) -> int:
-    """One of some sentences, at random among those whose lengths are nearest to that of the sentence ``like``."""
+    """Draw one of ``sentences``, at random among those whose lengths are nearest to that of the sentence ``like``."""
     offsets = corpus.stores[store].sentences
     apart = np.abs(offsets[sentences + 1] - offsets[sentences] - (offsets[like + 1] - offsets[like]))
     return int(rng.choice(sentences[apart == apart.min()]))

@@ -66,16 +66,16 @@ class SentenceReordering(SequenceTask):
         return [int(place) for place in np.argsort(self.orders[label])]
 
     def explain(self, label: int) -> str:
-        """The permutation, and how to undo it."""
+        """Describe the permutation, and how to undo it."""
         read = ", ".join(map(str, self.restore(label)))
         return f"shown in the order {self.classes[label]}; read segments {read} to restore it"
 
     def rules(self, segments: list[np.ndarray]) -> dict[str, int]:
-        """Nothing was shuffled."""
+        """Return the label that says that nothing was shuffled, as "identity order"."""
         return {"identity order": self.label_of(range(min(len(segments), self.m)))}
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """The unit, cut at random sentence boundaries and shuffled."""
+        """Cut the unit at random sentence boundaries and shuffle it; a single sentence has no label."""
         edges = corpus.sentence_edges(anchor)
         most = min(self.m, len(edges) - 1)
         if most == 1:

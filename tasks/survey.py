@@ -1,4 +1,4 @@
-"""What a task will find in a corpus, said before it trains: how much text serves, and whether labels degenerate."""
+"""Survey of a corpus for a task, made before it trains: how much text serves, and whether labels degenerate."""
 from __future__ import annotations
 
 import numpy as np

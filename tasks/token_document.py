@@ -17,7 +17,7 @@ class TokenDocument(TokenTask):
     unit = Unit(share=0.5)  # so that there is an elsewhere
 
     def labels(self, tokens: Tokens) -> np.ndarray:
-        """[n] 1 when the first or the last occurrence of the id in the document lies outside the segment.
+        """Return [n]: 1 when the first or last occurrence of the id in the document lies outside the segment, else 0.
 
         Pairs have no document around them: IGNORE.
         """

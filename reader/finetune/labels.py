@@ -43,7 +43,7 @@ class Classes:
         return len(self.names)
 
     def read(self, text: str, numbered: bool = False) -> Any:
-        """The index of a label. ``numbered`` files (Baidu's) may write the index itself.
+        """Return the index of a label, which ``numbered`` files (Baidu's) may write in place of the label.
 
         Raises:
             ValueError: not one of the classes, with a hint at what may have gone wrong.
@@ -75,7 +75,7 @@ class ClassSets(Classes):
         self.separator = separator
 
     def read(self, text: Any, numbered: bool = False) -> tuple:
-        """The indices of the labels of a row, ascending; () for an empty text. Raises ValueError as ``Classes``."""
+        """Return the ascending indices of a row's labels; () for an empty text. Raises ValueError as ``Classes``."""
         parts = text if isinstance(text, (list, tuple)) else text.split(self.separator) if text.strip() else []
         return tuple(sorted({super(ClassSets, self).read(part.strip(), numbered) for part in parts}))
 
@@ -94,7 +94,7 @@ class Score:
         self.low, self.high = low, high
 
     def read(self, text: str, numbered: bool = False) -> float:
-        """The number; ValueError when it is none, or outside the range."""
+        """Return the number; raise ValueError when the text is none, or it is outside the range."""
         try:
             value = float(text)
         except ValueError:
@@ -107,21 +107,21 @@ class Score:
 
 
 def suffixed(names: Iterable[str]) -> bool:
-    """Whether chunk labels carry the letter behind the type (PER-B) rather than before it (B-PER)."""
+    """Tell whether chunk labels carry the letter behind the type (PER-B) rather than before it (B-PER)."""
     types = [name for name in names if name != "O"]
     return bool(types) and all(SUFFIXED.fullmatch(name) for name in types) \
         and not all(PREFIXED.fullmatch(name) for name in types)
 
 
 def chunk_label(name: str, behind: bool) -> str:
-    """A label as ``X-TYPE``. behind: the letter X stands behind the type."""
+    """Return a label as ``X-TYPE``. behind: the letter X stands behind the type in ``name``."""
     if name == "O" or len(name) < 3:
         return name
     return f"{name[-1]}-{name[:-2]}" if behind else f"{name[0]}-{name[2:]}"
 
 
 def tag_classes(names: Iterable[str], aliases: Mapping | None = None) -> Classes:
-    """The labels of a tagged corpus, checked: O, or a type with one of the usual letters before or behind it.
+    """Check the labels of a tagged corpus, O or a type with a usual letter before or behind it; return them as classes.
 
     Raises:
         InputError: a label that no chunking scheme knows.

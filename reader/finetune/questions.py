@@ -110,7 +110,7 @@ class Questions:
 
 
 def locate(context: str, answer: str, start: int) -> int:
-    """Where the answer stands: at ``start`` if it does, else the occurrence nearest to it; -1 when there is none."""
+    """Return where the answer stands: ``start`` if it does there, else the nearest occurrence; -1 if there is none."""
     start = start if isinstance(start, int) else -1
     if start >= 0 and context.startswith(answer, start):
         return start
@@ -158,7 +158,7 @@ class _Stream:
         return bool(block)
 
     def peek(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """Return the next character that is no space, without consuming it; empty at the end."""
         while True:
             found = NOT_SPACE.search(self.buffer, self.position)
             if found:
@@ -169,7 +169,7 @@ class _Stream:
                 return ""
 
     def take(self, expected: str) -> str:
-        """The next character, which must be one of those expected."""
+        """Consume and return the next character that is no space; raise InputError unless it is an expected one."""
         found = self.peek()
         if not found or found not in expected:
             shown = repr(self.buffer[self.position:self.position + 20]) if found else "the end of the file"
@@ -179,7 +179,7 @@ class _Stream:
         return found
 
     def value(self):
-        """The next value, whole."""
+        """Decode and return the next value, whole; raise InputError when it is no valid json."""
         self.peek()
         while True:
             try:

@@ -164,14 +164,14 @@ class Records:
 
 
 def format_of(path: str | Path) -> str:
-    """The format that a file's name tells."""
+    """Return the format that a file's name tells, .gz disregarded; "tsv" for an unknown suffix."""
     path = Path(path)
     suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
     return BY_SUFFIX.get(suffix.lower(), "tsv")
 
 
 def json_of(path: str | Path) -> Any:
-    """The content of a json file. Raises InputError where it is none."""
+    """Return the content of a json file. Raises InputError where it is none."""
     text = "\n".join(line for _, line in Lines(path))
     try:
         return json.loads(text)
@@ -197,7 +197,7 @@ def _record(number: int, entry: dict) -> Record:
 
 
 def as_value(value: Any) -> Value:
-    """A text for a value of json or parquet; lists become lists of texts, None stays None."""
+    """Return a value of json or parquet as text; lists become lists of texts, None stays None."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What the fine-tuning readers give: rows, and an account of what was read and what was not."""
+"""Rows that the fine-tuning readers give, and the account of what was read and what was not."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ Row = Union[TextRow, ChoiceRow, TagRow, QuestionRow]
 
 
 def row_texts(row: Row) -> list[str]:
-    """Every text of a row; the units of a tagged sentence as one."""
+    """Return every text of a row; the units of a tagged sentence are joined into one."""
     if isinstance(row, TagRow):
         return ["".join(row.units)]
     if isinstance(row, QuestionRow):
@@ -68,7 +68,7 @@ def row_texts(row: Row) -> list[str]:
 
 
 def without_texts(row: Row) -> Row:
-    """What a metric needs of a row: labels, answers and groups."""
+    """Return a row without the texts that no metric needs; labels, answers and groups are kept."""
     if isinstance(row, TagRow):
         return row._replace(units=[])
     if isinstance(row, QuestionRow):
@@ -77,7 +77,7 @@ def without_texts(row: Row) -> Row:
 
 
 class Skipped(NamedTuple):
-    """How many rows were left out for one reason, and where the first of them stands."""
+    """Number of rows that were left out, or noted, for one reason, and the place of the first of them."""
 
     times: int
     line: int
@@ -85,7 +85,7 @@ class Skipped(NamedTuple):
 
 @dataclass
 class Account:
-    """What became of the rows of a file; printed with every file that is read, so that nothing is lost in silence.
+    """Account of the rows of a file, printed with every file that is read, so that nothing is lost in silence.
 
     Args:
         strict: raise at the first malformed row instead of leaving it out.
@@ -100,7 +100,7 @@ class Account:
     noted: dict = field(default_factory=dict)    # the same for rows that were kept
 
     def note(self, reason: str, line: int) -> None:
-        """Something about a row that is kept all the same."""
+        """Record something about a row that is kept all the same."""
         seen = self.noted.get(reason)
         self.noted[reason] = Skipped(seen.times + 1, seen.line) if seen else Skipped(1, line)
 
@@ -110,7 +110,7 @@ class Account:
         self.skipped[reason] = Skipped(seen.times + 1, seen.line) if seen else Skipped(1, line)
 
     def reject(self, reason: str, line: int, detail: str = "") -> None:
-        """A malformed row: InputError when strict, left out and counted otherwise."""
+        """Raise InputError for a malformed row when strict; leave it out and count it otherwise."""
         if self.strict:
             place = f"row {line}: " if self.unit == "row" else ""
             raise InputError(place + (detail or reason), self.path, line if self.unit == "line" else None)

@@ -74,7 +74,11 @@ class SplitReader:
             self.labels()
 
     def find(self, directory: str | Path, split: str, required: bool = True) -> Any:
-        """The file of a split: in the directory, in its ``folder``, or anywhere below; None when it may be absent."""
+        """Find the file of a split in ``folder`` (else in the directory) or anywhere below; None when not required.
+
+        Raises:
+            InputError: no such directory, several files that could be meant, or none where one is required.
+        """
         directory = Path(directory)
         if directory.is_file():
             raise InputError("is a file: the data is a folder with the files of train, dev and test", directory)
@@ -106,7 +110,7 @@ class SplitReader:
                      if _plain(path.name) == _plain(self.folder) and path.is_dir()), None)
 
     def labels(self, directory: str | Path | None = None) -> Any:
-        """``Classes`` or ``Score``; tags that are not named here come from label_map.json or the training file."""
+        """Return ``Classes`` or a ``Score``; tags not named here come from label_map.json or the training file."""
         if self.layout == "tagged" and self.classes:
             return tag_classes(self.classes, self.aliases)
         if self.label_separator or any(not isinstance(_columns(entry).label, str) for entry in self.columns):
@@ -122,7 +126,7 @@ class SplitReader:
 
     def open(self, path: str | Path, split: str, classes: Any,
              strict: bool | None = None) -> Questions | Tagged | Table:
-        """The rows of one file, with an ``account``.
+        """Return the rows of one file as an iterable that has an ``account``.
 
         Args:
             split: "train" and "dev..." must have labels; other files may. ``INPUT``: a file of its own.

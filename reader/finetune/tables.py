@@ -21,7 +21,7 @@ UNLABELLED = "-1"  # in place of a label that is not published (Baidu's and tran
 
 @dataclass(frozen=True)
 class Columns:
-    """How one distribution names its columns.
+    """Names that one distribution gives its columns.
 
     Attributes:
         text: one or two columns. label: the column of the label, or several columns of 0 and 1, one for each class.
@@ -63,7 +63,7 @@ class Columns:
 
     @property
     def label_columns(self) -> tuple:
-        """The label columns, one or several."""
+        """Return the label columns, one or several."""
         return (self.label,) if isinstance(self.label, str) else self.label
 
     def __str__(self) -> str:
@@ -72,7 +72,7 @@ class Columns:
 
 
 def baidu_columns(official: Columns) -> Columns:
-    """The same content in Baidu's layout."""
+    """Return the columns of the same content in Baidu's layout."""
     return Columns(("text_a", "text_b")[:len(official.text)], "label", "qid" if official.group else "")
 
 

@@ -63,7 +63,7 @@ class Tagged:
         return [self.classes.read(name) for name in names]
 
     def named(self) -> Iterator[tuple]:
-        """(units, label names or None, line) of every sentence."""
+        """Yield (units, label names or None, line) of every sentence."""
         return self._table() if self.header else self._columns()
 
     def _table(self):
@@ -131,7 +131,7 @@ def _parts(line: str) -> list[str]:
 
 
 def label_map(path: str | Path, tags: bool = True) -> Classes:
-    """The classes in a ``label_map.json``: {"B-PER": 0, ...}, numbers without gaps.
+    """Read the classes in a ``label_map.json``: {"B-PER": 0, ...}, numbers without gaps; InputError otherwise.
 
     Labels that share a number are spellings of one class, which is called by the first of them.
 
@@ -156,7 +156,7 @@ def label_map(path: str | Path, tags: bool = True) -> Classes:
 
 
 def observed_classes(path: str | Path) -> Classes:
-    """Every label of a tagged file, sorted, O last."""
+    """Collect every label of a tagged file as classes, sorted, O last; InputError for one of no chunking scheme."""
     lines: dict[str, int] = {}
     source = Tagged(path, None)
     for _, labels, line in source.named():

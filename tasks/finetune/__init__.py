@@ -1,4 +1,4 @@
-"""What is learnt in fine-tuning: one file per kind of task. Numbers in, numbers out; no paddle."""
+"""Kinds of fine-tuning tasks, one file each. Numbers in, numbers out; no paddle."""
 from __future__ import annotations
 
 from importlib import import_module
@@ -19,13 +19,17 @@ KINDS = {
 
 
 def metrics_of(kind: str) -> tuple[str, ...]:
-    """All metrics of a kind of task, its main one first."""
+    """Return all metrics of a kind of task, its main one first."""
     module, name = KINDS[kind].split(":")
     return getattr(import_module(module), name).metrics
 
 
 def load(kind: str, classes: Any, **options: Any) -> Kind:
-    """A kind of task by name. Args: classes: of the labels, ``reader.finetune.labels``; options: the kind's own."""
+    """Make a kind of task by name; InputError for an unknown one.
+
+    Args:
+        classes: of the labels, ``reader.finetune.labels``. options: the kind's own.
+    """
     if kind not in KINDS:
         raise InputError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
     module, name = KINDS[kind].split(":")

@@ -36,7 +36,7 @@ class EpochBatches:
         self.steps = int(self.ends[-1])
 
     def order(self, epoch: int) -> np.ndarray:
-        """[n] in which the examples of an epoch are taken."""
+        """Return the [n] examples in the order in which an epoch takes them."""
         if self._order[0] != epoch:
             generator = np.random.Generator(np.random.Philox(key=[self.seed, 0xF17E + epoch]))
             order = generator.permutation(len(self.lengths))
@@ -73,14 +73,14 @@ class EpochBatches:
         return np.append(cuts, total)
 
     def rows(self, step: int) -> np.ndarray:
-        """The examples of a global batch (step from 0)."""
+        """Return the examples of a global batch (step from 0)."""
         epoch = self.epoch(step)
         number = step - (int(self.ends[epoch - 1]) if epoch else 0)
         cuts = self.cuts[epoch]
         return self.order(epoch)[cuts[number]:cuts[number + 1]]
 
     def epoch(self, step: int) -> int:
-        """The epoch, from 0, that a step (from 0) belongs to."""
+        """Return the epoch, from 0, that a step (from 0) belongs to."""
         return int(np.searchsorted(self.ends, step, side="right"))
 
     def at(self, step: int) -> list[Batch]:
@@ -110,7 +110,7 @@ class EpochBatches:
 
 def make_batch(features: Features, kind: Kind, chosen: np.ndarray, task_id: int, pad_id: int,
                silent: bool = False) -> Batch:
-    """The chosen examples with their targets; ``silent``: without."""
+    """Make a batch of the chosen parts with their targets; ``silent``: with none."""
     batch = features.batch(chosen, task=kind.name, task_id=task_id, pad_id=pad_id)
     targets = kind.targets(features, chosen, batch.token_ids.shape[1])
     if silent:
@@ -121,7 +121,7 @@ def make_batch(features: Features, kind: Kind, chosen: np.ndarray, task_id: int,
 
 
 def examples(features: Features, kind: Kind) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of every example: (its first part, the tokens of its longest one, how many it has)."""
+    """Return for all examples ([n] first part, [n] tokens of the longest part, [n] number of parts)."""
     if not kind.together:
         return np.arange(len(features)), features.lengths, np.ones(len(features), np.int64)
     _, starts, counts = np.unique(features.row, return_index=True, return_counts=True)
@@ -129,7 +129,7 @@ def examples(features: Features, kind: Kind) -> tuple[np.ndarray, np.ndarray, np
 
 
 def by_length(lengths: np.ndarray, tokens: int, parts: np.ndarray | None = None) -> list[np.ndarray]:
-    """All examples, longest first, in batches of at most so many padded tokens (one example at least).
+    """Cut all examples, longest first, into batches of at most so many padded tokens (one example at least).
 
     Args:
         parts: how many parts of that length an example has; None: one.
@@ -146,13 +146,13 @@ def by_length(lengths: np.ndarray, tokens: int, parts: np.ndarray | None = None)
 
 
 def answer_batches(features: Features, kind: Kind, tokens: int) -> list[np.ndarray]:
-    """The parts in batches of at most so many padded tokens; those of an example stay together."""
+    """Cut the parts into batches of at most so many padded tokens; those of an example stay together."""
     starts, lengths, parts = examples(features, kind)
     return [all_parts(starts, parts, batch) for batch in by_length(lengths, tokens, parts)]
 
 
 def all_parts(starts: np.ndarray, parts: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """The parts of the chosen examples, one example after the other."""
+    """Return the parts of the chosen examples, one example after the other."""
     inside = np.repeat(np.arange(len(chosen)), parts[chosen])
     place = np.arange(len(inside)) - np.repeat(np.cumsum(parts[chosen]) - parts[chosen], parts[chosen])
     return starts[chosen][inside] + place

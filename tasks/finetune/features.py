@@ -12,7 +12,7 @@ from reader.text.tokenizer import Tokenizer
 
 @dataclass
 class Features:
-    """What the model reads of n parts (a row of a file gives one, or several when it is long).
+    """Model inputs of n parts (a row of a file gives one, or several when it is long).
 
     ids: [T] int32, special tokens included. offsets: [n + 1] int64 into ids. first: [n] int32, how many tokens carry
     sentence id 0. row: [n] int64, which row a part belongs to. labels: [n] or [n, 2], one value a part; None for a
@@ -31,7 +31,7 @@ class Features:
 
     @property
     def lengths(self) -> np.ndarray:
-        """[n] tokens of each part."""
+        """Return [n] the number of tokens of each part."""
         return np.diff(self.offsets)
 
     @classmethod
@@ -67,18 +67,18 @@ class Features:
                         {name: values[place] for name, values in self.tokens.items()})
 
     def values(self, index: int, name: str) -> np.ndarray:
-        """The values of per-token array ``name`` in one part."""
+        """Return the values of per-token array ``name`` in one part."""
         return self.tokens[name][self.offsets[index]:self.offsets[index + 1]]
 
     def flat(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of all tokens of the chosen parts: (place in ids, which of the chosen, column)."""
+        """Return for all tokens of the chosen parts (place in ids, which of the chosen, column)."""
         lengths = self.lengths[chosen]
         inside = np.repeat(np.arange(len(chosen)), lengths)
         column = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         return self.offsets[chosen][inside] + column, inside, column
 
     def batch(self, chosen: np.ndarray, *, task: str, task_id: int, pad_id: int) -> Batch:
-        """The padded inputs of the chosen parts, without targets."""
+        """Return the padded inputs of the chosen parts, without targets."""
         chosen = np.asarray(chosen, np.int64)
         place, inside, column = self.flat(chosen)
         lengths = self.lengths[chosen]
@@ -104,7 +104,7 @@ def truncated_pair(first: int, second: int, limit: int) -> tuple[int, int]:
 
 
 def texts_to_features(texts: list, tokenizer: Tokenizer, max_length: int, labels: np.ndarray | None = None) -> Features:
-    """[CLS] a [SEP] or [CLS] a [SEP] b [SEP] for tuples of one or two texts, cut to ``max_length``."""
+    """Encode tuples of one or two texts as [CLS] a [SEP] or [CLS] a [SEP] b [SEP], cut to ``max_length``."""
     count = len(texts[0])
     found = [tokenizer.encode_batch([row[side] for row in texts]) for side in range(count)]
     ids, first = [], []

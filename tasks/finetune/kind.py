@@ -1,4 +1,4 @@
-"""What a kind of fine-tuning task declares."""
+"""Base classes of the kinds of fine-tuning tasks."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class Kind:
         raise NotImplementedError
 
     def targets(self, features: Features, chosen: np.ndarray, width: int) -> Targets:
-        """Of the chosen parts in a batch of that width; parts without a label have none."""
+        """Return the targets of the chosen parts in a batch of that width; parts without a label have none."""
         assert features.labels is not None  # a kind that labels tokens has targets of its own
         labels = features.labels[chosen]
         first = labels.reshape(len(labels), -1)[:, 0]
@@ -54,11 +54,11 @@ class Kind:
         return Targets(known, labels[known])
 
     def decode(self, rows: list, features: Features, outputs: list) -> list:
-        """One prediction for each row. outputs: for each part [outputs], or [tokens, outputs] at token level."""
+        """Return a prediction for each row. outputs: for each part [outputs], or [tokens, outputs] at token level."""
         raise NotImplementedError
 
     def score(self, rows: list, predictions: list) -> dict[str, float]:
-        """Every metric of the kind, by name, as fractions of 1; rows must have labels."""
+        """Return every metric of the kind, by name, as fractions of 1; rows must have labels."""
         raise NotImplementedError
 
     def header(self) -> list[str]:
@@ -66,19 +66,19 @@ class Kind:
         raise NotImplementedError
 
     def cells(self, row: Any, prediction: Any) -> list[str]:
-        """The answer about a row, one value a column."""
+        """Return the answer about a row, one value for each column of ``header``."""
         raise NotImplementedError
 
     def confidence(self, prediction: Any) -> float:
-        """How sure the model is of an answer, 0 to 1."""
+        """Return how sure the model is of an answer, 0 to 1; for regression, the absolute score."""
         raise NotImplementedError
 
     def right(self, row: Any, prediction: Any) -> bool:
-        """Whether an answer about a labelled row is right."""
+        """Tell whether an answer about a labelled row is right."""
         raise NotImplementedError
 
     def gold(self, row: Any) -> str:
-        """The label of a row as a person reads it."""
+        """Return the label of a row as a person reads it."""
         raise NotImplementedError
 
     def answer(self, prediction: Any) -> Any:
@@ -86,20 +86,20 @@ class Kind:
         return prediction
 
     def without_texts(self, prediction: Any) -> Any:
-        """What a metric needs of a prediction."""
+        """Return what a metric needs of a prediction."""
         return prediction
 
     def class_pairs(self, rows: list, predictions: list) -> tuple[np.ndarray, np.ndarray] | None:
-        """([n] gold, [n] chosen) class indices for a confusion matrix; None for a kind without single classes."""
+        """Return ([n] gold, [n] chosen) class indices for a confusion matrix; None for kinds without single classes."""
         return None
 
     def resampled(self, rows: list, predictions: list, metric: str) -> Callable[[np.ndarray], float]:
-        """A function from [n] indices of rows to a metric over these rows, for the bootstrap."""
+        """Return a function from [n] indices of rows to a metric over these rows, for the bootstrap."""
         return lambda chosen: self.score([rows[at] for at in chosen], [predictions[at] for at in chosen])[metric]
 
     @staticmethod
     def labelled(row: Any) -> bool:
-        """Whether a row says what is right."""
+        """Tell whether a row says what is right."""
         return row.label is not None
 
 

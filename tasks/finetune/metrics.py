@@ -34,7 +34,7 @@ def accuracy(gold: Any, predicted: Any) -> float:
 
 
 def f1(gold: Any, predicted: Any, classes: int = 2) -> float:
-    """Of class 1 where there are two classes, the mean over classes otherwise; 0 when nothing was found."""
+    """Return the F1 of class 1 for two classes, the mean over classes otherwise; 0 when nothing was found."""
     from sklearn.metrics import f1_score
     return float(f1_score(gold, predicted, average="binary" if classes == 2 else "macro", zero_division=0))
 
@@ -88,14 +88,14 @@ def entities(gold: list, predicted: list) -> dict[str, float]:
 
 
 def entity_counts(gold: list[str], predicted: list[str]) -> tuple[int, int, int]:
-    """(entities in both, in the prediction, in the gold labels) of one sentence."""
+    """Count the entities of one sentence: (in both, in the prediction, in the gold labels)."""
     from seqeval.metrics.sequence_labeling import get_entities
     right, found = set(get_entities(gold)), set(get_entities(predicted))
     return len(right & found), len(found), len(right)
 
 
 def entity_figures(hits: float, found: float, gold: float) -> tuple[float, float, float]:
-    """(precision, recall, F1) from counts of entities; 0 where there is none."""
+    """Return (precision, recall, F1) from counts of entities; 0 where there is none."""
     return (hits / found if found else 0.0, hits / gold if gold else 0.0,
             2 * hits / (found + gold) if found + gold else 0.0)
 
@@ -120,7 +120,7 @@ def exact_match(answers: list, prediction: str) -> float:
 
 
 def overlap_f1(answers: list, prediction: str) -> float:
-    """The best F1 over answers of the longest common run of segments (CMRC 2018).
+    """Return the best F1 over answers of the longest common run of segments (CMRC 2018); 0 without answers.
 
     CMRC's scorer speaks of a longest common sequence and measures a contiguous one; so do we, to be comparable.
     """
@@ -128,7 +128,7 @@ def overlap_f1(answers: list, prediction: str) -> float:
 
 
 def squad_scores(answers: list, prediction: str) -> tuple[float, float]:
-    """(exact match, best F1 over words) as SQuAD's scorer has them; without answers only an empty prediction is right.
+    """Return (exact match, best F1 over words) as SQuAD's scorer; without answers only an empty prediction is right.
 
     Case, punctuation, the articles a, an, the and surplus space count for nothing.
     """

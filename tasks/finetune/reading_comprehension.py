@@ -82,7 +82,7 @@ class ReadingComprehension(Kind):
                               start=starts, stop=stops, central=central)
 
     def parts(self, length: int, capacity: int) -> list[tuple[int, int]]:
-        """[begin, end) of the parts of a passage of that many pieces."""
+        """Cut a passage of ``length`` pieces into parts [begin, end); InputError when ``capacity`` leaves no room."""
         if capacity < 1:
             raise InputError(f"a question of {self.max_query_length} pieces leaves no room for the passage: "
                              "raise max_length or lower max_query_length")
@@ -186,7 +186,7 @@ def answer_tokens(offsets: np.ndarray, row: QuestionRow) -> tuple[int, int] | No
 
 
 def with_marks(text: str, stop: int) -> int:
-    """Where a span ends that would cut a character from the marks that combine with it, which no piece holds."""
+    """Return ``stop``, moved behind the marks that combine with the last character, which no piece holds."""
     while stop < len(text) and unicodedata.category(text[stop]) in ("Mn", "Me"):
         stop += 1
     return stop

@@ -78,7 +78,7 @@ class SequenceLabelling(Kind):
 
     @staticmethod
     def entity_scores(gold: list, found: list) -> dict[str, float]:
-        """The metrics from lists of ``chunks``."""
+        """Return the metrics from lists of ``chunks``."""
         return metrics.entities(gold, found)
 
     def __init__(self, classes: Classes):

@@ -12,7 +12,7 @@ FILES = {("cola", "test"): "CoLA", ("sst-2", "test"): "SST-2", ("mrpc", "test"):
 
 
 def write(path: str | Path, kind: Any, rows: list, predictions: list) -> None:
-    """One task's file. STS-B's scores are clipped to 0 ... 5."""
+    """Write one task's file. STS-B's scores are clipped to 0 ... 5."""
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write("index\tprediction\n")
         for row, prediction in zip(rows, predictions):
