@@ -69,7 +69,7 @@ class Batches:
         return made
 
     def rows(self, n: int, index: int | None = None) -> tuple[Window, np.ndarray]:
-        """What slice ``index`` of the n-th global batch holds, or all of it: a window and which of its examples."""
+        """Return a window and the indices of its examples in slice ``index``, or all, of the n-th global batch."""
         lanes, slices = self.windows.lanes, self.slices
         touched = range(lanes) if index is None else range(index * lanes // slices, -(-(index + 1) * lanes // slices))
         parts = []
@@ -113,7 +113,7 @@ class Batches:
 
 
 def slices_of_rank(slices: int, rank: int, size: int) -> range:
-    """The slices of one of ``size`` ranks: side by side, so that few lanes are drawn by two of them."""
+    """Return the slices of one of ``size`` ranks: side by side, so that few lanes are drawn by two of them."""
     return range(rank * slices // size, (rank + 1) * slices // size)
 
 

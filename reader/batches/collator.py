@@ -42,7 +42,7 @@ class Window(NamedTuple):
 
     @classmethod
     def joined(cls, parts: list[tuple[Window, np.ndarray]]) -> Window:
-        """The named rows of several windows as one, in this order, all in one batch."""
+        """Join the given rows of several windows into one window, in this order, all in one batch."""
         segments = [segments_of(window, rows) for window, rows in parts]
         counts = np.concatenate([window.counts[rows] for window, rows in parts])
         lengths, stores, labels, keys = (np.concatenate([getattr(window, name)[rows] for window, rows in parts])
@@ -54,20 +54,20 @@ class Window(NamedTuple):
                    [np.arange(len(lengths))])
 
     def example(self, index: int) -> Example:
-        """One of the examples."""
+        """Return the example at an index."""
         mine = slice(self.first[index], self.first[index] + self.counts[index])
         return Example(int(self.stores[index]), tuple(zip(self.starts[mine].tolist(), self.stops[mine].tolist())),
                        int(self.labels[index]), tuple(self.types[mine].tolist()))
 
 
 def segments_of(window: Window, rows: np.ndarray) -> np.ndarray:
-    """[s] indices of the segments of some rows, row by row."""
+    """Return the [s] indices of the segments of some rows, row by row."""
     counts = window.counts[rows]
     return np.arange(int(counts.sum())) + np.repeat(window.first[rows] - (np.cumsum(counts) - counts), counts)
 
 
 class Collator:
-    """Where the tokens of some rows go in the padded batch.
+    """The places of the tokens of some rows in the padded batch.
 
     Attributes:
         segments: [s] the rows' segments, as indices into the window. row: [s] the row of each. sizes: [s] tokens.
@@ -92,7 +92,7 @@ class Collator:
         self.positions = np.repeat(self.row * self.width + self.column, self.sizes) + self.offset
 
     def empty_batch(self, task: str, task_id: int, specials: SpecialIds) -> Batch:
-        """A batch with everything but its text: special tokens, sentence ids, positions, padding."""
+        """Build a batch with everything but its text: special tokens, sentence ids, positions, padding."""
         shape = len(self.lengths), self.width
         ids = np.full(shape, specials.pad_id, np.int64)
         ids[:, 0] = specials.cls_id
@@ -106,7 +106,7 @@ class Collator:
 
 
 def read_tokens(corpus: Corpus, window: Window, rows: np.ndarray, collator: Collator) -> Tokens:
-    """The text of some rows, flat, with everything that labels are made from."""
+    """Read the text of some rows, flat, with everything that labels are made from."""
     sizes, row = collator.sizes, np.repeat(collator.row, collator.sizes)
     index = np.repeat(window.starts[collator.segments], sizes) + collator.offset
     store = window.stores[rows][row]
@@ -128,7 +128,7 @@ def read_tokens(corpus: Corpus, window: Window, rows: np.ndarray, collator: Coll
 
 
 def unit_chances(corpus: Corpus, window: Window, rows: np.ndarray) -> np.ndarray:
-    """[r] chance of each row to be masked by unit."""
+    """Return the [r] chance of each row to be masked by unit."""
     chances = np.ones(len(rows))
     for number in range(len(corpus.stores)):
         mine = np.flatnonzero(window.stores[rows] == number)
@@ -139,7 +139,7 @@ def unit_chances(corpus: Corpus, window: Window, rows: np.ndarray) -> np.ndarray
 
 
 def addresses(corpus: Corpus, window: Window, rows: np.ndarray) -> list[tuple[int, int, int]]:
-    """(store, document, first token) of each row."""
+    """Return (store, document, first token) of each row."""
     stores, tokens = window.stores[rows], window.starts[window.first[rows]]
     documents = np.empty(len(rows), np.int64)
     for number, store in enumerate(corpus.stores):

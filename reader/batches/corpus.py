@@ -91,7 +91,7 @@ class Corpus:
 
     @cached_property
     def vocabulary(self) -> list[str]:
-        """The tokens in the order of their ids."""
+        """Return the tokens in the order of their ids."""
         return read_vocab(self.stores[0].vocab_file)
 
     def release(self) -> None:
@@ -102,7 +102,7 @@ class Corpus:
     # -- documents, paragraphs, sentences -----------------------------------------------------------------------
 
     def locate(self, anchor: Anchor) -> tuple[int, int, int]:
-        """(document, paragraph, sentence) that hold the anchor's first token."""
+        """Return the (document, paragraph, sentence) that hold the anchor's first token."""
         store = self.stores[anchor.store]
         sentence = store.sentence_at(anchor.token)
         paragraph = store.paragraph_at(sentence)
@@ -161,7 +161,7 @@ class Corpus:
         return int(sentences[first]), int(sentences[first + 1 if last is None else last])
 
     def running_text(self, anchor: Anchor) -> Example:
-        """The anchor's text as one segment; a document of pairs as one for each paragraph, up to four, shortened."""
+        """Return the anchor's text as one segment; of pairs, a segment for each paragraph, up to four, shortened."""
         if not self.pairs:
             return Example(anchor.store, ((anchor.token, anchor.stop),))
         first, last = self.stores[anchor.store].documents[self.locate(anchor)[0]:][:2].tolist()
@@ -173,7 +173,7 @@ class Corpus:
         return Example(store, shorten((first, second), self.max_length - 3), label)
 
     def unit_chances(self, store: int, tokens: np.ndarray) -> np.ndarray | None:
-        """[n] chance that the examples at these token offsets are masked by unit; None: always, the store says nothing.
+        """Return the [n] chance of the examples at these token offsets to be masked by unit; None means always.
 
         Only Baidu's format sets it, a number for each of its files (``unit_chances`` of the manifest).
         """
@@ -186,7 +186,7 @@ class Corpus:
     # -- text a person can read -------------------------------------------------------------------------------
 
     def text(self, store: int, start: int, stop: int) -> str:
-        """The text of [start, stop) as its tokens tell it."""
+        """Return the text of the tokens [start, stop), joined from their vocabulary entries."""
         self.stores[store].before_reading(np.array([start, stop - 1]))
         ids = self.stores[store].ids[start:stop].tolist()
         return join_pieces([self.vocabulary[index] for index in ids], self.language)

@@ -1,4 +1,4 @@
-"""What travels from a task to the model: examples, the flat view of their tokens, targets and batches."""
+"""Data types on the way from a task to the model: examples, the flat view of their tokens, targets and batches."""
 from __future__ import annotations
 
 import zlib
@@ -12,7 +12,7 @@ from reader.utils.labels import IGNORE
 
 @dataclass(frozen=True)
 class Unit:
-    """What a task is handed of the text at a time. An epoch hands out every unit of the corpus once.
+    """A piece of text as a task is handed it. An epoch hands out every unit of the corpus once.
 
     Attributes:
         kind: "text": as many whole sentences of a document as an example holds, a short document whole.
@@ -78,7 +78,7 @@ class Tokens:
 
 
 class Targets(NamedTuple):
-    """What one task predicts in one batch, already gathered; its loss is taken over these places only.
+    """The places and labels that one task predicts in one batch; its loss is taken over these places only.
 
     positions: [k] int64. Token level: row * width + column in the padded batch. Sequence level: row.
     labels: [k] int64. groups: [k] uint8 or None, for a metric by group (the granularity of a masked token).

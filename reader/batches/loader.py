@@ -20,18 +20,18 @@ class WorkerDied(RuntimeError):
 
 
 class WorkerTraceback(Exception):
-    """Where in a worker an error was raised; the cause of the error that the parent raises."""
+    """A worker's traceback: the cause of the error that the parent raises."""
 
 
 class StepBatches:
-    """What is trained on step by step; a base class for those that care which worker makes a step."""
+    """A source of batches by step; a base class for those that care which worker makes a step."""
 
     def at(self, step: int) -> list[Batch]:
-        """The micro-batches of a step, from 0."""
+        """Return the micro-batches of a step; steps count from 0."""
         raise NotImplementedError
 
     def turn(self, step: int) -> int:
-        """The worker that makes a step, modulo their number."""
+        """Return the number of the worker that makes a step; it is taken modulo the number of workers."""
         return step
 
 

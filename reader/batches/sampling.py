@@ -16,14 +16,14 @@ ROUNDS = 6  # of the Feistel network; even, so that both halves come back to the
 
 
 def mix(keys: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64 (Steele, Lea and Flood 2014): a bijection on uint64 that looks random."""
+    """Apply the finaliser of splitmix64 (Steele, Lea and Flood 2014): a bijection on uint64 that looks random."""
     keys = (keys ^ (keys >> SHIFT_A)) * FACTOR_A
     keys = (keys ^ (keys >> SHIFT_B)) * FACTOR_B
     return keys ^ (keys >> SHIFT_C)
 
 
 def hash_keys(*parts) -> np.ndarray:
-    """One uint64 key for each address.
+    """Hash each address to a uint64 key.
 
     Args:
         parts: integers, strings, or integer arrays that broadcast against each other; their order matters.
@@ -37,17 +37,17 @@ def hash_keys(*parts) -> np.ndarray:
 
 
 def hash_int(*parts) -> int:
-    """``hash_keys`` of one address, as a plain integer."""
+    """Return ``hash_keys`` of one address as a plain integer."""
     return int(hash_keys(*parts)[0])
 
 
 def uniform(keys: np.ndarray) -> np.ndarray:
-    """[n] uint64 keys to [n] float64 in [0, 1)."""
+    """Map [n] uint64 keys to [n] float64 in [0, 1)."""
     return (keys >> np.uint64(11)) * 2.0**-53
 
 
 def permute(index: int | np.ndarray, size: int, key: int | np.ndarray) -> np.ndarray:
-    """Where ``index`` goes in the permutation of range(size) that ``key`` names; no table is kept.
+    """Return the place of ``index`` in the permutation of range(size) that ``key`` names; no table is kept.
 
     A Feistel network over the next power of two; what falls outside is sent through again until it is inside.
 
@@ -70,7 +70,7 @@ def permute(index: int | np.ndarray, size: int, key: int | np.ndarray) -> np.nda
 
 
 def generator(seed: int, *names) -> np.random.Generator:
-    """A numpy generator for everything below one address, for example ``generator(seed, "window", 7)``."""
+    """Return a numpy generator for everything below one address, for example ``generator(seed, "window", 7)``."""
     return np.random.Generator(np.random.Philox(key=[hash_int(seed, *names, 0), hash_int(seed, *names, 1)]))
 
 

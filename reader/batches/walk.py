@@ -38,7 +38,7 @@ class Walk:
         return float(self.turns @ self.sizes)
 
     def anchors(self, index: np.ndarray) -> list[Anchor]:
-        """The units of the blocks numbered ``index`` ([n] non-negative), block by block.
+        """Return the units of the blocks numbered ``index`` ([n] non-negative), block by block.
 
         The stores take turns by their shares of tokens. Where blocks begin changes from pass to pass.
         """
@@ -105,7 +105,7 @@ class Walk:
 
 
 def edge(store: Store, token: int, unit: Unit, room: int) -> int:
-    """The sentence at which a block that begins at ``token`` really begins, as the block before it ends there.
+    """Return the sentence at which a block that begins at ``token`` really begins, and the block before it ends.
 
     The first sentence that starts at the token or later. A document that fits in an example is not cut, nor a paragraph
     where that is the unit: the edge moves behind it. From a longer document no scrap is cut off: an edge less than half

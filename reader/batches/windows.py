@@ -60,7 +60,7 @@ class Windows:
         return {**self.__dict__, "_cached": {}}
 
     def part(self, lane: int, n: int) -> tuple[Window, np.ndarray]:
-        """What a lane gives to the n-th global batch: a window, and which of its examples, sorted by length."""
+        """Return a lane's part of the n-th global batch: a window and the indices of its examples, sorted by length."""
         place, turn = divmod(n, self.turns)
         number, place = divmod(place, self.size)
         known = self._cached.get((lane, turn))
@@ -77,7 +77,7 @@ class Windows:
         return window._replace(batches=[order[bounds[index]:bounds[index + 1]] for index in shuffle])
 
     def examples(self, lane: int, turn: int, number: int) -> list[Example]:
-        """The examples of a window in the order in which they were drawn."""
+        """Draw the examples of a window, in the order of drawing."""
         rng = generator(self.seed, "examples", self.task.name, lane, turn, number)
         index = np.arange(number * self.blocks, (number + 1) * self.blocks)
         index = (index * self.turns + turn) * self.lanes + lane
@@ -111,7 +111,7 @@ class Windows:
 
 
 def draw(task: Any, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
-    """The example that a task makes of a unit, checked; None where the task can make none of it.
+    """Return the example that a task makes of a unit, checked; None where the task makes none.
 
     Raises:
         InputError: the example breaks a rule. RuntimeError: the task failed; names the document.
@@ -163,5 +163,5 @@ def cut(lengths: np.ndarray, parts: int, least: int = 1) -> np.ndarray:
 
 
 def middles(lengths: np.ndarray) -> np.ndarray:
-    """Where the middle of each of some consecutive examples lies, in tokens from the first."""
+    """Return the middle of each of some consecutive examples, in tokens from the start of the first."""
     return np.cumsum(lengths) - lengths / 2

@@ -80,7 +80,7 @@ def build_from_baidu(inputs: Sequence[StrPath], vocab_file: StrPath, output: Str
 
 
 def listed_files(path: StrPath) -> list[tuple[Path, float]]:
-    """(file, mask_word_prob) of a file list; a data file stands for itself, always masked by word.
+    """Read the (file, mask_word_prob) pairs of a file list; a data file stands for itself, always masked by word.
 
     Paths in a list are relative to where the command was started, or to the list.
     """
@@ -102,7 +102,7 @@ def listed_files(path: StrPath) -> list[tuple[Path, float]]:
 
 
 def listed(path: Path, number: int, line: str) -> tuple[Path, float]:
-    """One line of a file list."""
+    """Parse one line of a file list: the file and its mask_word_prob, clipped to [0, 1]."""
     name, _, chance = line.strip().partition("\t")
     file = next((place for place in (Path(name), path.parent / name) if os.path.isfile(place)), None)
     if file is None:
@@ -114,7 +114,7 @@ def listed(path: Path, number: int, line: str) -> tuple[Path, float]:
 
 
 def read_instances(path: Path, vocab_size: int, specials: SpecialIds, rejected: Rejected) -> Iterator[Instance]:
-    """The usable lines of a file; the others go to ``rejected``, with the line number and the reason."""
+    """Yield the usable lines of a file; the others go to ``rejected``, with the line number and the reason."""
     number = 0
     try:
         with open_maybe_gzip(path, "rt", encoding="utf-8") as lines:
@@ -128,7 +128,7 @@ def read_instances(path: Path, vocab_size: int, specials: SpecialIds, rejected: 
 
 
 def parse(line: str, vocab_size: int, specials: SpecialIds) -> Instance:
-    """One line. Raises ValueError with the reason where the model could not read exactly what the line says."""
+    """Parse one line. Raises ValueError with the reason where the model could not read exactly what the line says."""
     fields = line.strip().split(";")
     if len(fields) != len(FIELDS) + 1:
         raise ValueError(f"{len(fields)} fields, not {len(FIELDS) + 1}")
@@ -157,7 +157,7 @@ def parse(line: str, vocab_size: int, specials: SpecialIds) -> Instance:
 
 
 def numbers(name: str, field: str) -> np.ndarray:
-    """[n] the integers of a field."""
+    """Parse the [n] integers of a field. Raises ValueError with the name of the field."""
     try:
         return np.array(field.split(), np.int64).reshape(-1) if field.strip() else np.zeros(0, np.int64)
     except ValueError as error:
@@ -165,7 +165,7 @@ def numbers(name: str, field: str) -> np.ndarray:
 
 
 def word_flags(words: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """[t] flags of a store, from seg_labels without the special tokens."""
+    """Compute the [t] flags of a store from seg_labels without the special tokens."""
     starts = words == START
     starts[np.cumsum(sizes) - sizes] = True
     word = np.cumsum(starts) - 1

@@ -126,7 +126,7 @@ def outputs_of(output: Path, dev_share: float) -> dict[str, Path]:
 
 
 def missing(outputs: dict[str, Path], plan: str, replace_old: bool) -> bool:
-    """Whether a store is still to be built.
+    """Tell whether a store is still to be built.
 
     Raises:
         InputError: a store of another plan is there and shall not be replaced.
@@ -139,7 +139,7 @@ def missing(outputs: dict[str, Path], plan: str, replace_old: bool) -> bool:
 
 
 def refuse_foreign(output: Path) -> None:
-    """A store may replace a store, never a directory that holds anything else."""
+    """Refuse, by InputError, an output that exists and is neither a store nor empty; remove an empty directory."""
     if output.exists() and not (output.is_dir() and ((output / "manifest.json").exists() or not any(output.iterdir()))):
         raise InputError("output exists and is not a corpus store: choose another place", output)
     if output.exists() and not (output / "manifest.json").exists():
@@ -155,7 +155,7 @@ def plan_digest(recipe: BuildRecipe, files: list[Path], *more: Any) -> str:
 
 
 def learnt_of(store: StrPath) -> str:
-    """The fingerprint of a store that has an annotator to learn from; InputError when there is none."""
+    """Return the fingerprint of a store that has an annotator to learn from; InputError where it has none."""
     if not (Path(store) / LEARNT).is_dir():
         raise InputError("not a corpus store of `ernie build-corpus`, which keeps what its annotator learnt", store)
     return read_manifest(store)["fingerprint"]
@@ -217,7 +217,7 @@ def build_part(recipe: BuildRecipe, spans: list[Span], folder: Path, index: int)
 
 
 def without_copies(documents: Iterator[Document], verdicts: np.ndarray, rejected: Rejected) -> Iterator[Document]:
-    """The documents that are to be kept; the others are counted."""
+    """Yield the documents that are to be kept; count the others."""
     for document, verdict in zip(documents, verdicts.tolist()):
         if verdict == KEPT:
             yield document
@@ -250,7 +250,7 @@ class PartWriter:
 
 
 def speakers_of(documents: list[Document], kept: np.ndarray) -> np.ndarray | None:
-    """[p] speaker of every paragraph that was kept, NOBODY where a document has none; None when no document has any.
+    """Return the [p] speaker of every kept paragraph, NOBODY where a document has none; None where no document has any.
 
     Args:
         kept: [paragraphs of the documents] bool.
@@ -289,7 +289,7 @@ def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report: Any) ->
 
 @one_writer
 def join_stores(stores: list, output: StrPath) -> dict[str, Any]:
-    """One store of several, such as the shards that many machines built: their files are appended, streaming.
+    """Join several stores into one, such as the shards that many machines built: append their files, streaming.
 
     Raises:
         InputError: fewer than one store, or stores of different vocabularies, languages, kinds or classes.
@@ -326,7 +326,7 @@ def join_stores(stores: list, output: StrPath) -> dict[str, Any]:
 
 
 def describe(manifest: dict) -> str:
-    """The report of a build, for a person."""
+    """Format the report of a build for a person."""
     rejected = Rejected(Counter(manifest["rejected"]), list(manifest["rejected_examples"]))
     units = ", ".join(f"{count:,} {kind}" for kind, count in manifest["units"].items())
     built, seconds = manifest["built_bytes"] / 1e6, manifest["seconds"]

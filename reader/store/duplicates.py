@@ -71,12 +71,12 @@ class Verdicts:
             self.verdicts, self.starts, self.across = content["verdicts"], content["starts"], int(content["across"])
 
     def of_part(self, index: int) -> np.ndarray:
-        """The verdicts on the documents of a part."""
+        """Return the verdicts on the documents of a part."""
         return self.verdicts[self.starts[index]:self.starts[index + 1]]
 
 
 def signatures_of(folder: Path, starts: np.ndarray) -> np.ndarray:
-    """The signatures of all parts as one array on disk."""
+    """Join the signatures of all parts into one array on disk."""
     path = folder / "signatures.npy"
     whole = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint32, shape=(int(starts[-1]), PERMUTATIONS))
     for index, (start, stop) in enumerate(zip(starts, starts[1:])):
@@ -85,7 +85,7 @@ def signatures_of(folder: Path, starts: np.ndarray) -> np.ndarray:
 
 
 def decide(keys: np.ndarray, signatures: np.ndarray, dev_share: float = 0.0) -> tuple[np.ndarray, int]:
-    """([n] uint8 verdicts, how many left-out documents would have been on the other side of train and dev)."""
+    """Return ([n] uint8 verdicts, number of near copies on the other side of train and dev than the document kept)."""
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     root = first[inverse.reshape(-1)]                      # [n] the first exact copy
     alone = np.flatnonzero(root == np.arange(len(keys)))
@@ -120,7 +120,7 @@ def similar_pairs(documents: np.ndarray, signatures: np.ndarray, row: int) -> li
 
 
 def find_set(parent: np.ndarray, member: int) -> int:
-    """The first document of a set."""
+    """Return the first document of the set that holds a member."""
     while parent[member] != member:
         parent[member] = parent[parent[member]]
         member = int(parent[member])

@@ -41,7 +41,7 @@ EMPTY_DEV = "nothing for dev: more input, a larger --dev or --dev-input is neede
 
 
 def read_markers(path: StrPath) -> list[str]:
-    """The markers of a list, a marker a line, # for comments."""
+    """Read a marker list, a marker a line; lines that begin with # are comments."""
     try:
         lines = Path(path).read_text("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -113,7 +113,7 @@ def marker_table(names: list[str], tokenizer: Tokenizer) -> dict[int, dict[bytes
 
 def find_marked(store: Store, table: dict, tokenizer: Tokenizer, across: bool, shortest: int,
                 longest: int) -> np.ndarray:
-    """[k, 4] int64: sentence, token at which it goes on after the marker, class, document.
+    """Find marked sentences: [k, 4] int64 of sentence, token at which it goes on after the marker, class, document.
 
     The sentence before is its partner, in the same paragraph, or document where they may be adjacent ``across``.
     """
@@ -145,7 +145,7 @@ def find_marked(store: Store, table: dict, tokenizer: Tokenizer, across: bool, s
 
 
 def limit_classes(pairs: np.ndarray, kept: np.ndarray, limit: int) -> np.ndarray:
-    """The pairs of the kept classes, renumbered 0, 1, ...; of each class ``limit`` at most, evenly from the whole."""
+    """Keep the pairs of the kept classes, renumbered 0, 1, ...; of each at most ``limit``, evenly from the whole."""
     parts = []
     for label, old in enumerate(kept):
         mine = pairs[pairs[:, 2] == old]
@@ -216,7 +216,7 @@ class PairEncoder:
 
     def write(self, rows: Iterable[tuple[list[str], list[int]]], output: Path, classes: list[str],
               rejected: Rejected) -> dict:
-        """A pair store of (paragraphs, labels) documents; those with an empty paragraph are left out.
+        """Write a pair store of (paragraphs, labels) documents, without those that have an empty paragraph.
 
         Raises:
             InputError: nothing is left; ``rejected`` tells why.
@@ -298,7 +298,7 @@ def build_discovery(files: Paths, like: StrPath, output: StrPath, *, dev_files: 
 
 
 def split_parts(files: Paths, dev_files: Paths = ()) -> list[tuple[str | None, list[Path]]]:
-    """[("train", paths), ("dev", paths)] of a published or given split, or [(None, paths)] when we have to split.
+    """Return [("train", paths), ("dev", paths)] of a published or given split; [(None, paths)] where there is none.
 
     Raises:
         InputError: a path does not exist.
@@ -317,12 +317,12 @@ def split_parts(files: Paths, dev_files: Paths = ()) -> list[tuple[str | None, l
 
 
 def as_list(paths: Paths) -> list:
-    """One path or several, as a list."""
+    """Return one path or several as a list."""
     return [paths] if isinstance(paths, (str, Path)) else list(paths)
 
 
 def discovery_rows(path: Path, rejected: Rejected) -> Iterator[tuple[str, str, str]]:
-    """(sentence1, sentence2, label) of a tsv with fields quoted as pandas does; white space runs become a space.
+    """Yield (sentence1, sentence2, label) of a tsv quoted as by pandas; runs of white space become a space.
 
     A damaged file is counted in ``rejected``; what precedes the damage is used.
 
@@ -391,7 +391,7 @@ def scatter(paths: list[Path], folder: Path, rejected: Rejected) -> list[Path]:
 
 
 def log_rows(path: Path, rejected: Rejected) -> Iterator[tuple[str, str, str]]:
-    """(query, title, clicked) of the good lines of a search log; the others are counted in ``rejected``."""
+    """Yield (query, title, clicked) of the good lines of a search log; the others are counted in ``rejected``."""
     lines = Lines(Span(str(path)), rejected, strip="\r\n")
     for _, line in lines:
         if line is None:
@@ -410,7 +410,7 @@ def log_rows(path: Path, rejected: Rejected) -> Iterator[tuple[str, str, str]]:
 
 
 def gather(bucket: Path) -> Iterator[tuple[list[str], list[int]]]:
-    """([query, title, ...], [IGNORE, class, ...]) of a scattered file, queries in their order of appearance."""
+    """Yield ([query, title, ...], [IGNORE, class, ...]) of a scattered file, queries in their order of appearance."""
     queries: dict[str, dict[str, int]] = {}
     with open(bucket, encoding="utf-8", newline="\n") as file:
         for line in file:

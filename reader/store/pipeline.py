@@ -42,7 +42,7 @@ class BuildRecipe:
         return ReadOptions(self.layout, self.language, self.text_field, self.title_field)
 
     def is_train(self, document: Document) -> bool:
-        """Whether a document is for train, not for dev."""
+        """Tell whether a document is for train, not for dev."""
         return not self.dev_share or not is_dev(exact_key(words_of(document.paragraphs)), self.dev_share)
 
 

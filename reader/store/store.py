@@ -120,7 +120,7 @@ class Store:
 
     @property
     def vocab_file(self) -> Path:
-        """The vocabulary that the ids belong to."""
+        """Return the path of the vocabulary that the ids belong to."""
         return self.path / "vocab.txt"
 
     @cached_property
@@ -136,15 +136,15 @@ class Store:
         return len(self.ids)
 
     def sentence_at(self, token: int) -> int:
-        """The sentence that holds a token offset."""
+        """Return the sentence that holds a token offset."""
         return int(np.searchsorted(self.sentences, token, side="right")) - 1
 
     def paragraph_at(self, sentence: int) -> int:
-        """The paragraph that holds a sentence."""
+        """Return the paragraph that holds a sentence."""
         return int(np.searchsorted(self.paragraphs, sentence, side="right")) - 1
 
     def document_at(self, paragraph: int) -> int:
-        """The document that holds a paragraph."""
+        """Return the document that holds a paragraph."""
         return int(np.searchsorted(self.documents, paragraph, side="right")) - 1
 
     def document_span(self, document: int) -> tuple[int, int]:

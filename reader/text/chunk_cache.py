@@ -52,7 +52,7 @@ class ChunkCache:
             self._forget()
 
     def ids_of(self, chunks: list[str]) -> np.ndarray:
-        """[n] int64 numbers of chunks, new ones being tokenized."""
+        """Return the [n] int64 numbers of chunks; new ones are tokenized."""
         ids, new = self.numbers.of(chunks)
         if new:
             self._learn(new)
@@ -102,12 +102,12 @@ class ChunkCache:
 
 
 def word_key(word: str) -> int:
-    """A 64-bit hash of a word, case ignored; the same in every process."""
+    """Return a 64-bit hash of a word, case ignored; the same in every process."""
     return int.from_bytes(hashlib.blake2b(word.lower().encode(), digest_size=8).digest(), "little")
 
 
 def sequence_keys(keys: np.ndarray, length: int) -> np.ndarray:
-    """[n - length + 1] uint64 hashes of every run of ``length`` words, from the hashes of the words."""
+    """Return [n - length + 1] uint64 hashes of every run of ``length`` words, from the hashes of the words."""
     total = keys[:max(0, len(keys) - length + 1)]
     for shift in range(1, length):
         total = total * np.uint64(0x9E3779B97F4A7C15) + keys[shift:len(total) + shift]
@@ -127,7 +127,7 @@ class Numbers(dict):
         return number
 
     def of(self, keys: list) -> tuple[np.ndarray, list]:
-        """([n] int64 numbers, the keys that were new)."""
+        """Return ([n] int64 numbers, the keys that were new)."""
         self._new = []
         return np.fromiter(map(self.__getitem__, keys), np.int64, len(keys)), self._new
 

@@ -24,7 +24,7 @@ _CJK = ("\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0002a6df\U0002a700-
 
 @cache
 def chunk_pattern() -> re.Pattern:
-    """The regular expression whose ``findall`` splits any text into chunks, white space included, nothing lost.
+    """Compile the regular expression whose ``findall`` splits any text into chunks, with white space, nothing lost.
 
     Punctuation: ASCII that is neither letter, digit nor space, and Unicode P*. Only characters on which the Unicode
     versions of Python and of the tokenizer agree split here; a newer one stays inside its chunk, where the tokenizer
@@ -106,9 +106,9 @@ class Block:
         return len(self.ids)
 
     def paragraph_text(self) -> list[str]:
-        """The paragraphs of the block."""
+        """Return the paragraphs of the block."""
         return self.text.split(PARAGRAPH_END)[:-1]
 
     def chunk(self, index: int) -> str:
-        """The raw text of one chunk."""
+        """Return the raw text of one chunk."""
         return self.text[self.starts[index]:self.stops[index]]

@@ -11,15 +11,15 @@ _WORDS = re.compile("[\u3400-\u9fff\uf900-\ufaff]|[^\\W_\u3400-\u9fff\uf900-\ufa
 
 
 def words_of(paragraphs: list[str]) -> list[str]:
-    """The words of a document, lower-cased; a Chinese character is a word."""
+    """Return the words of a document, lower-cased; a Chinese character is a word."""
     return _WORDS.findall("\n".join(paragraphs).lower())
 
 
 def exact_key(words: list[str]) -> int:
-    """A 64-bit hash of the words, the same in every process."""
+    """Return a 64-bit hash of the words, the same in every process."""
     return int.from_bytes(hashlib.blake2b(" ".join(words).encode(), digest_size=8).digest(), "little")
 
 
 def is_dev(key: int | np.ndarray, share: float) -> bool | np.ndarray:
-    """Whether a document is dev data, by the hash of its words: copies fall to the same side."""
+    """Tell whether a document is dev data, by the hash of its words: copies fall to the same side."""
     return key < np.uint64(min(share * 2.0**64, 2.0**64 - 2**12))

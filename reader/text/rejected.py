@@ -39,7 +39,7 @@ class Rejected:
 
     @property
     def total(self) -> int:
-        """The number of rejected documents, lines and files."""
+        """Return the number of rejected documents, lines and files."""
         return sum(self.reasons.values())
 
     def __str__(self) -> str:

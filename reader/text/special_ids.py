@@ -26,7 +26,7 @@ class SpecialIds:
 
     @classmethod
     def of(cls, vocabulary: Any) -> SpecialIds:
-        """The same five attributes of any object, such as a tokenizer."""
+        """Copy the same five attributes of any object, such as a tokenizer."""
         return cls(vocabulary.cls_id, vocabulary.sep_id, vocabulary.mask_id, vocabulary.pad_id,
                    np.asarray(vocabulary.regular_ids, np.int64))
 

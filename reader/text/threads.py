@@ -99,7 +99,7 @@ def scatter(files: list[Path], folder: Path, number: int, counts: dict[str, int]
 
 
 def parse_comment(line: str, lines: Lines) -> Optional[Comment]:
-    """The comment of a line; None, and rejected, where there is none."""
+    """Parse the comment of a line; where there is none, reject the line and return None."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -121,7 +121,7 @@ def parse_comment(line: str, lines: Lines) -> Optional[Comment]:
 
 
 def dialogues(bucket: Path, counts: dict[str, int]) -> Iterator[list[Comment]]:
-    """The chains of all threads of a file, threads in their order of appearance."""
+    """Yield the chains of all threads of a file, threads in their order of appearance."""
     threads: dict[str, dict[str, Comment]] = {}
     with open(bucket, encoding="utf-8") as file:
         for line in file:
@@ -156,7 +156,7 @@ def chains(comments: dict[str, Comment]) -> Iterator[list[Comment]]:
 
 
 def upwards(comments: dict[str, Comment]) -> list[Comment]:
-    """The comments in an order in which every answer stands before what it answers."""
+    """Sort the comments so that every answer stands before what it answers."""
     answers: dict[str, list[str]] = {}
     roots = []
     for comment in comments.values():

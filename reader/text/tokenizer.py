@@ -76,12 +76,12 @@ class Tokenizer:
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: list[str]) -> list[Encoding]:
-        """``encode`` of many texts, on all cores."""
+        """Apply ``encode`` to many texts, on all cores."""
         return [Encoding(np.array(found.ids, np.int64), np.array(found.offsets, np.int64).reshape(-1, 2))
                 for found in self.backend.encode_batch(texts, add_special_tokens=False)]
 
     def tokens(self, ids: Any) -> list[str]:
-        """The vocabulary entries of ids."""
+        """Return the vocabulary entries of ids."""
         return [self.vocab[number] for number in np.asarray(ids).tolist()]
 
     def decode(self, ids: Any) -> str:
@@ -108,7 +108,7 @@ def read_vocab(vocab_file: StrPath) -> list[str]:
 
 
 def is_capitalised(word: str) -> bool:
-    """Whether the first cased letter of a word is upper (or title) case: the label of the capitalization task."""
+    """Tell whether the first cased letter of a word is upper (or title) case: the label of the capitalization task."""
     for character in word:
         if character.islower():
             return False

@@ -44,7 +44,7 @@ def train_vocab(texts: Iterable[str], language: str, size: int, lower_case: bool
 
 
 def write_vocab(vocab: list[str], path: StrPath) -> None:
-    """A token a line; the file is whole or absent."""
+    """Write a vocabulary, a token a line; the file is whole or absent."""
     with atomic_write(path) as file:
         file.writelines(f"{token}\n" for token in vocab)
 

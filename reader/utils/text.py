@@ -12,5 +12,5 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
 
 def shortened(text: str, length: int = 200) -> str:
-    """The text, cut to ``length`` characters with its true length behind it."""
+    """Cut a text to ``length`` characters and append its true length; a short text is returned as it is."""
     return text if len(text) <= length else f"{text[:length]}... ({len(text):,} characters)"

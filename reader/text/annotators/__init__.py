@@ -72,7 +72,7 @@ class Annotator:
 
 
 def find_annotator(name: str) -> type:
-    """The class behind a name of ANNOTATORS or ``package.module:Class``.
+    """Load the class behind a name of ANNOTATORS or ``package.module:Class``.
 
     Raises:
         InputError: there is none, or it needs an extra that is not installed.

@@ -85,7 +85,7 @@ class Chinese(Annotator):
         write_lines(Path(path, "phrases.txt"), long)
 
     def runs(self, paragraph: str) -> list[list[str]]:
-        """The words between punctuation marks."""
+        """Return the runs of Chinese words in a paragraph; anything else ends a run."""
         words = (word if _HANZI.fullmatch(word) else "" for word in self.segmenter.cut(paragraph)[0])
         return [list(run) for hanzi, run in groupby(words, bool) if hanzi]
 
@@ -94,7 +94,7 @@ class Chinese(Annotator):
         self.phrases = Phrases([line.split(" ") for line in read_lines(Path(path, "phrases.txt"))])
 
     def describe(self, word: str) -> int:
-        """The role of a punctuation mark; whether a word is of letters and digits."""
+        """Return the roles of a punctuation mark, or LATIN for a word that ends in a non-Chinese letter or digit."""
         role = sum(role for role, marks in _ROLES.items() if word in marks) if len(word) == 1 else 0
         return role | (LATIN if word and word[-1].isalnum() and not _HANZI.match(word[-1]) else 0)
 
@@ -228,7 +228,7 @@ class DictionarySegmenter:
         return words, words
 
     def word_and_tag(self, entry: str) -> tuple[str, str]:
-        """A word and its tag, "" when the dictionary does not know it."""
+        """Return a word and its tag, "" where the dictionary does not know it."""
         return entry, self.tags.get(entry, "")
 
 
@@ -283,7 +283,7 @@ def dictionary_tags() -> dict[str, str]:
 
 
 def read_user_dict(path: StrPath) -> list[tuple]:
-    """(word, frequency or None, tag) of a dictionary in jieba's format; words without a tag are other names, nz.
+    """Read (word, frequency or None, tag) of a dictionary in jieba's format; the tag defaults to nz, other names.
 
     Raises:
         InputError: the file is missing or a line is not ``word [frequency] [tag]``.

@@ -14,7 +14,7 @@ _ENDS = frozenset(".!?:;…\"“”‘'([{")
 
 
 def mine_english(documents: Iterable[list[str]]) -> tuple[list[str], list[str]]:
-    """(phrases of two to four lower-case words, words that are written with a capital inside sentences), sorted."""
+    """Find (phrases of two to four lower-case words, words mostly written with a capital inside sentences), sorted."""
     from gensim.models.phrases import ENGLISH_CONNECTOR_WORDS
     runs, capital, small = [], Counter(), Counter()
     for paragraphs in documents:

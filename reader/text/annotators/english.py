@@ -111,7 +111,7 @@ class English(Annotator):
 
 
 def contractions(features: np.ndarray, spaced: np.ndarray) -> np.ndarray:
-    """[n] bool, what stands behind the apostrophe of a contraction or genitive, and the word before "n't"."""
+    """Mark, [n] bool, what follows the apostrophe of a contraction or genitive, and the word before "n't"."""
     has = lambda bits: features & bits > 0  # noqa: E731
     found = np.zeros(len(features), bool)
     if len(features) > 2:
@@ -156,7 +156,7 @@ def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
 
 
 def doubled(apostrophe: np.ndarray, spaced: np.ndarray) -> np.ndarray:
-    """[n] bool, two apostrophes that stand together: they close what `` opens."""
+    """Mark, [n] bool, two apostrophes that stand together: they close what `` opens."""
     pair = np.r_[apostrophe[1:] & apostrophe[:-1] & ~spaced[:-1], False]
     return pair | np.r_[False, pair[:-1]]
 

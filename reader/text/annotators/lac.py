@@ -42,5 +42,5 @@ class LacSegmenter:
         return [word for word, _ in pairs], pairs
 
     def word_and_tag(self, entry: tuple[str, str]) -> tuple[str, str]:
-        """The entry itself."""
+        """Return the entry itself."""
         return entry

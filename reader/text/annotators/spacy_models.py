@@ -49,7 +49,7 @@ class Spacy(Annotator):
 
 
 def content(span: Any) -> Any:
-    """A noun chunk without the function words that open it ("the", "his", "all")."""
+    """Return a noun chunk without the function words that open it ("the", "his", "all")."""
     first = next((place for place, token in enumerate(span) if not token.is_stop), 0)
     return span[first:]
 

@@ -7,7 +7,7 @@ from reader.text.chunk_cache import sequence_keys, word_key
 
 
 def quote_opens(plain: np.ndarray, spaced: np.ndarray, paragraph_start: np.ndarray) -> np.ndarray:
-    """[n] bool, straight quotes that open: by the space around them, or else by parity in their paragraph.
+    """Mark, [n] bool, straight quotes that open: by the space around them, or else by parity in their paragraph.
 
     Args:
         plain: [n] bool, straight quotes. spaced: [n] bool, white space follows. paragraph_start: [n] bool.
@@ -21,7 +21,7 @@ def quote_opens(plain: np.ndarray, spaced: np.ndarray, paragraph_start: np.ndarr
 
 
 def covered(starts: np.ndarray, stops: np.ndarray, n: int) -> np.ndarray:
-    """[n] bool, inside one of the ranges."""
+    """Mark, [n] bool, the places inside one of the ranges."""
     change = np.zeros(n + 1, np.int64)
     np.add.at(change, starts, 1)
     np.add.at(change, stops, -1)
@@ -41,7 +41,7 @@ class Phrases:
 
     def find(self, keys: np.ndarray, free: np.ndarray, first: np.ndarray,
              head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(starts, stops) of the phrases in n running words: the longest first, then from left to right.
+        """Return (starts, stops) of the phrases in n running words: the longest first, then from left to right.
 
         Args:
             keys: [n] uint64 word hashes. free: [n] bool, words that may be part of a phrase. first: [n] bool, words

@@ -38,7 +38,7 @@ class Unusable(ValueError):
 
 
 def json_records(lines: Lines, options: ReadOptions) -> Iterator[Record]:
-    """A record for each line of the span."""
+    """Yield a record for each line that begins in the span; empty and unreadable lines are rejected."""
     stop = lines.span.stop
 
     def read(line: str) -> Iterator[Document]:

@@ -16,7 +16,7 @@ _BETWEEN_HANZI = re.compile("(?<=[\u2e80-\u9fff\uff00-\uffef]) (?=[\u2e80-\u9fff
 
 
 def whole_file(lines: Lines, language: str) -> Iterator[Record]:
-    """One record: the file, a document whose blank lines part paragraphs and whose wrapped lines are joined."""
+    """Yield one record: the file as a document. Blank lines part paragraphs, wrapped lines are joined."""
     path = lines.span.path
     yield Record(None if compression(path) else os.path.getsize(path), lambda: _joined(lines, language))
 

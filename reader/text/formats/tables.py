@@ -13,7 +13,7 @@ ROWS = 256  # rows in memory at once
 
 
 def table_records(span: Span, options: ReadOptions, rejected: Rejected) -> Iterator[Record]:
-    """A record for each row.
+    """Yield a record for each row.
 
     Raises:
         InputError: pyarrow is missing, or no column holds text.

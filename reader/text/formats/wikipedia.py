@@ -42,7 +42,7 @@ _PREFERRED = ("zh-cn", "zh-hans", "zh-sg", "zh")
 
 
 def wikipedia_records(span: Span, language: str, rejected: Rejected) -> Iterator[Record]:
-    """A record for each page that begins in the span."""
+    """Yield a record for each page that begins in the span."""
     try:
         for page in pages(span, rejected):
             yield Record(len(page), lambda page=page: read_page(page, language, span.path, rejected))
@@ -72,7 +72,7 @@ def read_page(page: bytes, language: str, path: str, rejected: Rejected) -> Iter
 
 
 def article_text(wikitext: str, language: str) -> list[str]:
-    """The paragraphs of an article: running text without headings, lists, tables, references and captions."""
+    """Return the paragraphs of an article: running text without headings, lists, tables, references and captions."""
     from gensim.corpora.wikicorpus import filter_wiki
     if language == "zh":
         wikitext = _VARIANT.sub(lambda match: simplified(match[1]), wikitext)
@@ -88,7 +88,7 @@ def article_text(wikitext: str, language: str) -> list[str]:
 
 
 def without_tables(wikitext: str) -> str:
-    """The lines outside of tables, nested ones too; a table that is never closed is left as it is."""
+    """Remove tables, nested ones too; a table that is never closed is left as it is."""
     kept, depth, start = [], 0, 0  # start: lines kept when the outermost table began
     lines = wikitext.split("\n")
     for number, line in enumerate(lines):
@@ -104,7 +104,7 @@ def without_tables(wikitext: str) -> str:
 
 
 def without_files(wikitext: str) -> str:
-    """The text without ``[[File:...]]`` and its captions, which may hold links."""
+    """Remove ``[[File:...]]`` and its captions, which may hold links."""
     pieces, place = [], 0
     for match in _FILE.finditer(wikitext):
         if match.start() < place:
@@ -122,7 +122,7 @@ def without_files(wikitext: str) -> str:
 
 
 def simplified(marked: str) -> str:
-    """The inside of a language variant mark, as a reader of simplified Chinese sees it; a rule alone shows nothing."""
+    """Return a language variant mark as a reader of simplified Chinese sees it; a rule alone shows nothing."""
     flag, bar, rules = marked.partition("|")
     if bar and re.fullmatch("[A-Z+-; ]*", flag):
         if any(letter in flag for letter in "HT-"):
@@ -137,7 +137,7 @@ def simplified(marked: str) -> str:
 
 
 def pages(span: Span, rejected: Rejected) -> Iterator[bytes]:
-    """The ``<page>`` elements that begin in the span, as bytes; the last one may reach beyond it."""
+    """Yield the ``<page>`` elements that begin in the span, as bytes; the last one may reach beyond it."""
     buffer, owned = b"", 0  # owned: bytes of the buffer that lie in the span
     for data, within in _blocks(span):
         buffer += data
