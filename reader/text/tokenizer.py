@@ -11,6 +11,8 @@ from reader.utils.errors import InputError
 from reader.utils.files import StrPath
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+# the symbols of PaddleNLP: those of Unicode, and some letters and numbers that it counts among them
+SYMBOLS = r"[\p{S}\x{00B2}\x{00BA}\x{3007}\x{00B5}\x{00D8}\x{014B}\x{01B1}]"
 
 
 class Encoding(NamedTuple):
@@ -56,7 +58,7 @@ class Tokenizer:
             self.backend.normalizer = normalizers.Sequence([
                 normalizers.Replace(Regex(r"[\p{C}&&[^\t\n\r]]"), ""), self.backend.normalizer])
             self.backend.pre_tokenizer = pre_tokenizers.Sequence([
-                pre_tokenizers.Split(Regex(r"\p{S}"), "isolated"), self.backend.pre_tokenizer])
+                pre_tokenizers.Split(Regex(SYMBOLS), "isolated"), self.backend.pre_tokenizer])
         self.backend.decoder = decoders.WordPiece()
 
     @classmethod
