@@ -85,7 +85,7 @@ def test_a_hanging_step_ends_the_process_with_its_stack(tmp_path):
     begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", HANGING, tmp_path], capture_output=True, text=True, cwd=runs.ROOT,
                           timeout=30)
-    assert done.returncode == HUNG and time.monotonic() - begun < 20
+    assert done.returncode == HUNG and time.monotonic() - begun < 25
     assert "rank 0: stage 1 step 42 took longer than 1 s (step_timeout)" in done.stderr
     assert "rank 1 (pid 101 on n): in step 7, no sign of life for 2" in done.stderr
     assert "rank 1 is where the others wait" in done.stderr and "in a_reader_that_never_ends" in done.stderr

@@ -1,6 +1,7 @@
 """Values that cannot work are refused before anything starts: curricula, recipes, and the commands that read them."""
 import itertools
 import random
+import sys
 import time
 
 import pytest
@@ -75,7 +76,7 @@ def refused(capsys, *arguments) -> str:
     captured = capsys.readouterr()
     assert captured.err.startswith("ernie: ") and captured.err.count("\n") == 1, captured.err
     assert len(captured.err) < 600 and not captured.out
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < (5 if sys.gettrace() else 1)  # measuring coverage takes several times as long
     return captured.err
 
 

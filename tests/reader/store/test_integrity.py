@@ -160,7 +160,7 @@ def test_a_billion_tokens_open_in_milliseconds(tmp_path):
     (small.path / "manifest.json").write_text(json.dumps(manifest))
     begun = time.process_time()
     assert len(Store(small.path)) == count
-    assert time.process_time() - begun < 0.1
+    assert time.process_time() - begun < 0.5
 
 
 def test_random_damage_is_noticed(tmp_path, store):
