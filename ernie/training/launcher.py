@@ -190,7 +190,7 @@ def main(arguments: list[str]) -> int:
     sys.stdout, sys.stderr = LossyStream(sys.stdout), LossyStream(sys.stderr)
     try:
         where = cluster.from_flags(flags)
-        stop_file = Path(os.environ["ERNIE_STOP_FILE"])
+        stop_file = Path(os.environ.setdefault("ERNIE_STOP_FILE", str(flags.logs / "stop")))
         chosen = share_cpu(where.nproc)
         if chosen:
             print(f"ernie: {', '.join(chosen)} (set them yourself to choose otherwise)", file=sys.stderr)
