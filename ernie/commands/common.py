@@ -43,7 +43,13 @@ def read_curriculum(args: argparse.Namespace) -> Curriculum:
 
 
 def prepare_demo(curriculum: Curriculum, output: Path) -> None:
-    """Make the corpus of an embedded demo in <output>/corpus, unless it is there."""
+    """Make the corpus of an embedded demo in <output>/corpus, unless it is there.
+
+    It has the vocabulary of the checkpoint that the curriculum begins with, or one of its own.
+    """
     if curriculum.demo:
+        from ernie.checkpoints.warm_start import read_pretrained
+        from ernie.utils.resources import locate_checkpoint
         from reader.store.demo import prepare_demo as prepare
-        prepare(curriculum.demo, Path(output) / "corpus")
+        vocab = read_pretrained(locate_checkpoint(curriculum.init)).vocab if curriculum.init else None
+        prepare(curriculum.demo, Path(output) / "corpus", vocab=vocab)

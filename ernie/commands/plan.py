@@ -60,7 +60,7 @@ def heading(plan: Plan, file: str) -> str:
     parts = ", ".join(f"{name} {_millions(value)}" for name, value in count.items() if value)
     return (f"{curriculum.name} ({file}): {curriculum.method}, {len(curriculum.tasks)} tasks, "
             f"{len(plan.stages)} stage{'s' * (len(plan.stages) > 1)}\n"
-            f"model {curriculum.model}: {config.encoder}, {sizes}\n"
+            f"model {curriculum.model or curriculum.init}: {config.encoder}, {sizes}\n"
             f"{_millions(sum(count.values()))} parameters: {parts}")
 
 

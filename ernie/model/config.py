@@ -13,6 +13,7 @@ from reader.utils.text import did_you_mean
 ENCODERS = ("transformer", "lstm", "gru")
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "tanh")
 SPELLINGS = {"sent_type_vocab_size": "type_vocab_size", "gelu_pytorch_tanh": "gelu_new"}
+RELEASED_KEYS = {"architectures", "model_type", "_name_or_path", "transformers_version"}  # of other libraries' files
 FILE_NAMES = ("ernie_config.json", "config.json", "model_config.json", "bert_config.json")
 LIMITS = {"vocab_size": 2_000_000, "hidden_size": 16_384, "num_hidden_layers": 256, "num_attention_heads": 256,
           "intermediate_size": 131_072, "max_position_embeddings": 131_072, "type_vocab_size": 4_096,

@@ -78,7 +78,7 @@ class Curriculum:
 
     tasks: list[TaskEntry]
     corpora: dict[str, CorpusSource]
-    model: str
+    model: Optional[str] = None          # a model file; default: the model of the checkpoint ``init``
     name: str = "run"
     method: Annotated[str, OneOf(*METHODS)] = "continual_multitask"
     iterations_per_task: Iterations = 50000
@@ -89,7 +89,8 @@ class Curriculum:
     #                                                 task that is drawn alone, so that a task gets its own updates only
     tasks_from: list[str] = field(default_factory=list)
     encoder: Optional[str] = None        # transformer, lstm or gru in place of what the model file says
-    init: Optional[str] = None           # warm start of stage 1: any released checkpoint
+    init: Optional[str] = None           # warm start of stage 1: any released checkpoint; "package:NAME/PATH": in an
+    #                                      installed Python package
     max_length: Count = 512
     batch_tokens: Count = 393216         # over all cards, padding included as little as batching can
     micro_batch_tokens: Count = 8192     # what one card takes at once; accumulation fills the difference
@@ -114,6 +115,8 @@ class Curriculum:
     demo: Optional[Annotated[str, OneOf("en", "zh")]] = None  # the corpus is made from text that a dependency ships
 
     def __post_init__(self):
+        if not (self.model or self.init):
+            raise InputError("model: name a model file, or with init a checkpoint whose model is taken")
         names = [task.name for task in self.tasks]
         if not names:
             raise InputError("tasks: a curriculum needs at least one")

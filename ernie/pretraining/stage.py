@@ -25,6 +25,7 @@ from ernie.training.optimizer import Updater
 from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
 from ernie.training.schedule import Schedule
 from ernie.training.trainer import Trainer
+from ernie.utils.resources import locate_checkpoint
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 
@@ -99,7 +100,8 @@ class StageTraining:
         """Weights only: of the stage before, or of the checkpoint that the curriculum names."""
         if self.number == 1:
             if self.curriculum.init:
-                self.run.say(load_pretrained(self.model, self.curriculum.init, self.data.vocab_file))
+                self.run.say(load_pretrained(self.model, locate_checkpoint(self.curriculum.init),
+                                             self.data.vocab_file))
             return
         path = self.directory.end_of(self.number - 1)
         weights = checkpoint.read(path).model

@@ -23,6 +23,16 @@ def decays(name: str) -> bool:
     return not (name.endswith("bias") or "norm" in name)
 
 
+def scale_rates(model: Layer, head_rate: float) -> None:
+    """Multiply the learning rate of everything above the encoder's last layer: the pooler and the heads.
+
+    Behind a released encoder they begin at random, while the encoder needs a rate that does not undo what it knows.
+    """
+    for name, parameter in model.named_parameters():
+        if not name.startswith(("ernie.encoder.", "ernie.embeddings.")):
+            parameter.optimize_attr["learning_rate"] *= head_rate
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The result of a step. ``norm``: global gradient norm before clipping, NaN or Inf when the step was skipped.
@@ -45,6 +55,8 @@ class Updater:
                  precision: Precision, world: distributed.World):
         self.schedule, self.precision, self.clip_norm = schedule, precision, settings.clip_norm
         self.world = world
+        if settings.head_rate != 1:
+            scale_rates(model, settings.head_rate)
         decayed = {parameter.name for name, parameter in model.named_parameters() if decays(name)}
         optimizer = paddle.optimizer.AdamW(
             learning_rate=schedule(1), beta1=settings.beta1, beta2=settings.beta2, epsilon=settings.epsilon,

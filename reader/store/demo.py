@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import zlib
 from pathlib import Path
 from typing import TextIO
 
@@ -26,11 +27,12 @@ _DATELINE = re.compile("^[^，。]{0,30}?日(?:电|讯)(?:（[^）]*）)?(?:[^�
 
 
 def prepare_demo(language: str, output: str | Path, vocab_size: int = 8000, workers: int = 1,
-                 progress: TextIO | None = None) -> Path:
+                 progress: TextIO | None = None, vocab: str | Path | None = None) -> Path:
     """Make the demo's data at ``output``: text/{train,dev}.jsonl, vocab.txt, train/, dev/ (stores); for zh also pairs/.
 
-    Documents are split between train and dev; the vocabulary, phrases and names are learnt from train alone. The
-    directory is whole or absent; when it is there already, nothing is done.
+    Documents are split between train and dev; phrases and names are mined from train alone, and so is the vocabulary
+    where the file ``vocab`` does not give one. The directory is whole or absent; when it is there already, nothing is
+    done.
 
     Raises:
         InputError: the package with the text is missing, or ``output`` holds something else.
@@ -38,23 +40,29 @@ def prepare_demo(language: str, output: str | Path, vocab_size: int = 8000, work
     if language not in SOURCES:
         raise InputError(f"no demo in language {language!r}: one of {', '.join(SOURCES)}")
     output, recipe = Path(output), {"language": language, "vocab_size": vocab_size, "version": 3}
+    if vocab is not None:
+        recipe["vocab_size"] = f"given: {zlib.crc32(Path(vocab).read_bytes()):08x}"
     if (output / "demo.json").exists() and json.loads((output / "demo.json").read_text()) == recipe:
         return output
     if output.exists() and any(output.iterdir()) and not (output / "demo.json").exists():
         raise InputError("output exists and is not demo data: choose another place", output)
     with sole_writer(output):
-        build_demo(language, output, recipe, workers, progress)
+        build_demo(language, output, recipe, workers, progress, vocab)
     return output
 
 
-def build_demo(language: str, output: Path, recipe: dict, workers: int, progress: TextIO | None) -> None:
+def build_demo(language: str, output: Path, recipe: dict, workers: int, progress: TextIO | None,
+               given: str | Path | None) -> None:
     """Make the demo's data beside ``output`` and rename it when it is whole."""
     partial = Path(f"{output}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "text").mkdir(parents=True)
     write_split(SOURCES[language](), partial / "text", RUNS[language])
     train, vocab = partial / "text" / "train.jsonl", partial / "vocab.txt"
-    build_vocab(train, language, recipe["vocab_size"], vocab)
+    if given is None:
+        build_vocab(train, language, recipe["vocab_size"], vocab)
+    else:
+        shutil.copyfile(given, vocab)
     limit = DOCUMENT_TOKENS[language]
     build_corpus(train, language, vocab, partial / "train", workers=workers, document_tokens=limit, progress=progress)
     build_corpus(partial / "text" / "dev.jsonl", language, vocab, partial / "dev", like=partial / "train",
