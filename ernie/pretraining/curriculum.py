@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, ClassVar, Optional
 
 from ernie.training.settings import LossScaling, OptimizerSettings
@@ -157,6 +158,32 @@ class Curriculum:
 def load(path, assignments=()) -> Curriculum:
     """Read the curriculum in a yaml file, or the one of that name among the shipped ones ("demo_en").
 
-    Relative paths inside stay as they are: relative to where the run is started.
+    ``base: FILE`` inside names a curriculum, relative to this one, whose keys hold where this one gives none. Other
+    relative paths stay as they are: relative to where the run is started.
     """
-    return build(Curriculum, override(read_yaml(locate_curriculum(path)), assignments), str(path))
+    return build(Curriculum, override(read_with_base(locate_curriculum(path)), assignments), str(path))
+
+
+def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> dict:
+    """Return the keys of a yaml file over those of its ``base``; mappings are merged key by key.
+
+    Raises:
+        InputError: a base that is a file above it.
+    """
+    values = read_yaml(path)
+    if "base" not in values:
+        return values
+    name = values.pop("base")
+    if not isinstance(name, str):
+        raise InputError(f"base: expected a file, found {name!r}", path)
+    base = (path.parent / name).resolve()
+    if base in (*above, path.resolve()):
+        raise InputError(f"base: {name} is this file, or has it for its own base", path)
+    return merged(read_with_base(base, (*above, path.resolve())), values)
+
+
+def merged(base: dict, over: dict) -> dict:
+    """Return ``base`` with the values of ``over`` in the place of its own; mappings are merged key by key."""
+    both = {key: merged(base[key], value) for key, value in over.items()
+            if isinstance(value, dict) and isinstance(base.get(key), dict)}
+    return {**base, **over, **both}
