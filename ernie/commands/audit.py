@@ -28,12 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--corpus", metavar="DIR", help="a store of ernie build-corpus, or a directory with the stores "
                                                         "train and dev, and pair stores under pairs/<task>")
-    parser.add_argument("--pairs", nargs="+", default=[], metavar="DIR",
+    parser.add_argument("--pairs", nargs="+", action="extend", default=[], metavar="DIR",
                         help="pair stores, or directories with train and dev of them, named after their tasks")
-    parser.add_argument("--task", nargs="+", default=[], metavar="NAME",
+    parser.add_argument("--task", nargs="+", action="extend", default=[], metavar="NAME",
                         help="default: every task that can draw from the stores")
-    parser.add_argument("--tasks-from", nargs="*", default=[], metavar="FILE", help="Python files with tasks of yours")
-    parser.add_argument("--option", nargs="*", default=[], metavar="KEY=VALUE", help="options of the one --task")
+    parser.add_argument("--tasks-from", nargs="*", action="extend", default=[], metavar="FILE",
+                        help="Python files with tasks of yours")
+    parser.add_argument("--option", nargs="*", action="extend", default=[], metavar="KEY=VALUE",
+                        help="options of the one --task")
     parser.add_argument("--max-length", type=int, default=128, metavar="N", help="tokens of the longest example (128)")
     parser.add_argument("--examples", type=int, default=10_000, metavar="N",
                         help="training examples; half as many dev examples (default: 10000)")

@@ -28,13 +28,14 @@ from reader.utils.errors import InputError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files and folders")
+    parser.add_argument("--input", nargs="+", action="extend", required=True, metavar="PATH", help="files and folders")
     parser.add_argument("--language", required=True, choices=("en", "zh"))
     parser.add_argument("--vocab", required=True, metavar="FILE", help="WordPiece vocabulary (ernie build-vocab)")
     parser.add_argument("--output", required=True, metavar="DIR", help="where the store is made")
     parser.add_argument("--layout", default="file", choices=("file", "lines"), help="of .txt files (default: file)")
     parser.add_argument("--annotator", metavar="NAME", help="english, chinese, spacy, lac or package.module:Class")
-    parser.add_argument("--option", nargs="*", default=[], metavar="KEY=VALUE", help="options of the annotator")
+    parser.add_argument("--option", nargs="*", action="extend", default=[], metavar="KEY=VALUE",
+                        help="options of the annotator")
     parser.add_argument("--like", metavar="STORE", help="use the phrases and names mined for another store")
     parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument("--shard", default="0/1", metavar="I/N",

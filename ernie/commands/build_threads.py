@@ -13,7 +13,7 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files and folders")
+    parser.add_argument("--input", nargs="+", action="extend", required=True, metavar="PATH", help="files and folders")
     parser.add_argument("--output", required=True, metavar="FILE", help="a .jsonl or .jsonl.gz file")
     parser.add_argument("--least", type=int, default=2, metavar="N", help="turns of the shortest dialogue (2)")
 

@@ -12,7 +12,7 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help="files and folders")
+    parser.add_argument("--input", nargs="+", action="extend", required=True, metavar="PATH", help="files and folders")
     parser.add_argument("--language", required=True, choices=("en", "zh"))
     parser.add_argument("--size", type=int, required=True, metavar="N", help="tokens, the five special ones included")
     parser.add_argument("--output", required=True, metavar="FILE")

@@ -18,13 +18,17 @@ import sys
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--task", metavar="NAME", help="a task, for example knowledge_masking")
-    parser.add_argument("--corpus", nargs="+", default=[], metavar="DIR", help="stores of ernie build-corpus")
-    parser.add_argument("--pairs", nargs="+", default=[], metavar="DIR", help="pair stores of ernie build-pairs")
+    parser.add_argument("--corpus", nargs="+", action="extend", default=[], metavar="DIR",
+                        help="stores of ernie build-corpus")
+    parser.add_argument("--pairs", nargs="+", action="extend", default=[], metavar="DIR",
+                        help="pair stores of ernie build-pairs")
     parser.add_argument("-n", type=int, default=5, metavar="N", help="examples (default: 5)")
     parser.add_argument("--seed", type=int, default=1, help="another seed shows other examples (default: 1)")
     parser.add_argument("--max-length", type=int, default=128, metavar="N", help="tokens of the longest example (128)")
-    parser.add_argument("--option", nargs="*", default=[], metavar="KEY=VALUE", help="options of the task")
-    parser.add_argument("--tasks-from", nargs="*", default=[], metavar="FILE", help="Python files with tasks of yours")
+    parser.add_argument("--option", nargs="*", action="extend", default=[], metavar="KEY=VALUE",
+                        help="options of the task")
+    parser.add_argument("--tasks-from", nargs="*", action="extend", default=[], metavar="FILE",
+                        help="Python files with tasks of yours")
     parser.add_argument("--run", metavar="DIR", help="show what a pre-training run reads")
     parser.add_argument("--stage", type=int, default=1, help="with --run: the stage, from 1 (default: 1)")
     parser.add_argument("--step", type=int, default=1, help="with --run: the step of that stage, from 1 (default: 1)")

@@ -30,6 +30,13 @@ def test_every_help_has_an_example_and_names_its_documentation(name):
     assert Path(page).is_file()
 
 
+@pytest.mark.parametrize("name", EXISTING)
+def test_a_list_given_in_two_flags_is_one_list(name):
+    """`--task a --task b` means `--task a b`; where a flag has values of its own accord, it replaces them."""
+    lists = [action for action in cli.parser_of(name)._actions if action.option_strings and action.nargs in ("+", "*")]
+    assert [action.dest for action in lists if not action.default and type(action).__name__ != "_ExtendAction"] == []
+
+
 def test_every_module_of_commands_is_a_command():
     files = {file.stem.replace("_", "-") for file in (ROOT / "ernie" / "commands").glob("*.py")}
     assert files - {"--init--", "common"} == set(EXISTING)

@@ -174,3 +174,25 @@ def test_a_snapshot_does_not_change_with_the_weights():
               **{name: array.copy() for name, array in moments.items()}}
     step(made, 2)
     assert same({**weights, **moments}, before)
+
+
+def test_heads_learn_at_a_multiple_of_the_encoders_rate():
+    """Adam's first step is the learning rate in every weight with a gradient, whatever the gradient."""
+    class Headed(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.ernie = paddle.nn.LayerDict({"encoder": paddle.nn.Linear(3, 3), "pooler": paddle.nn.Linear(3, 3)})
+            self.heads = paddle.nn.LayerDict({"task": paddle.nn.Linear(3, 2)})
+
+        def forward(self, x, both=True):
+            return self.heads["task"](self.ernie["pooler"](self.ernie["encoder"](x))).square().sum()
+
+    paddle.seed(3)
+    model = Headed()
+    options = OptimizerSettings(learning_rate=0.001, head_rate=20, weight_decay=0.0, clip_norm=0.0)
+    made = Updater(model, options, Schedule("constant", 0.001, 1, 10), Precision("fp32", "O1", SCALING), World())
+    before = made.weights()
+    step(made, 1)
+    moved = {name: float(np.abs(made.weights()[name] - before[name]).max()) for name in before}
+    assert moved == pytest.approx({name: 0.001 if name.startswith("ernie.encoder.") else 0.02 for name in before},
+                                  rel=1e-3)
