@@ -4,6 +4,8 @@
 """
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from reader.utils.errors import InputError
 
 FILE = "export.json"
 INPUTS = ("token_ids", "token_type_ids", "position_ids", "lengths", "task_ids")
+KEPT_PRIMITIVES = 64
 
 
 def is_exported(path) -> bool:
@@ -74,6 +77,7 @@ def _paddle(path: Path, precision: str):
     if precision == "bf16":
         config.enable_mkldnn_bfloat16()
     predictor = inference.create_predictor(config)
+    _bound_primitives()
 
     def run(arrays: dict) -> list[np.ndarray]:
         for name, array in arrays.items():
@@ -81,6 +85,17 @@ def _paddle(path: Path, precision: str):
         predictor.run()
         return [predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()]
     return run
+
+
+def _bound_primitives() -> None:
+    """Let oneDNN keep few kernels: it compiles one for each shape of a batch and keeps a thousand, some 500 MB.
+
+    Batches come in order of length, so that older shapes are hardly asked for again.
+    """
+    import paddle
+    with contextlib.suppress(OSError, AttributeError):  # a Paddle without the library: nothing to bound
+        library = ctypes.CDLL(str(Path(paddle.__file__).parent / "libs" / "libdnnl.so.3"))
+        library.dnnl_set_primitive_cache_capacity(KEPT_PRIMITIVES)
 
 
 def _onnx(path: Path, precision: str):
