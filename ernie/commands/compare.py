@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="totals that must agree: steps, tokens, updates (default: all three)")
     parser.add_argument("--finetune", default="", metavar="TASK=DIR,...", help="fine-tune every run on these tasks")
     parser.add_argument("--finetune-seeds", type=int, default=1, metavar="N", help="runs of each fine-tuning (1)")
+    parser.add_argument("--untouched", metavar="PATH", help="fine-tune this checkpoint too, as it is: the one that the "
+                                                            "curricula begin from")
     parser.add_argument("--finetune-set", action="append", default=[], metavar="KEY=VALUE",
                         help="override a key of the fine-tuning recipes; repeatable")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",
@@ -63,8 +65,9 @@ def run(args: argparse.Namespace) -> int:
 def make_plan(args: argparse.Namespace) -> tuple[Plan, dict[str, Budget]]:
     """Check everything and say what is to be run. Raises InputError on bad arguments, curricula or budgets."""
     from ernie.comparison.budgets import Budget, check_equal
-    from ernie.comparison.driver import Contestant, Plan
+    from ernie.comparison.driver import UNTOUCHED, Contestant, Plan
     from ernie.finetuning.recipe import load as load_recipe
+    from ernie.utils.resources import locate_checkpoint
     if args.seeds < 1 or args.finetune_seeds < 1:
         raise InputError(f"--seeds {args.seeds}, --finetune-seeds {args.finetune_seeds}: at least 1 each")
     contestants, budgets = [], {}
@@ -75,6 +78,8 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict[str, Budget]]:
         curriculum = common.read_curriculum(argparse.Namespace(
             config=config, assignments=[*args.assignments, "seed=1"], tasks_from=args.tasks_from, corpus=args.corpus,
             output=Path(args.output) / name / "seed-1"))
+        if name == UNTOUCHED and args.untouched:
+            raise InputError("is the name of what --untouched fine-tunes: rename the file", config)
         contestants.append(Contestant(name, config))
         budgets[name] = Budget.of(curriculum)
     check_equal(budgets, args.equal)
@@ -88,30 +93,35 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict[str, Budget]]:
     options = [part for value in args.assignments for part in ("--set", value)]
     options += [part for file in args.tasks_from for part in ("--tasks-from", file)]
     devices = ["--devices", args.devices] if args.devices else []
-    finetune_options = ["--runs", str(args.finetune_seeds),
-                        *(part for value in args.finetune_set for part in ("--set", value)), *devices]
+    finetune_options = [*(part for value in args.finetune_set for part in ("--set", value)), *devices]
+    if args.untouched and not finetune:
+        raise InputError("--untouched is for --finetune: nothing else is done with it", args.untouched)
+    untouched = str(locate_checkpoint(args.untouched)) if args.untouched else None
     return Plan(Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune,
-                [*options, *devices], finetune_options), budgets
+                [*options, *devices], finetune_options, args.finetune_seeds, untouched), budgets
 
 
 def write_results(plan: Plan, budgets: dict[str, Budget], equal: list[str]) -> None:
     """Write compare.html and results.jsonl of what has been run so far, and print the tables."""
+    from ernie.comparison.driver import UNTOUCHED
     from ernie.comparison.results import compare_downstream, compare_tasks, downstream_figure, table
     from ernie.report.comparison import group_of, render_comparison
     from ernie.report.runs import read_run
     from reader.utils.files import atomic_write
     runs, groups, lines = {}, [], []
-    for contestant in plan.contestants:
+    for name in [contestant.name for contestant in plan.contestants] + [UNTOUCHED] * bool(plan.untouched):
         found = {seed: read_run(path) for seed in plan.seeds
-                 if ((path := plan.run_path(contestant, seed)) / "run.json").exists()}
-        downstream = {task: {seed: value for seed in found if (value := downstream_figure(
-            plan.finetune_path(contestant, seed, task))) is not None} for task in plan.finetune}
-        runs[contestant.name] = found
-        groups.append(group_of(contestant.name, found, {task: values for task, values in downstream.items() if values}))
-        for seed, measured in groups[-1].dev.items():
-            lines.append({"curriculum": contestant.name, "seed": seed, "stages": {
-                number: {name: metrics.to_json() for name, metrics in dev.items()} for number, dev in measured},
-                "downstream": {task: values[seed] for task, values in downstream.items() if seed in values}})
+                 if name != UNTOUCHED and ((path := plan.run_path(name, seed)) / "run.json").exists()}
+        downstream = {task: {seed: value for seed in plan.seeds if (value := downstream_figure(
+            plan.finetune_path(name, seed, task))) is not None} for task in plan.finetune}
+        runs[name] = found
+        groups.append(group_of(name, found, {task: values for task, values in downstream.items() if values}))
+        for seed in plan.seeds:
+            scores = {task: values[seed] for task, values in downstream.items() if seed in values}
+            if seed in groups[-1].dev or scores:
+                lines.append({"curriculum": name, "seed": seed, "stages": {
+                    number: {task: metrics.to_json() for task, metrics in dev.items()}
+                    for number, dev in groups[-1].dev.get(seed, [])}, "downstream": scores})
     if not any(runs.values()):
         raise InputError("no run has begun", plan.output)
     with atomic_write(plan.output / "results.jsonl") as file:

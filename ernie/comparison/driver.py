@@ -16,6 +16,7 @@ from ernie.utils import launchers
 
 PR_SET_PDEATHSIG = 1  # prctl: the signal that a process gets when its parent ends
 STOPPED = 1
+UNTOUCHED = "untouched"  # the name of the checkpoint that is fine-tuned as it is
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Plan:
     Attributes:
         output: of the comparison. corpus: for ``run_pretrain.sh --corpus``. seeds: of every curriculum.
         finetune: task -> its data, fine-tuned from the end of every run. options: of run_pretrain.sh, for every run.
-        finetune_options: of run_finetune.sh.
+        finetune_options: of run_finetune.sh. finetune_seeds: runs of each fine-tuning; other ones for every seed.
+        untouched: a checkpoint that is fine-tuned as it is, to tell what pre-training adds.
     """
 
     output: Path
@@ -43,14 +45,16 @@ class Plan:
     finetune: dict[str, str] = field(default_factory=dict)
     options: list[str] = field(default_factory=list)
     finetune_options: list[str] = field(default_factory=list)
+    finetune_seeds: int = 1
+    untouched: Optional[str] = None
 
-    def run_path(self, contestant: Contestant, seed: int) -> Path:
+    def run_path(self, name: str, seed: int) -> Path:
         """Return the run directory of a curriculum and seed."""
-        return self.output / contestant.name / f"seed-{seed}"
+        return self.output / name / f"seed-{seed}"
 
-    def finetune_path(self, contestant: Contestant, seed: int, task: str) -> Path:
-        """Return the output directory of fine-tuning from the end of a run."""
-        return self.output / contestant.name / f"finetune-{task}" / f"seed-{seed}"
+    def finetune_path(self, name: str, seed: int, task: str) -> Path:
+        """Return the output directory of fine-tuning from the end of a curriculum's run, or from ``untouched``."""
+        return self.output / name / f"finetune-{task}" / f"seed-{seed}"
 
 
 class Driver:
@@ -74,28 +78,35 @@ class Driver:
                     code = self._one(contestant, seed)
                     if code or self.asked:
                         return code or STOPPED
+                if self.plan.untouched and (code := self._finetune(UNTOUCHED, self.plan.untouched, seed)):
+                    return code
             return 0
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
     def _one(self, contestant: Contestant, seed: int) -> int:
-        plan, path = self.plan, self.plan.run_path(contestant, seed)
+        plan, path = self.plan, self.plan.run_path(contestant.name, seed)
         if not finished(path):
             self.say(f"compare: {contestant.name}, seed {seed}: {path}")
             code = self._launch("pretrain", ["--config", contestant.config, "--corpus", plan.corpus, "--output",
                                              str(path), "--set", f"seed={seed}", *plan.options])
             if code or self.asked:
                 return code
+        return self._finetune(contestant.name, str(path), seed)
+
+    def _finetune(self, name: str, init: str, seed: int) -> int:
+        plan = self.plan
         for task, data in plan.finetune.items():
-            output = plan.finetune_path(contestant, seed, task)
+            output = plan.finetune_path(name, seed, task)
             if (output / "result.json").exists():
                 continue
-            self.say(f"compare: {contestant.name}, seed {seed}, fine-tuned on {task}: {output}")
-            code = self._launch("finetune", [task, "--data", data, "--init", str(path), "--output", str(output),
-                                             *plan.finetune_options])
+            self.say(f"compare: {name}, seed {seed}, fine-tuned on {task}: {output}")
+            seeds = ["--runs", str(plan.finetune_seeds), "--set", f"seed={(seed - 1) * plan.finetune_seeds + 1}"]
+            code = self._launch("finetune", [task, "--data", data, "--init", init, "--output", str(output),
+                                             *plan.finetune_options, *seeds])
             if code or self.asked:
-                return code
+                return code or STOPPED
         return 0
 
     def _launch(self, launcher: str, arguments: Sequence[str]) -> int:

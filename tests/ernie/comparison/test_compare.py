@@ -8,8 +8,10 @@ import time
 
 import pytest
 
+from ernie.checkpoints.formats import write
 from ernie.cli import main
 from tests.ernie import runs
+from tests.ernie.released import checkpoint
 
 
 @pytest.fixture
@@ -99,12 +101,18 @@ def test_a_stop_is_handed_on_to_the_run(curricula):
 def test_downstream_scores_stand_beside(curricula, tmp_path):
     from tests.ernie.finetuning.test_run import make_data
     data = make_data("rte", tmp_path / "rte")
+    write(checkpoint(tmp_path, max_position_embeddings=64), tmp_path / "released", "huggingface")
     done = subprocess.run([sys.executable, "-m", "ernie", "compare", str(curricula / "joint.yaml"), "--corpus",
                            str(curricula), "--output", str(curricula / "out"), "--seeds", "2", "--finetune",
-                           f"rte={data}", "--finetune-set", "epochs=1", "--finetune-set", "max_length=32"],
+                           f"rte={data}", "--untouched", str(tmp_path / "released"),
+                           "--finetune-set", "epochs=1", "--finetune-set", "max_length=32"],
                           capture_output=True, text=True, timeout=400, env=runs.ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rte, dev" in done.stdout
     lines = [json.loads(line) for line in (curricula / "out" / "results.jsonl").read_text().splitlines()]
-    assert [set(line["downstream"]) for line in lines] == [{"rte"}, {"rte"}]
+    assert [(line["curriculum"], line["seed"], set(line["downstream"])) for line in lines] == [
+        ("joint", 1, {"rte"}), ("joint", 2, {"rte"}), ("untouched", 1, {"rte"}), ("untouched", 2, {"rte"})]
+    assert [bool(line["stages"]) for line in lines] == [True, True, False, False]
+    for number in 1, 2:  # every seed of pre-training has seeds of fine-tuning of its own
+        assert (curricula / "out" / "joint" / "finetune-rte" / f"seed-{number}" / f"seed-{number}").is_dir()
     assert "Fine-tuned" in (curricula / "out" / "compare.html").read_text("utf-8")
