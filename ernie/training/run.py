@@ -191,7 +191,9 @@ def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSe
         run.say(precision.note)
     for line in fused.choose(model, settings.kernels, precision.dtype if precision.active else "float32"):
         run.say(line)
-    updater = Updater(model, settings.optimizer, settings.schedule, precision, run.world)
+    updater = Updater(model, settings.optimizer, settings.schedule, precision, run.world, settings.kernels)
+    if updater.note:
+        run.say(f"kernels: AdamW in one call for each group of parameters: {updater.note}")
     if not resumed:
         return updater, TrainState()
     found = checkpoint.read(resumed)

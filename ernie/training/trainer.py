@@ -68,6 +68,13 @@ class Ahead:
     micro_batches: list[Batch]
     data_wait: float
     summed: Callable[[], np.ndarray]
+    sums: np.ndarray | None = None
+
+    def settle(self) -> np.ndarray:
+        """Return the sums over all ranks; only the first call waits for them."""
+        if self.sums is None:
+            self.sums = self.summed()
+        return self.sums
 
 
 class Callback:
@@ -121,7 +128,7 @@ class Trainer:
                 if self.stop:
                     break
                 following = self.ask(stream)  # the ranks sum the counts of the next step while they train this one
-                result = self.train_step(step.micro_batches, counts, step.data_wait)
+                result = self.train_step(step.micro_batches, counts, step.data_wait, following)
                 if result is None:
                     break
                 for callback in self.callbacks:
@@ -152,14 +159,17 @@ class Trainer:
 
         If any rank was asked to stop, all stop here; with several, a step after that, since they agree a step ahead.
         """
-        total = ahead.summed()
+        total = ahead.settle()
         if total[-1] or self.world.size == 1 and self.stop_requested():
             self.stop = ASKED_TO_STOP
         self.rows_read = float(total[-2])
         return total[:-2]
 
-    def train_step(self, micro_batches: list[Batch], counts: np.ndarray, data_wait: float) -> StepResult | None:
+    def train_step(self, micro_batches: list[Batch], counts: np.ndarray, data_wait: float,
+                   following: Ahead | None = None) -> StepResult | None:
         """Forward and backward over this rank's micro-batches, one update, and the numbers to show.
+
+        The sums of the ``following`` step are fetched where this one waits for the device anyway: once a step.
 
         Returns None, with weights and state as before the step, when a stop was asked for between its micro-batches: a
         step with much accumulation can take longer than a scheduler waits.
@@ -183,7 +193,7 @@ class Trainer:
             shown += [value.detach().astype("float32").reshape([1]) for name in names for value in losses[name]]
         if self.adversary is not None:
             self.adversary(self, micro_batches, counts)
-        outcome = self.updater.step(state.updates + 1, paddle.concat(shown), unused)
+        outcome = self.updater.step(state.updates + 1, paddle.concat(shown), unused, following and following.settle)
         values = outcome.values.reshape(len(micro_batches), len(names), 3).astype(np.float64).sum(axis=0)
         seconds = time.perf_counter() - begun + data_wait
         rate = self.updater.schedule(state.updates + 1)

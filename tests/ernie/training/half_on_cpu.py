@@ -18,7 +18,7 @@ import paddle
 from paddle.optimizer import adamw
 
 from ernie.model import cpu_kernels
-from ernie.training import amp
+from ernie.training import amp, optimizer
 
 PLACE = SimpleNamespace(is_gpu_place=lambda: True, is_xpu_place=lambda: False, is_custom_place=lambda: False)
 
@@ -36,14 +36,33 @@ class Tracer:
         setattr(self.tracer, name, value)
 
 
+def round_into(weight, master) -> None:
+    """Set a half-precision weight to what it holds of its master: numpy rounds to float16, whatever Paddle it is."""
+    half = weight.dtype == paddle.float16
+    weight.set_value(master.numpy().astype(np.float16) if half else master.astype(weight.dtype))
+
+
 class Operators:
-    """Paddle's operators; ``adamw_`` updates float32 master weights with the float32 kernel and casts them."""
+    """Paddle's operators; AdamW's update float32 master weights with the float32 kernel and cast them."""
 
     def __init__(self, operators):
         self.operators = operators
 
     def __getattr__(self, name):
-        return self.adamw_ if name == "adamw_" else getattr(self.operators, name)
+        return getattr(self.operators, name)
+
+    def fused_adam_(self, weights, gradients, *rest):
+        masters = 5 if paddle.__version__ < "3" else 6
+        if rest[masters] is None:
+            return self.operators.fused_adam_(weights, gradients, *rest)
+        multi_precision = -2 if paddle.__version__ < "3" else -3
+        options = [*rest[masters + 1:]]
+        assert options[multi_precision] is True
+        options[multi_precision] = False
+        self.operators.fused_adam_(rest[masters], [g.astype("float32") for g in gradients], *rest[:masters], None,
+                                   *options)
+        for weight, master in zip(weights, rest[masters]):
+            round_into(weight, master)
 
     def adamw_(self, weight, gradient, *rest):
         first = 4 if paddle.__version__ < "3" else 5  # 3.x has a maximum of second moments in between
@@ -52,8 +71,7 @@ class Operators:
             return self.operators.adamw_(weight, gradient, *rest)
         options[-2] = False  # multi_precision: the master is the weight here
         result = self.operators.adamw_(master, gradient.astype("float32"), *states, None, found, *options)
-        half = weight.dtype == paddle.float16  # to which numpy rounds, whatever Paddle it is
-        weight.set_value(master.numpy().astype(np.float16) if half else master.astype(weight.dtype))
+        round_into(weight, master)
         return result
 
 
@@ -65,6 +83,7 @@ def install(patch=setattr) -> None:
     patch(module, "_is_gpu_float16_supported", lambda: True)
     patch(module, "_is_gpu_bfloat16_supported", lambda: True)
     patch(adamw, "_C_ops", Operators(adamw._C_ops))
+    patch(optimizer, "_C_ops", Operators(optimizer._C_ops))
     patch(amp, "on_gpu", lambda: True)
     patch(cpu_kernels, "eager_on_cpu", lambda: False)
 

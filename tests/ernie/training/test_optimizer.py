@@ -6,6 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
+from ernie.training import optimizer
 from ernie.training.amp import LossScale, Precision
 from ernie.training.distributed import World
 from ernie.training.optimizer import MASTER, Updater, decays
@@ -27,14 +28,17 @@ class Two(paddle.nn.Layer):
         return (self.second(x) if both else x).square().sum()
 
 
-def updater(scaled=False, **settings) -> Updater:
+def updater(scaled=False, kernels="auto", rates=None, **settings) -> Updater:
     """Always the same weights; with ``scaled``, the loss is scaled as it is for float16."""
     paddle.seed(3)
     precision = Precision("fp32", "O1", SCALING)
     if scaled:
         precision.scale = LossScale(SCALING, SCALING.initial)
     options = OptimizerSettings(**{"learning_rate": 0.1, "clip_norm": 0.0, **settings})
-    return Updater(Two(), options, Schedule("noam", options.learning_rate, 4, 100), precision, World())
+    model = Two()
+    for name, parameter in model.named_parameters():
+        parameter.optimize_attr["learning_rate"] = (rates or {}).get(name, 1.0)
+    return Updater(model, options, Schedule("noam", options.learning_rate, 4, 100), precision, World(), kernels)
 
 
 X = paddle.to_tensor(np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32))
@@ -51,6 +55,58 @@ def same(first: dict, second: dict) -> bool:
 
 def test_biases_and_layer_norms_do_not_decay():
     assert [name for name, _ in Two().named_parameters() if decays(name)] == ["first.weight", "second.weight"]
+
+
+def test_groups_give_the_bits_of_paddles_own_step():
+    """With decay, shares of the learning rate, a part that some steps do not use, and a restart in between."""
+    rates = {"first.weight": 0.25, "norm.bias": 0.25}
+    plain, grouped = (updater(kernels=kernels, rates=rates, weight_decay=0.1) for kernels in ("plain", "auto"))
+    assert grouped.optimizer.grouped and not grouped.note and not plain.optimizer.grouped
+    calls = []
+    for number in range(1, 9):
+        grouped.optimizer._step_group = lambda members, of=grouped.optimizer: (
+            calls.append({grouped.names[p.name] for p in members}), type(of)._step_group(of, members))
+        for made in (plain, grouped):
+            step(made, number, both=number % 3 != 0)
+        assert same(plain.weights(), grouped.weights()) and same(plain.state(), grouped.state()), number
+        if number == 5:
+            weights, moments = grouped.weights(), grouped.state()
+            grouped = updater(rates=rates, weight_decay=0.1)
+            grouped.restore(weights, moments)
+    assert {"first.weight"} in calls and {"norm.weight", "first.bias", "second.bias"} in calls
+    assert all({"second.weight", "first.weight"} - members for members in calls)
+
+
+def test_parameters_that_were_stepped_less_often_are_a_group_of_their_own():
+    """On a GPU a call takes the powers of beta of its first parameter for all."""
+    made = updater(weight_decay=0.1)
+    for number in (1, 2, 3):
+        step(made, number, both=number != 2)
+    made.backward(made.model(X))
+    groups = [{made.names[p.name] for p in members} for members in made.optimizer._groups(made.parameters)]
+    assert sorted(map(sorted, groups)) == [["first.bias", "norm.bias", "norm.weight"], ["first.weight"],
+                                           ["second.bias"], ["second.weight"]]
+    powers = made.state()
+    assert powers["beta2_pow_acc/second.bias"] > powers["beta2_pow_acc/first.bias"]
+
+
+def test_a_grouped_step_that_fails_its_trial_leaves_paddles_own(monkeypatch):
+    monkeypatch.setattr(optimizer, "fused_adamw", lambda *arguments: None)  # a kernel that does nothing
+    made, plain = updater(), updater(kernels="plain")
+    assert made.note.startswith("not used, differs from the plain form by 0.")
+    for number in (1, 2):
+        step(made, number), step(plain, number)
+    assert same(made.weights(), plain.weights())
+
+
+def test_moments_that_are_taken_back_in_the_middle_of_a_run_count():
+    made, other = updater(), updater()
+    for number in (1, 2, 3):
+        step(made, number)
+    step(other, 1)
+    made.restore(other.weights(), other.state())
+    step(made, 2), step(other, 2)
+    assert same(made.weights(), other.weights()) and same(made.state(), other.state())
 
 
 def test_the_norm_is_that_of_all_gradients_and_clipping_limits_it():
