@@ -5,14 +5,18 @@
 "paddle" is the model with Paddle's own layers, which keep on a CPU what they keep on a GPU; "ours" has the layers of
 ernie.model.cpu_kernels. Above the state: activations, scores and what passes through the backward pass.
 """
+from __future__ import annotations
+
 import argparse
 import subprocess
 import sys
 
+from ernie.model.recompute import Choice
+
 SHAPES = {"256x4": (256, 4, 4, 8000, 16, 128), "512x6": (512, 6, 8, 30000, 4, 256), "128x2": (128, 2, 2, 2000, 8, 512)}
 
 
-def measured(size: str, layers: str, recompute: bool) -> None:
+def measured(size: str, layers: str, recompute: Choice) -> None:
     """Prints counted and measured bytes, in all and above the state; in a process of its own."""
     from ernie.model import cpu_kernels
     from ernie.model.config import ErnieConfig
@@ -42,19 +46,19 @@ def main() -> None:
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        return measured(args.one[0], args.one[1], args.one[2] == "True")
+        return measured(args.one[0], args.one[1], {"False": False, "True": True, "2": 2}.get(args.one[2], args.one[2]))
     print(f"{'size':8}{'layers':8}{'recompute':10}{'counted':>10}{'measured':>10}{'above state':>14}{'difference':>12}"
           f"{'above state':>14}")
     for size in args.sizes:
         for layers in ("paddle", "ours"):
-            for recompute in (False, True):
+            for recompute in (False, "attention", 2, True):
                 done = subprocess.run([sys.executable, __file__, "--one", size, layers, str(recompute)],
                                       capture_output=True, text=True)
                 found = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
                 if not found:
                     sys.exit(done.stderr)
                 counted, peak, above, measured_above = (float(text) / 2 ** 20 for text in found[0].split()[1:])
-                print(f"{size:8}{layers:8}{'yes' if recompute else 'no':10}{counted:7.1f} MB{peak:7.1f} MB"
+                print(f"{size:8}{layers:8}{str(recompute).lower():10}{counted:7.1f} MB{peak:7.1f} MB"
                       f"{measured_above:11.1f} MB{100 * (counted / peak - 1):+12.1f}"
                       f"{100 * (above / measured_above - 1):+14.1f}", flush=True)
     return None

@@ -12,6 +12,8 @@ import argparse
 from collections.abc import Sequence
 
 from ernie.commands import common
+from ernie.model.recompute import ATTENTION, Choice
+from ernie.model.recompute import describe as describe_choice
 from ernie.planning.plan import GIB, SPARE, Plan
 from ernie.pretraining.passes import describe
 from ernie.pretraining.run_directory import RunDirectory
@@ -101,31 +103,37 @@ def batch(plan: Plan) -> str:
             f"{tokens:,} tokens (about {plan.rows(tokens)} rows of {plan.curriculum.max_length}) x {times}")
 
 
+def recomputations(plan: Plan) -> list[Choice]:
+    """Return the values of ``recompute`` to show."""
+    if plan.config.encoder != "transformer":
+        return [False]
+    own = plan.curriculum.recompute
+    return [False, own if isinstance(own, int) and own > 1 else 2, ATTENTION, True]
+
+
 def memory(plan: Plan) -> str:
     """What a card holds, part by part."""
     tokens = plan.micro_tokens
-    plain, recomputed = (plan.memory(tokens, recompute) for recompute in (False, True))
+    choices = recomputations(plan)
+    found = [plan.memory(tokens, choice) for choice in choices]
     parts = [("weights", "weights"), ("float32 master weights", "master"), ("Adam's moments", "moments"),
              ("gradients", "gradients"), ("gradients sent to other cards", "buffers"),
              ("activations", "activations"), ("* scores over the vocabulary", "scores"),
              ("* inside the backward pass", "passing"), ("at once, at most", "peak")]
-    rows = [["", "as it is", "with recompute"]]
-    rows += [[name, *(_gib(getattr(found, key)) for found in (plain, recomputed))] for name, key in parts
-             if getattr(plain, key)]
-    if plan.config.encoder != "transformer":
-        rows = [row[:2] for row in rows]
-    switch = "on" if plan.curriculum.recompute else "off"
+    rows = [["", *map(describe_choice, choices)]]
+    rows += [[name, *(_gib(getattr(each, key)) for each in found)] for name, key in parts if getattr(found[0], key)]
     level = f" {plan.curriculum.amp_level}" if plan.curriculum.precision != "fp32" else ""
     return (f"Memory of a card, last stage, micro-batch of {tokens:,} tokens, {plan.curriculum.precision}{level} "
-            f"(recompute is {switch})\n{_table(rows)}\n  *: not at the same moment; the larger one counts")
+            f"(recompute: {str(plan.curriculum.recompute).lower()})\n{_table(rows)}\n"
+            "  *: not at the same moment; the larger one counts")
 
 
 def fitting(plan: Plan, sizes: Sequence[float]) -> str:
     """The largest micro-batch for each size of card."""
-    modes = [("as it is", False)] + [("with recompute", True)] * (plan.config.encoder == "transformer")
-    rows = [["", *(name for name, _ in modes), "configured"]]
+    choices = recomputations(plan)
+    rows = [["", *map(describe_choice, choices), "configured"]]
     for size in sizes:
-        fits = [plan.largest(size, recompute) for _, recompute in modes]
+        fits = [plan.largest(size, choice) for choice in choices]
         needed = plan.memory(plan.micro_tokens, plan.curriculum.recompute).peak
         verdict = "fits" if needed <= (size - SPARE) * GIB else "does not fit"
         rows.append([f"{size:g} GB card", *(f"{found:,} tokens" if found else "none fits" for found in fits), verdict])

@@ -22,6 +22,7 @@ from ernie.utils.limits import (
     Positive,
     PrecisionName,
     Range,
+    RecomputeChoice,
     Seed,
     Share,
     Workers,
@@ -76,7 +77,7 @@ class Recipe:
     precision: PrecisionName = "fp32"
     amp_level: AmpLevel = "O1"
     loss_scaling: LossScaling = field(default_factory=LossScaling)
-    recompute: bool = False
+    recompute: RecomputeChoice = False  # or true, "attention", k: every k-th layer
     kernels: KernelChoice = "auto"  # forms of attention and products; see docs/gpu.md
     deterministic: bool = False     # on a GPU: kernels that add in one order, so that a resume is exact to the bit
     micro_batch_tokens: Count = 8192  # padded tokens that one card takes at once; accumulation fills the difference

@@ -6,6 +6,8 @@ Shapes: r rows, L width of the padded batch, H hidden size.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import paddle
@@ -16,6 +18,7 @@ from ernie.model import bfloat16, cpu_kernels
 from ernie.model.config import ErnieConfig
 from ernie.model.cpu_kernels import Dropout, LayerNorm, Linear, expanded
 from ernie.model.fused import MASK_BIAS, FusableAttention, joined_products
+from ernie.model.recompute import ATTENTION, Choice, whole_layer
 
 ACTIVATIONS = {"gelu": cpu_kernels.gelu, "gelu_new": lambda x: F.gelu(x, approximate=True), "relu": F.relu,
                "tanh": paddle.tanh}
@@ -71,11 +74,13 @@ class SelfAttention(FusableAttention):
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
             dense(config, config.hidden_size, config.hidden_size) for _ in range(4))
         self.dropout = Dropout(config.attention_probs_dropout_prob)
+        self.recompute = False
 
     # Conditions on one line, and methods: the tracer of Paddle cannot follow a comprehension beside an ``if``.
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         query, key, value = self._one_product(hidden) if self.joined else self._three_products(hidden)
         attend = self._fused if self.fused is not None else self._bfloat16 if cpu_kernels.half() else self._plain
+        attend = again(attend) if self.recompute and self.training else attend
         context = attend(query, key, value, mask)
         return self.out_proj(context.reshape([0, 0, self.heads * self.size]))
 
@@ -131,20 +136,25 @@ def padding_bias(hidden: Tensor, lengths: Tensor) -> Tensor:
     return padding.astype(hidden.dtype) * MASK_BIAS
 
 
+def again(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return ``function``, which keeps its inputs alone and is computed a second time in the backward pass."""
+    from paddle.distributed.fleet.utils import recompute
+    return partial(recompute, cpu_kernels.as_now(function))
+
+
 class Transformer(nn.Layer):
     """The stack of layers. ``recompute`` trades a second forward pass for the memory of its activations."""
 
     def __init__(self, config: ErnieConfig):
         super().__init__()
         self.layers = nn.LayerList([TransformerLayer(config) for _ in range(config.num_hidden_layers)])
-        self.recompute = False
+        self.recompute: Choice = False
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> Tensor:
         mask = padding_bias(hidden, lengths)
-        for layer in self.layers:
-            if self.recompute and self.training:
-                from paddle.distributed.fleet.utils import recompute
-                hidden = recompute(cpu_kernels.as_now(layer), hidden, mask)
+        for number, layer in enumerate(self.layers, 1):
+            if self.training and whole_layer(self.recompute, number):
+                hidden = again(layer)(hidden, mask)
             else:
                 hidden = layer(hidden, mask)
         return hidden
@@ -188,6 +198,13 @@ class Encoder(nn.Layer):
         self.embeddings = Embeddings(config)
         self.encoder = (Transformer if config.encoder == "transformer" else Recurrent)(config)
         self.pooler = Pooler(config)
+
+    def recompute(self, choice: Choice) -> None:
+        """Choose what the backward pass computes again; a recurrent encoder keeps everything."""
+        if isinstance(self.encoder, Transformer):
+            self.encoder.recompute = choice
+            for layer in self.encoder.layers:
+                layer.self_attn.recompute = choice == ATTENTION
 
     def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
                 task_ids: Tensor | None) -> tuple[Tensor, Tensor]:

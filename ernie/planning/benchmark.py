@@ -51,11 +51,10 @@ def measure(plan: Plan, steps: int = 3) -> Measured:
     """Median of ``steps`` steps after a first; two micro-batches each, so that gradients are there already."""
     curriculum, rows, width = plan.curriculum, plan.rows(plan.micro_tokens), plan.curriculum.max_length
     model = PretrainingModel(plan.config, {str(k): declare(head) for k, head in enumerate(plan.heads)})
-    if hasattr(model.ernie.encoder, "recompute"):
-        model.ernie.encoder.recompute = curriculum.recompute
+    model.ernie.recompute(curriculum.recompute)
     precision = Precision(curriculum.precision, curriculum.amp_level, curriculum.loss_scaling)
     updater = Updater(model, curriculum.optimizer, plan.schedule(plan.stages[-1]), precision,
-                      distributed.World(0, 1))
+                      distributed.World(0, 1), curriculum.kernels)
     batch = random_batch(plan.config, plan.heads, rows, width)
     updater.model.train()
     times = np.array([_step(updater, batch, update) for update in range(1, steps + 2)])[1:]

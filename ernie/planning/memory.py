@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from ernie.model.config import ErnieConfig
+from ernie.model.recompute import ATTENTION, Choice, whole_layer
 
 MASKED_SHARE = 0.15  # of the tokens that the masked LM predicts
 GATES = {"lstm": 4, "gru": 3}
@@ -104,20 +105,26 @@ class Memory:
 
 
 def memory(config: ErnieConfig, heads: list[Head], rows: int, width: int, kind: Bytes = FLOAT32,
-           recompute: bool = False, cards: int = 1) -> Memory:
+           recompute: Choice = False, cards: int = 1) -> Memory:
     """Count the bytes of a step on a card that trains micro-batches of ``rows`` x ``width`` tokens.
 
     Args:
-        heads: of all tasks that train together. recompute: of the Transformer's layers.
+        heads: of all tasks that train together. recompute: see ``ernie.model.recompute``.
         cards: with more than one, the gradients are copied into buffers to be summed.
     """
     count = sum(parameters(config, heads).values())
     n, h, e = rows * width, config.hidden_size, kind.product
     masked = math.ceil(n * MASKED_SHARE) if any(head.vocabulary for head in heads) else 0
     layer = layer_bytes(config, rows, width, kind)
-    kept = n * h * kind.norm if recompute and config.encoder == "transformer" else layer
+    kept, again = config.num_hidden_layers * layer, 0.0  # of all layers; of the part that is computed again at once
+    if config.encoder == "transformer" and recompute == ATTENTION:
+        again = attention_bytes(config, rows, width, kind)
+        kept -= config.num_hidden_layers * again
+    elif config.encoder == "transformer":
+        whole = sum(whole_layer(recompute, number) for number in range(1, config.num_hidden_layers + 1))
+        kept, again = kept - whole * (layer - n * h * kind.norm), layer if whole else 0.0
     activations = (
-        config.num_hidden_layers * kept
+        kept
         + n * h * (kind.norm + kind.mask + kind.dropped)                  # embeddings: LayerNorm, dropout
         + n * (4 * 8 + 4)                                                 # ids, and the mask of padding
         + sum(_head_bytes(head, n if head.level == "token" else rows, h, kind) for head in heads)
@@ -125,9 +132,8 @@ def memory(config: ErnieConfig, heads: list[Head], rows: int, width: int, kind: 
     logits = masked * config.vocab_size * 4
     scores = 2 * logits + (masked * config.vocab_size * e if e < 4 else 0)  # as computed, in float32, after softmax
     passing = _passing(config, n, kind) + (config.vocab_size * h * kind.gradient if masked else 0)
-    if kept < layer:
-        passing += layer
-    elif config.encoder != "transformer":
+    passing += again
+    if config.encoder != "transformer":
         passing += 2 * layer
     return Memory(count * kind.weight, count * kind.master, count * kind.moments, count * kind.gradient,
                   count * kind.gradient if cards > 1 else 0, activations, scores, passing, count * kind.update)
@@ -141,8 +147,13 @@ def layer_bytes(config: ErnieConfig, rows: int, width: int, kind: Bytes) -> floa
     hidden = (4 + kind.casts) * kind.product + 2 * kind.norm + 2 * (kind.mask + kind.dropped)
     # inputs of the scores (q, k), of the context (v), of the output; of q k v and of the first dense layer; two
     # LayerNorms; two dropouts
-    attention = config.num_attention_heads * n * width * (kind.softmax + kind.mask + kind.product)
-    return n * h * hidden + n * _activated(config, config.intermediate_size * kind.product) + attention
+    return n * h * hidden + n * _activated(config, config.intermediate_size * kind.product) \
+        + attention_bytes(config, rows, width, kind)
+
+
+def attention_bytes(config: ErnieConfig, rows: int, width: int, kind: Bytes) -> float:
+    """Count the bytes of that which attention keeps for each pair of tokens: softmax, dropout's mask and output."""
+    return config.num_attention_heads * rows * width * width * (kind.softmax + kind.mask + kind.product)
 
 
 def _activated(config: ErnieConfig, size: float) -> float:

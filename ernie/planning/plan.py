@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import tasks as task_room
 from ernie.model.config import ErnieConfig
+from ernie.model.recompute import Choice
 from ernie.planning.memory import Head, Memory, bytes_of, memory, parameters
 from ernie.pretraining import passes
 from ernie.pretraining.curriculum import Curriculum
@@ -61,13 +62,13 @@ class Plan:
         """Full rows in a micro-batch: the costliest shape, since attention grows with the width."""
         return max(1, -(-tokens // self.curriculum.max_length))
 
-    def memory(self, tokens: int, recompute: bool) -> Memory:
+    def memory(self, tokens: int, recompute: Choice) -> Memory:
         """Count the memory of a card whose micro-batches have ``tokens`` tokens."""
         kind = bytes_of(self.curriculum.precision, self.curriculum.amp_level)
         return memory(self.config, self.heads, self.rows(tokens), self.curriculum.max_length, kind, recompute,
                       self.cards)
 
-    def largest(self, gib: float, recompute: bool) -> int:
+    def largest(self, gib: float, recompute: Choice) -> int:
         """Tokens of the largest micro-batch of full rows that fits a card, SPARE left free; 0 when none does."""
         fits, width = 0, self.curriculum.max_length
         step = 1 << 16

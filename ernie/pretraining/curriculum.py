@@ -19,6 +19,7 @@ from ernie.utils.limits import (
     Positive,
     PrecisionName,
     Range,
+    RecomputeChoice,
     Seed,
     Workers,
 )
@@ -100,7 +101,7 @@ class Curriculum:
     precision: PrecisionName = "fp32"
     amp_level: AmpLevel = "O2"
     loss_scaling: LossScaling = field(default_factory=LossScaling)
-    recompute: bool = False
+    recompute: RecomputeChoice = False  # or true, "attention", k: every k-th layer
     kernels: KernelChoice = "auto"       # forms of attention and products; see docs/gpu.md
     deterministic: bool = False          # on a GPU: kernels that add in one order, so that a resume is exact to the bit
     seed: Seed = 1

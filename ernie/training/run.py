@@ -18,6 +18,7 @@ import paddle
 
 from ernie.checkpoints import checkpoint
 from ernie.model import fused
+from ernie.model.recompute import Choice
 from ernie.training import distributed
 from ernie.training.amp import Precision
 from ernie.training.callbacks import Callback, Checkpoints, Divergence, Log, SameOnAllRanks
@@ -138,7 +139,7 @@ class TrainingSettings:
     precision: str
     amp_level: str
     loss_scaling: LossScaling
-    recompute: bool
+    recompute: Choice
     workers: int
     log_every: int
     checkpoint_every: int
@@ -179,8 +180,7 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
 
 def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSettings,
                      warm_start: Callable[[], None]) -> tuple[Updater, TrainState]:
-    if hasattr(model.ernie.encoder, "recompute"):
-        model.ernie.encoder.recompute = settings.recompute
+    model.ernie.recompute(settings.recompute)
     resumed = checkpoint.newest(directory, run.say)
     if not resumed:
         warm_start()

@@ -42,6 +42,16 @@ class OneOf:
         return "" if value in self.words else f"is not one of {', '.join(self.words)}"
 
 
+class Recomputation:
+    """A value of ``recompute``: see ``ernie.model.recompute``."""
+
+    def fault(self, value: Any) -> str:
+        """Return what is wrong with a value, or an empty string."""
+        if value == "attention" or isinstance(value, bool) or isinstance(value, int) and 1 <= value <= 256:
+            return ""
+        return 'is not true, false, "attention" or a number k from 1 to 256 (every k-th layer)'
+
+
 Count = Annotated[int, Range(1, LARGEST)]
 Natural = Annotated[int, Range(0, LARGEST)]
 Iterations = Annotated[int, Range(1, 10 ** 7)]     # the order of a stage's steps is held in memory
@@ -54,4 +64,5 @@ Decay = Annotated[float, Range(0, below=1)]        # of a running mean
 Timestamp = Annotated[float, Range(0, 1e11)]       # seconds since the epoch
 PrecisionName = Annotated[str, OneOf("fp32", "fp16", "bf16")]
 AmpLevel = Annotated[str, OneOf("O1", "O2")]
+RecomputeChoice = Annotated[Any, Recomputation()]
 KernelChoice = Annotated[str, OneOf("auto", "plain", "fused")]

@@ -7,8 +7,9 @@ import pytest
 
 paddle = pytest.importorskip("paddle")
 
+from ernie.model import cpu_kernels  # noqa: E402
 from ernie.model.config import ErnieConfig  # noqa: E402
-from ernie.model.encoder import ACTIVATIONS, padding_bias  # noqa: E402
+from ernie.model.encoder import ACTIVATIONS, SelfAttention, TransformerLayer, padding_bias  # noqa: E402
 from ernie.model.finetuning_model import FinetuningModel  # noqa: E402
 from ernie.model.pretraining_model import PretrainingModel, to_tensors  # noqa: E402
 from reader.batches.examples import Batch, Targets  # noqa: E402
@@ -176,15 +177,39 @@ def test_it_learns(encoder):
     assert history[-1] < history[0] / 4
 
 
-def test_recompute_gives_the_same_gradients():
-    model = PretrainingModel(small(), TASKS)
-    grads = []
-    for recompute in (False, True):
-        model.ernie.encoder.recompute = recompute
+@pytest.mark.parametrize("choice, layers, attentions", [(True, 2, 0), (2, 1, 0), (3, 0, 0), ("attention", 0, 2)])
+@pytest.mark.parametrize("plain", [False, True])
+def test_recompute_gives_the_same_gradients(choice, layers, attentions, plain, monkeypatch):
+    """With dropout, and ``plain`` as on a GPU; and what is said to be computed again is, nothing else."""
+    if plain:
+        monkeypatch.setattr(cpu_kernels, "eager_on_cpu", lambda: False)
+    model = PretrainingModel(small(hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.1), TASKS)
+    passes = {"layer": 0, "attention": 0}
+    real_layer, real_attention = TransformerLayer.forward, SelfAttention._plain
+
+    def layer(self, *inputs):
+        passes["layer"] += 1
+        return real_layer(self, *inputs)
+
+    def attention(self, *inputs):
+        passes["attention"] += 1
+        return real_attention(self, *inputs)
+
+    monkeypatch.setattr(TransformerLayer, "forward", layer)
+    monkeypatch.setattr(SelfAttention, "_plain", attention)
+    grads, counts = [], []
+    for recompute in (False, choice):
+        passes.update(layer=0, attention=0)
+        model.ernie.recompute(recompute)
+        paddle.seed(5)
         sum(loss for loss, _, _ in model(**to_tensors(batch())).values()).backward()
         grads.append({name: p.grad.numpy() for name, p in model.named_parameters()})
+        counts.append(dict(passes))
         model.clear_gradients()
+    assert counts == [{"layer": 2, "attention": 2},
+                      {"layer": 2 + layers, "attention": 2 + layers + attentions}]
     for name, grad in grads[0].items():
+        # not to the bit: the gradients of query, key and value are added in another order
         np.testing.assert_allclose(grads[1][name], grad, atol=1e-6, err_msg=name)
 
 

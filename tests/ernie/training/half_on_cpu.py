@@ -54,7 +54,8 @@ class Operators:
     def fused_adam_(self, weights, gradients, *rest):
         masters = 5 if paddle.__version__ < "3" else 6
         if rest[masters] is None:
-            return self.operators.fused_adam_(weights, gradients, *rest)
+            self.operators.fused_adam_(weights, gradients, *rest)
+            return
         multi_precision = -2 if paddle.__version__ < "3" else -3
         options = [*rest[masters + 1:]]
         assert options[multi_precision] is True

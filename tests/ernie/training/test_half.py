@@ -56,12 +56,13 @@ def test_float16_follows_float32_over_forty_steps(tmp_path, train, half, monkeyp
     file = runs.declare(tmp_path, [STAGE], dropout=0.0)
     assert train(file, tmp_path / "single") == 0
     half()
-    weights, levels = set(), set()
+    weights, levels, grouped = set(), set(), set()
     real_step, real_score = Updater.step, PretrainingModel.score
 
     def step(self, *arguments, **named):
         weights.update((str(p.dtype), str(p.grad.dtype), "norm" in name) for name, p in self.layer.named_parameters()
                        if p.grad is not None)
+        grouped.add(self.optimizer.grouped)
         return real_step(self, *arguments, **named)
 
     def score(self, *arguments, **named):
@@ -72,7 +73,7 @@ def test_float16_follows_float32_over_forty_steps(tmp_path, train, half, monkeyp
     monkeypatch.setattr(PretrainingModel, "score", score)
     assert train(file, tmp_path / "half", HALF, SCALE) == 0
     assert weights == {("paddle.float16", "paddle.float16", False), ("paddle.float32", "paddle.float32", True)}
-    assert levels == {2}
+    assert levels == {2} and grouped == {True}
     assert log(tmp_path / "half")[-1]["loss_scale"] == 1024 and log(tmp_path / "half")[-1]["skipped"] == 0
     assert 0 < apart(runs.final(tmp_path / "single"), runs.final(tmp_path / "half")) < CLOSE
     scores = [json.loads((tmp_path / name / "stage-1/dev.json").read_text()) for name in ("single", "half")]
