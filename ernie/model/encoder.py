@@ -17,7 +17,14 @@ from paddle.nn import functional as F
 from ernie.model import bfloat16, cpu_kernels
 from ernie.model.config import ErnieConfig
 from ernie.model.cpu_kernels import Dropout, LayerNorm, Linear, expanded
-from ernie.model.fused import MASK_BIAS, FusableAttention, joined_products
+from ernie.model.fused import (
+    MASK_BIAS,
+    FusableAttention,
+    FusableResidual,
+    FusableWidth,
+    joined_products,
+    padded_width,
+)
 from ernie.model.recompute import ATTENTION, Choice, whole_layer
 
 ACTIVATIONS = {"gelu": cpu_kernels.gelu, "gelu_new": lambda x: F.gelu(x, approximate=True), "relu": F.relu,
@@ -109,7 +116,7 @@ class SelfAttention(FusableAttention):
         return paddle.matmul(weights, value).transpose([0, 2, 1, 3])
 
 
-class TransformerLayer(nn.Layer):
+class TransformerLayer(FusableResidual):
     """Self-attention and feed-forward, each with dropout, a residual connection and LayerNorm after it (post-LN)."""
 
     def __init__(self, config: ErnieConfig):
@@ -122,8 +129,15 @@ class TransformerLayer(nn.Layer):
         self.activation = ACTIVATIONS[config.hidden_act]
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        hidden = self.norm1(hidden + self.dropout(self.self_attn(hidden, mask)))
-        return self.norm2(hidden + self.dropout(self.linear2(self.activation(self.linear1(hidden)))))
+        add = self._jointly if self.joint is not None else self._one_by_one
+        hidden = add(hidden, self.self_attn(hidden, mask), self.norm1)
+        return add(hidden, self.linear2(self.activation(self.linear1(hidden))), self.norm2)
+
+    def _one_by_one(self, hidden: Tensor, change: Tensor, norm: LayerNorm) -> Tensor:
+        return norm(hidden + self.dropout(change))
+
+    def _jointly(self, hidden: Tensor, change: Tensor, norm: LayerNorm) -> Tensor:
+        return self.joint(change, hidden, norm.weight, norm.bias, self.dropout.rate, norm._epsilon, self.training)
 
 
 def padding_bias(hidden: Tensor, lengths: Tensor) -> Tensor:
@@ -184,7 +198,7 @@ class Pooler(nn.Layer):
         return paddle.tanh(self.dense(hidden[:, 0]))
 
 
-class Encoder(nn.Layer):
+class Encoder(FusableWidth):
     """Part of the model that all tasks share: embeddings, encoder layers and pooler.
 
     ``forward`` takes token_ids, token_type_ids, position_ids: [r, L] int64; lengths: [r] int64, tokens that are not
@@ -208,5 +222,17 @@ class Encoder(nn.Layer):
 
     def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
                 task_ids: Tensor | None) -> tuple[Tensor, Tensor]:
-        hidden = self.encoder(self.embeddings(token_ids, token_type_ids, position_ids, task_ids), lengths)
+        run = self._in_multiples if self.width_multiple > 1 else self._as_it_is
+        hidden = run(token_ids, token_type_ids, position_ids, lengths, task_ids)
         return hidden, self.pooler(hidden)
+
+    def _as_it_is(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+                  task_ids: Tensor | None) -> Tensor:
+        return self.encoder(self.embeddings(token_ids, token_type_ids, position_ids, task_ids), lengths)
+
+    def _in_multiples(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+                      task_ids: Tensor | None) -> Tensor:
+        ids = [token_ids, token_type_ids, position_ids, *([] if task_ids is None else [task_ids])]
+        ids = padded_width(ids, self.width_multiple)
+        hidden = self._as_it_is(*ids[:3], lengths, None if task_ids is None else ids[3])
+        return hidden[:, :token_ids.shape[1]]

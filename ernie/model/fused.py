@@ -9,7 +9,7 @@ Shapes: r rows, L width, A heads, D size of a head, H = A D, k chosen positions,
 """
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import paddle
@@ -26,6 +26,18 @@ class FusableAttention(nn.Layer):
 
     fused: Callable[..., Tensor] | None = None
     joined = False
+
+
+class FusableResidual(nn.Layer):
+    """A layer whose ``joint`` replaces dropout, residual connection and LayerNorm in one."""
+
+    joint: Callable[..., Tensor] | None = None
+
+
+class FusableWidth(nn.Layer):
+    """An encoder that pads its rows to a multiple of ``width_multiple`` tokens inside."""
+
+    width_multiple = 1
 
 
 class FusableVocabulary(nn.Layer):
@@ -48,6 +60,19 @@ def memory_efficient(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dr
     return memory_efficient_attention(query, key, value, mask, dropout if training else 0.0, training=training)
 
 
+def residual_norm(change: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, dropout: float, epsilon: float,
+                  training: bool) -> Tensor:
+    """LayerNorm of ``residual`` + dropout of ``change``, by one operator of Paddle for GPUs. [r, L, H] to the same.
+
+    In half precision the sum is, too: without this form it is float32, by promotion.
+    """
+    from paddle.incubate.nn.functional import fused_bias_dropout_residual_layer_norm
+    with paddle.amp.auto_cast(enable=False):  # the weights of LayerNorm stay float32
+        return fused_bias_dropout_residual_layer_norm(
+            change, residual.astype(change.dtype), None, weight, bias, dropout_rate=dropout, ln_epsilon=epsilon,
+            training=training)
+
+
 def choose(model: nn.Layer, kernels: str, dtype: str) -> list[str]:
     """Set the forms of a model's layers. Returns what was chosen, a line each; nothing where nothing was tried.
 
@@ -57,6 +82,7 @@ def choose(model: nn.Layer, kernels: str, dtype: str) -> list[str]:
     layers = model.sublayers()
     attentions = [layer for layer in layers if isinstance(layer, FusableAttention)]
     heads = [layer for layer in layers if isinstance(layer, FusableVocabulary)]
+    residuals = [layer for layer in layers if isinstance(layer, FusableResidual)]
     tried = kernels == "fused" or kernels == "auto" and paddle.device.get_device().startswith("gpu")
     if not tried:
         return []
@@ -74,6 +100,15 @@ def choose(model: nn.Layer, kernels: str, dtype: str) -> list[str]:
         lines.append(f"kernels: one product for query, key and value: {found or 'used'}")
         for layer in attentions:
             layer.joined = not found
+        for layer in layers:  # before attention sees them: CUTLASS needs aligned rows of the mask
+            if isinstance(layer, FusableWidth):
+                layer.width_multiple = MULTIPLE
+                lines.append(f"kernels: rows padded to a multiple of {MULTIPLE} tokens: used")
+    if residuals:
+        found = trial(lambda: residual_trial(residual_norm, attentions[0].heads * attentions[0].size, dtype), dtype)
+        lines.append(f"kernels: dropout, residual and LayerNorm in one: {found or 'used'}")
+        for layer in residuals:
+            layer.joint = None if found else residual_norm
     for head in heads:
         found = trial(lambda: vocabulary_trial(dtype), dtype)
         lines.append(f"kernels: vocabulary padded to a multiple of {MULTIPLE}: {found or 'used'}")
@@ -88,7 +123,7 @@ def trial(compute: Callable[[], list[tuple[Tensor, Tensor]]], dtype: str) -> str
     except Exception as error:  # noqa: BLE001  (whatever a missing kernel raises, the plain form goes on)
         words = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
         return "not used, " + next((line for line in words if line.startswith("(")), words[-1])[:120]
-    apart = max(float(np.abs(one - other).max()) for one, other in pairs)
+    apart = np.max([np.abs(one - other).max() for one, other in pairs])  # Python's max would pass over a NaN
     if not apart <= CLOSE[dtype]:  # a NaN is not close
         return f"not used, differs from the plain form by {apart:.2g}"
     return ""
@@ -107,8 +142,45 @@ def attention_trial(form: Callable[..., Tensor], heads: int, size: int, dtype: s
         found = chosen(*leaves, mask, 0.0, True)
         (found.astype("float32") * paddle.to_tensor(drawn[0])).mean().backward()
         results.append([found, *(leaf.grad * found.size for leaf in leaves)])
-    form(*leaves, mask, 0.1, True).astype("float32").mean().item()  # with dropout, whose values are its own
-    return list(zip(*results))
+    form(*leaves, mask, 0.1, True).astype("float32").mean().backward()  # with dropout, whose values are its own
+    return [*zip(*results), *_finite(leaf.grad for leaf in leaves)]
+
+
+def residual_trial(form: Callable[..., Tensor], hidden: int, dtype: str) -> list[tuple[Tensor, Tensor]]:
+    """Outputs and gradients of ``form`` and of the plain form."""
+    drawn, results = _random([4, 2, 8, hidden]), []
+    weight, bias = _leaf(1 + drawn[2, 0, 0] / 10, "float32"), _leaf(drawn[2, 0, 1] / 10, "float32")
+    for chosen, kind in ((plain_residual, "float32"), (form, dtype)):
+        leaves = [_leaf(part, dtype).astype(kind).detach() for part in drawn[:2]]
+        for leaf in leaves:
+            leaf.stop_gradient = False
+        weight.clear_gradient(False), bias.clear_gradient(False)
+        found = chosen(*leaves, weight, bias, 0.0, 1e-5, True)
+        (found.astype("float32") * paddle.to_tensor(drawn[3])).mean().backward()
+        results.append([found, *(leaf.grad * found.size for leaf in leaves),
+                        *(leaf.grad.clone() * hidden for leaf in (weight, bias))])
+    form(*leaves, weight, bias, 0.1, 1e-5, True).astype("float32").square().mean().backward()
+    return [*zip(*results), *_finite(leaf.grad for leaf in leaves)]
+
+
+def plain_residual(change: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, dropout: float, epsilon: float,
+                   training: bool) -> Tensor:
+    """Dropout, sum and LayerNorm: what a layer computes without a fused form. [r, L, H] to the same."""
+    summed = residual + F.dropout(change, dropout, training=training)
+    return F.layer_norm(summed, summed.shape[-1], weight, bias, epsilon)
+
+
+def _finite(tensors: Iterable[Tensor]) -> list[tuple[Tensor, Tensor]]:
+    """Pairs that agree when every value is finite."""
+    return [(tensor * 0, tensor.astype("float32") * 0) for tensor in tensors]
+
+
+def padded_width(columns: list[Tensor], multiple: int) -> list[Tensor]:
+    """Return [r, L] integer tensors with columns of 0 added up to a multiple; [r, 1] stay, they hold for a row."""
+    width = columns[0].shape[1]
+    missing = -width % multiple
+    return [paddle.concat([column, paddle.zeros([column.shape[0], missing], column.dtype)], axis=1)
+            if missing and column.shape[1] == width else column for column in columns]
 
 
 def plain_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float, training: bool) -> Tensor:

@@ -149,8 +149,8 @@ def update_trial(dtype: str) -> list[tuple[Tensor, Tensor]]:
                                  apply_decay_param_fun={p.name for p in parameters[2:]}.__contains__)
         optimizer.grouped = grouped
         for _ in range(4):
-            drawn = [as_tensor(rng.normal(size=p.shape).astype(np.float32), p.dtype) for p in parameters]
-            paddle.add_n([(p * factor).sum() for p, factor in zip(parameters, drawn)]).backward()
+            factors = [paddle.to_tensor(rng.normal(size=p.shape).astype(np.float32)) for p in parameters]
+            paddle.add_n([(p.astype("float32") * factor).sum() for p, factor in zip(parameters, factors)]).backward()
             as_float32(parameters)
             optimizer.step()
             optimizer.clear_grad(set_to_zero=False)
