@@ -110,21 +110,33 @@ class GroupedAdamW(paddle.optimizer.AdamW):
     def _step_group(self, members: list[Tensor]) -> None:
         held = [self._held[p.name] for p in members]
         *states, masters = map(list, zip(*(each.arrays for each in held)))
-        fused_adamw(members, [p._grad_ivar() for p in members], self._create_param_lr((members[0], None)), *states,
-                    None if masters[0] is None else masters, self._beta1, self._beta2, self._epsilon,
+        half = masters[0] is not None
+        fused_adamw(masters if half else members, [p._grad_ivar() for p in members],
+                    self._create_param_lr((members[0], None)), *states, self._beta1, self._beta2, self._epsilon,
                     self._weight_decay if held[0].decays else 0.0)
+        if half:
+            for parameter, master in zip(members, masters):
+                round_into(parameter, master)
         for each in held:
             each.times += 1
 
 
+def round_into(parameter: Tensor, master: Tensor) -> None:
+    """Set a half-precision parameter to what it can hold of its float32 master weight."""
+    _C_ops.assign_out_(master.astype(parameter.dtype), parameter)
+
+
 def fused_adamw(parameters: list[Tensor], gradients: list[Tensor], rate: Tensor, moment1: list[Tensor],
-                moment2: list[Tensor], power1: list[Tensor], power2: list[Tensor], masters: list[Tensor] | None,
-                beta1: float, beta2: float, epsilon: float, decay: float) -> None:
-    """Update a list of parameters, their moments and powers of beta in one call; the two Paddles' signatures differ."""
+                moment2: list[Tensor], power1: list[Tensor], power2: list[Tensor], beta1: float, beta2: float,
+                epsilon: float, decay: float) -> None:
+    """Update a list of parameters, their moments and powers of beta in one call; the two Paddles' signatures differ.
+
+    All are float32: on a GPU the operator reads gradients as numbers of the parameters' type, whatever they are.
+    """
     later = paddle.__version__ >= "3"  # there AMSGrad is an option, which has a third moment
     _C_ops.fused_adam_(
-        parameters, gradients, rate, moment1, moment2, *([None] if later else []), power1, power2, masters, None, beta1,
-        beta2, epsilon, CHUNK, decay, True, masters is not None, False, *([False] if later else []))
+        parameters, gradients, rate, moment1, moment2, *([None] if later else []), power1, power2, None, None, beta1,
+        beta2, epsilon, CHUNK, decay, True, False, False, *([False] if later else []))
 
 
 def choose_update(optimizer: GroupedAdamW, dtype: str) -> str:

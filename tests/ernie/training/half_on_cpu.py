@@ -43,27 +43,13 @@ def round_into(weight, master) -> None:
 
 
 class Operators:
-    """Paddle's operators; AdamW's update float32 master weights with the float32 kernel and cast them."""
+    """Paddle's operators; ``adamw_`` updates float32 master weights with the float32 kernel and casts them."""
 
     def __init__(self, operators):
         self.operators = operators
 
     def __getattr__(self, name):
-        return getattr(self.operators, name)
-
-    def fused_adam_(self, weights, gradients, *rest):
-        masters = 5 if paddle.__version__ < "3" else 6
-        if rest[masters] is None:
-            self.operators.fused_adam_(weights, gradients, *rest)
-            return
-        multi_precision = -2 if paddle.__version__ < "3" else -3
-        options = [*rest[masters + 1:]]
-        assert options[multi_precision] is True
-        options[multi_precision] = False
-        self.operators.fused_adam_(rest[masters], [g.astype("float32") for g in gradients], *rest[:masters], None,
-                                   *options)
-        for weight, master in zip(weights, rest[masters]):
-            round_into(weight, master)
+        return self.adamw_ if name == "adamw_" else getattr(self.operators, name)
 
     def adamw_(self, weight, gradient, *rest):
         first = 4 if paddle.__version__ < "3" else 5  # 3.x has a maximum of second moments in between
@@ -84,7 +70,7 @@ def install(patch=setattr) -> None:
     patch(module, "_is_gpu_float16_supported", lambda: True)
     patch(module, "_is_gpu_bfloat16_supported", lambda: True)
     patch(adamw, "_C_ops", Operators(adamw._C_ops))
-    patch(optimizer, "_C_ops", Operators(optimizer._C_ops))
+    patch(optimizer, "round_into", round_into)
     patch(amp, "on_gpu", lambda: True)
     patch(cpu_kernels, "eager_on_cpu", lambda: False)
 
