@@ -25,7 +25,8 @@ bench: ## speed, beside peers where they are installed; prints tables (docs/benc
 	"$$PYTHON" benchmarks/build_corpus.py --cores 1; \
 	"$$PYTHON" benchmarks/make_batches.py --corpus $$corpus/train; \
 	"$$PYTHON" benchmarks/step.py; \
-	"$$PYTHON" benchmarks/trainer_overhead.py --config configs/curriculum/demo_en.yaml --corpus $$corpus
+	"$$PYTHON" benchmarks/trainer_overhead.py --config configs/curriculum/demo_en.yaml --corpus $$corpus; \
+	for what in pretraining finetuning inference pipeline; do "$$PYTHON" benchmarks/peers/$$what.py; done
 
 dist: ## wheel and sdist in dist/, checked
 	@ERNIE_EXTRAS=release; . scripts/environment.sh; set -e; rm -rf dist; \
