@@ -33,9 +33,7 @@ while [ $# -gt 0 ]; do
         --output) ernie_need "$@"; output=$2; shift ;;
         --corpus | --set | --tasks-from) ernie_need "$@"; common+=("$1=$2"); shift ;;
         --step-timeout)
-            ernie_need "$@"; training+=("$1=$2")
-            case $2 in '' | *[!0-9.]*) echo "ernie: --step-timeout $2 is no number of seconds" >&2; exit 2 ;; esac
-            shift ;;
+            ernie_need "$@"; ernie_seconds "$1" "$2"; training+=("$1=$2"); shift ;;
         --dry-run) dry_run=1 ;;
         -h | --help) usage; exit 0 ;;
         *) echo "ernie: unknown option $1 (see --help)" >&2; exit 2 ;;

@@ -6,7 +6,14 @@ ernie_need() { # FLAG [VALUE]: a flag that takes a value has one
 }
 
 ernie_number() { # FLAG VALUE: a whole number
-    case $2 in '' | *[!0-9]*) echo "ernie: $1 $2 is not a number" >&2; exit 2 ;; esac
+    case $2 in '' | *[!0-9]* | ???????*) echo "ernie: $1 $2 is not a whole number of at most six digits" >&2; exit 2 ;; esac
+}
+
+ernie_seconds() { # FLAG VALUE: a time above 0
+    local digits=${2/./}
+    case $digits in '' | *[!0-9]* | ????????*) ;; *[1-9]*) return ;; esac
+    echo "ernie: $1 $2 is not a number of seconds above 0" >&2
+    exit 2
 }
 
 # The flags of both launchers that say where and how often; ernie_flag FLAG VALUE returns 1 for any other.
@@ -16,7 +23,7 @@ ernie_flag() {
     case $1 in
         --devices | --nnodes | --rank | --master) ernie_need "$@"; ernie_cluster_flags+=("$1=$2") ;;
         --max-restarts) ernie_need "$@"; ernie_number "$1" "$2"; max_restarts=$2 ;;
-        --rendezvous-timeout) ernie_need "$@"; ernie_number "$1" "$2"; rendezvous_timeout=$2 ;;
+        --rendezvous-timeout) ernie_need "$@"; ernie_seconds "$1" "$2"; rendezvous_timeout=$2 ;;
         *) return 1 ;;
     esac
 }

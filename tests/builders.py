@@ -11,12 +11,13 @@ SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 UNITS = {"<": (PHRASE, ">"), "{": (ENTITY, "}")}
 
 
-def build_store(path, documents, vocabulary=None, language="en", labels=None, **report) -> Store:
+def build_store(path, documents, vocabulary=None, language="en", labels=None, speakers=None,
+                **report) -> Store:
     """A store of documents, each a list of paragraphs, each a list of sentences.
 
     A sentence is a string of tokens between spaces; ``##`` goes on with the word before, a capital first letter
     makes a capitalised word, ``<a phrase>`` and ``{A Name}`` are units. With ``labels``, a list of lists with one
-    label for each paragraph, it is a store of pairs.
+    label for each paragraph, it is a store of pairs. ``speakers``: one number for each paragraph.
     """
     texts = [sentence for document in documents for paragraph in document for sentence in paragraph]
     if vocabulary is None:
@@ -31,7 +32,8 @@ def build_store(path, documents, vocabulary=None, language="en", labels=None, **
     writer.add(np.array(ids), np.array(flags), [len(text.split()) for text in texts],
                [len(paragraph) for document in documents for paragraph in document],
                [len(document) for document in documents],
-               labels=[label for row in labels for label in row] if labels else None)
+               labels=[label for row in labels for label in row] if labels else None,
+               speakers=speakers)
     writer.close(**report)
     return Store(path)
 

@@ -17,6 +17,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ernie.utils.arguments import within
+from ernie.utils.limits import Count, Length, Seed
+
 if TYPE_CHECKING:
     from ernie.baselines.audit import TaskAudit
     from reader.batches.corpus import Corpus
@@ -36,10 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="Python files with tasks of yours")
     parser.add_argument("--option", nargs="*", action="extend", default=[], metavar="KEY=VALUE",
                         help="options of the one --task")
-    parser.add_argument("--max-length", type=int, default=128, metavar="N", help="tokens of the longest example (128)")
-    parser.add_argument("--examples", type=int, default=10_000, metavar="N",
+    parser.add_argument("--max-length", type=within(Length), default=128, metavar="N",
+                        help="tokens of the longest example (128)")
+    parser.add_argument("--examples", type=within(Count), default=10_000, metavar="N",
                         help="training examples; half as many dev examples (default: 10000)")
-    parser.add_argument("--seed", type=int, default=1, help="of the examples (default: 1)")
+    parser.add_argument("--seed", type=within(Seed), default=1, help="of the examples (default: 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object a task and line, with every figure")
 
 
@@ -53,8 +57,6 @@ def run(args: argparse.Namespace) -> None:
         raise InputError("--option belongs to exactly one --task")
     if args.examples < 100:
         raise InputError(f"--examples {args.examples}: at least 100")
-    if args.max_length < 8:
-        raise InputError(f"--max-length {args.max_length}: at least 8 tokens")
     for task, (train, dev) in chosen_tasks(args):
         found = audit(task, train, dev, args.examples, args.examples // 2, args.seed)
         print(json.dumps(asdict(found)) if args.json else "\n".join(table(found, train is dev)), flush=True)

@@ -22,7 +22,9 @@ import argparse
 import os
 import sys
 
+from ernie.utils.arguments import within
 from ernie.utils.console import LOG
+from ernie.utils.limits import BelowOne, Count, Processes
 from reader.utils.errors import InputError
 
 
@@ -37,16 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--option", nargs="*", action="extend", default=[], metavar="KEY=VALUE",
                         help="options of the annotator")
     parser.add_argument("--like", metavar="STORE", help="use the phrases and names mined for another store")
-    parser.add_argument("--workers", type=positive, default=1, metavar="N", help="processes (default: 1)")
+    parser.add_argument("--workers", type=within(Processes), default=1, metavar="N", help="processes (default: 1)")
     parser.add_argument("--shard", default="0/1", metavar="I/N",
                         help="take the I-th of N shards of the input, from 0; auto: as the scheduler says")
-    parser.add_argument("--dev-share", type=float, default=0.0, metavar="SHARE",
+    parser.add_argument("--dev-share", type=within(BelowOne), default=0.0, metavar="SHARE",
                         help="make DIR/train and DIR/dev, the latter of this share of the documents (0: one store)")
     parser.add_argument("--deduplicate", action="store_true", help="leave out exact and near copies of documents")
     parser.add_argument("--text-field", default="text", metavar="NAME", help="of .jsonl and parquet (default: text)")
     parser.add_argument("--title-field", default="title", metavar="NAME", help="of .jsonl and parquet (default: title)")
     parser.add_argument("--convert", metavar="NAME", help="zh: an OpenCC configuration, t2s for simplified characters")
-    parser.add_argument("--document-tokens", type=positive, metavar="N",
+    parser.add_argument("--document-tokens", type=within(Count), metavar="N",
                         help="cut documents longer than N tokens between paragraphs, as a book into chapters")
     parser.add_argument("--replace", action="store_true", help="give up a store at --output built from something else")
     parser.add_argument("--cased", action="store_true", help="keep case and accents (a cased vocabulary)")
@@ -90,13 +92,6 @@ def scheduled_shard() -> tuple[int, int]:
         if rank in os.environ and size in os.environ:
             return parse_shard(f"{os.environ[rank]}/{os.environ[size]}")
     raise InputError("--shard auto: no scheduler has set PADDLE_TRAINER_ID, SLURM_PROCID or OMPI_COMM_WORLD_RANK")
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 def parse_shard(text: str) -> tuple[int, int]:

@@ -21,6 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ernie.utils.arguments import within
+from ernie.utils.limits import Count, HalfShare, Natural, Positive, Processes
 from reader.utils.errors import InputError
 
 
@@ -33,19 +35,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="make dev of these, do not split")
     parser.add_argument("--output", required=True, metavar="DIR")
     parser.add_argument("--like", metavar="STORE", help="corpus store to encode new text like")
-    parser.add_argument("--dev", type=float, default=0.1, metavar="SHARE", help="of the documents (default: 0.1)")
+    parser.add_argument("--dev", type=within(HalfShare), default=0.1, metavar="SHARE",
+                        help="of the documents (default: 0.1)")
     parser.add_argument("--labels", metavar="FILE", help="Discovery: class names, one a line (default: the data's)")
     parser.add_argument("--markers", metavar="FILE", help="mining: the markers, one a line (default: the language's)")
-    parser.add_argument("--cap", type=int, default=10_000, metavar="N", help="mining: most pairs of a marker (10000)")
-    parser.add_argument("--balance", type=float, default=4.0, metavar="X",
+    parser.add_argument("--cap", type=within(Count), default=10_000, metavar="N",
+                        help="mining: most pairs of a marker (10000)")
+    parser.add_argument("--balance", type=within(Positive), default=4.0, metavar="X",
                         help="mining: no marker has more than X times the median marker's pairs (4)")
-    parser.add_argument("--least", type=int, default=20, metavar="N", help="mining: drop markers with fewer pairs (20)")
+    parser.add_argument("--least", type=within(Natural), default=20, metavar="N",
+                        help="mining: drop markers with fewer pairs (20)")
     parser.add_argument("--across-paragraphs", action="store_true",
                         help="mining: adjacent paragraphs will do as well (corpora with a sentence a line)")
     parser.add_argument("--language", choices=("en", "zh"), help="raw text: its language")
     parser.add_argument("--vocab", metavar="FILE", help="raw text: the vocabulary")
     parser.add_argument("--layout", default="file", choices=("file", "lines"), help="raw text: of .txt files")
-    parser.add_argument("--workers", type=int, default=1, metavar="N", help="raw text: processes")
+    parser.add_argument("--workers", type=within(Processes), default=1, metavar="N", help="raw text: processes")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -54,8 +59,6 @@ def run(args: argparse.Namespace) -> None:
     if args.task == "baidu":
         build_baidu(args)
         return
-    if not 0 < args.dev <= 0.5:
-        raise InputError(f"--dev {args.dev} is not a share between 0 and 0.5")
     rejected, split = None, {"dev": args.dev, "dev_files": args.dev_input}
     if args.task == "ir":
         report, rejected = pairs.build_relevance(args.input, needed(args, "like"), args.output, **split)

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import argparse
 
+from ernie.utils.arguments import within
+from ernie.utils.limits import Count
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--input", nargs="+", action="extend", required=True, metavar="PATH", help="files and folders")
     parser.add_argument("--output", required=True, metavar="FILE", help="a .jsonl or .jsonl.gz file")
-    parser.add_argument("--least", type=int, default=2, metavar="N", help="turns of the shortest dialogue (2)")
+    parser.add_argument("--least", type=within(Count), default=2, metavar="N",
+                        help="turns of the shortest dialogue (2)")
 
 
 def run(args: argparse.Namespace) -> None:

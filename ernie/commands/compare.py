@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ernie.commands import common
+from ernie.utils.arguments import within
+from ernie.utils.limits import Count
 from reader.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,11 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", required=True, metavar="DIR", help="a directory with the stores train and dev, and "
                                                                        "pair stores under pairs/<task>")
     parser.add_argument("--output", required=True, metavar="DIR", help="of all runs and the page")
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each curriculum, seeds 1 to N (3)")
+    parser.add_argument("--seeds", type=within(Count), default=3, metavar="N",
+                        help="runs of each curriculum, seeds 1 to N (3)")
     parser.add_argument("--equal", nargs="+", choices=TOTALS, default=list(TOTALS), metavar="TOTAL",
                         help="totals that must agree: steps, tokens, updates (default: all three)")
     parser.add_argument("--finetune", default="", metavar="TASK=DIR,...", help="fine-tune every run on these tasks")
-    parser.add_argument("--finetune-seeds", type=int, default=1, metavar="N", help="runs of each fine-tuning (1)")
+    parser.add_argument("--finetune-seeds", type=within(Count), default=1, metavar="N",
+                        help="runs of each fine-tuning (1)")
     parser.add_argument("--untouched", metavar="PATH", help="fine-tune this checkpoint too, as it is: the one that the "
                                                             "curricula begin from")
     parser.add_argument("--finetune-set", action="append", default=[], metavar="KEY=VALUE",
@@ -68,8 +72,6 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict[str, Budget]]:
     from ernie.comparison.driver import UNTOUCHED, Contestant, Plan
     from ernie.finetuning.recipe import load as load_recipe
     from ernie.utils.resources import locate_checkpoint
-    if args.seeds < 1 or args.finetune_seeds < 1:
-        raise InputError(f"--seeds {args.seeds}, --finetune-seeds {args.finetune_seeds}: at least 1 each")
     contestants, budgets = [], {}
     for config in args.configs:
         name = Path(config).stem

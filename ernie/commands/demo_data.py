@@ -15,15 +15,20 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ernie.utils.arguments import within
+from ernie.utils.limits import Count, Processes
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--kind", default="corpus", choices=("corpus", "text", "reviews"))
     parser.add_argument("--language", default="en", choices=("en", "zh"), help="of corpus and text (default: en)")
     parser.add_argument("--output", required=True, metavar="DIR")
-    parser.add_argument("--vocab-size", type=int, default=8000, metavar="N", help="corpus: tokens (default: 8000)")
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="corpus: processes (default: 2)")
-    parser.add_argument("--rows", type=int, metavar="N", help="reviews: of train.tsv (default: all)")
+    parser.add_argument("--vocab-size", type=within(Count), default=8000, metavar="N",
+                        help="corpus: tokens (default: 8000)")
+    parser.add_argument("--workers", type=within(Processes), default=2, metavar="N",
+                        help="corpus: processes (default: 2)")
+    parser.add_argument("--rows", type=within(Count), metavar="N", help="reviews: of train.tsv (default: all)")
 
 
 def run(args: argparse.Namespace) -> None:

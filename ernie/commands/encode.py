@@ -11,6 +11,8 @@ import argparse
 import os
 import sys
 
+from ernie.utils.arguments import within
+from ernie.utils.limits import Count, Natural
 from reader.utils.errors import InputError
 
 
@@ -21,9 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, help=".npy file to write")
     parser.add_argument("--pooling", choices=("mean", "cls", "first", "tokens"), default="mean",
                         help="mean of the tokens (default); cls, the pooled output; first, the state of [CLS]; tokens")
-    parser.add_argument("--max-length", type=int, default=512, help="tokens of a text, special ones included")
-    parser.add_argument("--batch-tokens", type=int, default=4096, help="places of a padded batch")
-    parser.add_argument("--task-id", type=int, default=0, help="which task embedding to add, where the model has them")
+    parser.add_argument("--max-length", type=within(Count), default=512, help="tokens of a text, special ones included")
+    parser.add_argument("--batch-tokens", type=within(Count), default=4096, help="places of a padded batch")
+    parser.add_argument("--task-id", type=within(Natural), default=0,
+                        help="which task embedding to add, where the model has them")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -33,8 +36,6 @@ def run(args: argparse.Namespace) -> None:
     from ernie.utils.paddle_setup import import_paddle
     import_paddle()
     from ernie.serving.vectors import Vectors, encode_file
-    if args.batch_tokens < 1:
-        raise InputError(f"--batch-tokens {args.batch_tokens} holds no token")
     if not os.path.exists(args.input) or os.path.isdir(args.input):  # known before the model is loaded; pipes will do
         raise InputError("no such text file", args.input)
     vectors = Vectors(args.init, args.max_length, args.task_id)

@@ -9,6 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 
+from ernie.utils.arguments import within
+from ernie.utils.limits import Count, Natural
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
@@ -17,8 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init", metavar="CHECKPOINT", help="weights to start from, of any family; default: random")
     parser.add_argument("--output", metavar="DIR", help="models, predictions and figures")
     parser.add_argument("--size", default="base", choices=("base", "large"), help="which of the paper's settings")
-    parser.add_argument("--runs", type=int, default=1, metavar="N", help="with N different seeds")
-    parser.add_argument("--folds", type=int, default=0, metavar="K", help="cross-validate instead: K trainings, each "
+    parser.add_argument("--runs", type=within(Count), default=1, metavar="N", help="with N different seeds")
+    parser.add_argument("--folds", type=within(Natural), default=0, metavar="K",
+                        help="cross-validate instead: K trainings, each "
                         "without a fold of the training rows, which is its dev data")
     parser.add_argument("--sweep", action="append", default=[], metavar="KEY=V1,V2", help="train with every value (of "
                         "several sweeps: every combination) in an output of its own; prints the table of dev figures")
@@ -46,8 +50,6 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"--{name} is missing (see --help)")
     if args.folds and (args.folds < 2 or args.runs > 1):
         raise InputError(f"--folds {args.folds}: expected at least 2" + (", and no --runs" if args.runs > 1 else ""))
-    if args.runs < 1:
-        raise InputError(f"--runs {args.runs}: expected at least 1")
     recipe = recipes.load(args.task, args.size, args.assignments)
     if args.check:
         from ernie.finetuning.check import check

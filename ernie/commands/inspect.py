@@ -14,6 +14,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+from ernie.utils.arguments import within
+from ernie.utils.limits import Count, Length, Seed
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
@@ -22,16 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="stores of ernie build-corpus")
     parser.add_argument("--pairs", nargs="+", action="extend", default=[], metavar="DIR",
                         help="pair stores of ernie build-pairs")
-    parser.add_argument("-n", type=int, default=5, metavar="N", help="examples (default: 5)")
-    parser.add_argument("--seed", type=int, default=1, help="another seed shows other examples (default: 1)")
-    parser.add_argument("--max-length", type=int, default=128, metavar="N", help="tokens of the longest example (128)")
+    parser.add_argument("-n", type=within(Count), default=5, metavar="N", help="examples (default: 5)")
+    parser.add_argument("--seed", type=within(Seed), default=1, help="another seed shows other examples (default: 1)")
+    parser.add_argument("--max-length", type=within(Length), default=128, metavar="N",
+                        help="tokens of the longest example (128)")
     parser.add_argument("--option", nargs="*", action="extend", default=[], metavar="KEY=VALUE",
                         help="options of the task")
     parser.add_argument("--tasks-from", nargs="*", action="extend", default=[], metavar="FILE",
                         help="Python files with tasks of yours")
     parser.add_argument("--run", metavar="DIR", help="show what a pre-training run reads")
-    parser.add_argument("--stage", type=int, default=1, help="with --run: the stage, from 1 (default: 1)")
-    parser.add_argument("--step", type=int, default=1, help="with --run: the step of that stage, from 1 (default: 1)")
+    parser.add_argument("--stage", type=within(Count), default=1, help="with --run: the stage, from 1 (default: 1)")
+    parser.add_argument("--step", type=within(Count), default=1,
+                        help="with --run: the step of that stage, from 1 (default: 1)")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -39,10 +44,6 @@ def run(args: argparse.Namespace) -> None:
     from reader.utils.errors import InputError
     if bool(args.corpus) + bool(args.pairs) + bool(args.run) != 1:
         raise InputError("give one of --corpus, --pairs and --run")
-    if args.n < 1:
-        raise InputError(f"-n {args.n}: at least 1 example")
-    if args.max_length < 8:
-        raise InputError(f"--max-length {args.max_length}: at least 8 tokens")
     show_step(args) if args.run else show_store(args)
 
 

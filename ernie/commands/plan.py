@@ -17,16 +17,18 @@ from ernie.model.recompute import describe as describe_choice
 from ernie.planning.plan import GIB, SPARE, Plan
 from ernie.pretraining.passes import describe
 from ernie.pretraining.run_directory import RunDirectory
+from ernie.utils.arguments import within
+from ernie.utils.limits import Count, Positive
 from ernie.utils.text import clock
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     common.add_run_arguments(parser, output=False)
-    parser.add_argument("--cards", type=_positive(int), default=1, metavar="N", help="over all machines (default 1)")
-    parser.add_argument("--card-memory", type=_positive(float), nargs="+", default=[16, 32], metavar="GB",
+    parser.add_argument("--cards", type=within(Count), default=1, metavar="N", help="over all machines (default 1)")
+    parser.add_argument("--card-memory", type=within(Positive), nargs="+", default=[16, 32], metavar="GB",
                         help="what one card has (default: 16 and 32)")
-    parser.add_argument("--tokens-per-second-per-card", type=_positive(float), metavar="X", help="gives the time")
+    parser.add_argument("--tokens-per-second-per-card", type=within(Positive), metavar="X", help="gives the time")
     parser.add_argument("--measure", action="store_true", help="time a few real steps on this machine for the speed")
 
 
@@ -178,15 +180,3 @@ def _millions(count: int) -> str:
 
 def _count(tokens: int) -> str:
     return f"{tokens / 1e9:,.2f} G" if tokens >= 1e8 else f"{tokens / 1e6:,.1f} M"
-
-
-def _positive(kind):
-    def read(text: str):
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not 0 < value < 1e18:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-        return value
-    return read

@@ -7,13 +7,15 @@ from __future__ import annotations
 import argparse
 
 from ernie.commands import common
+from ernie.utils.arguments import within
+from ernie.utils.limits import Count, Seconds
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     common.add_run_arguments(parser)
-    parser.add_argument("--stage", type=int, required=True, help="number of the stage, from 1")
-    parser.add_argument("--step-timeout", type=float, metavar="SECONDS",
+    parser.add_argument("--stage", type=within(Count), required=True, help="number of the stage, from 1")
+    parser.add_argument("--step-timeout", type=within(Seconds), metavar="SECONDS",
                         help="end the job when a step takes longer (default: the curriculum's)")
 
 

@@ -23,6 +23,7 @@ from ernie.utils.limits import (
     PrecisionName,
     Range,
     RecomputeChoice,
+    Seconds,
     Seed,
     Share,
     Workers,
@@ -96,8 +97,8 @@ class Recipe:
     fgm: NotNegative = 0.0          # length of the adversarial step in the word embeddings; 0: none
     r_drop: NotNegative = 0.0       # weight of the divergence of two dropouts; 0: one pass
     max_bad_steps: Count = 10
-    start_timeout: Positive = 1800.0   # seconds until the first step
-    step_timeout: Positive = 1800.0    # seconds of a step
+    start_timeout: Seconds = 1800.0   # seconds until the first step
+    step_timeout: Seconds = 1800.0    # seconds of a step
     workers: Workers = 0               # processes that make batches ahead of time
     check_ranks_every: Natural = 100   # steps between two comparisons of the ranks' weights; 0: never
 

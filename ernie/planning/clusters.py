@@ -15,7 +15,8 @@ from ernie.model.config import ErnieConfig
 from ernie.planning.memory import MASKED_SHARE
 from ernie.planning.plan import Plan
 from ernie.pretraining import curriculum as curricula
-from ernie.utils.arguments import Parser
+from ernie.utils.arguments import Parser, within
+from ernie.utils.limits import Count
 from reader.utils.errors import InputError
 
 # PaddlePaddle's published 85,000 tokens/s of BERT-base at length 128 with AMP are 37 % of a V100's peak.
@@ -119,11 +120,10 @@ def main(arguments: list[str]) -> int:
     parser = Parser(prog="clusters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="curriculum")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, repeatable")
-    parser.add_argument("--cards", type=int, nargs="+", default=[8, 48, 64], metavar="N", help="sizes of clusters")
+    parser.add_argument("--cards", type=within(Count), nargs="+", default=[8, 48, 64], metavar="N",
+                        help="sizes of clusters")
     flags = parser.parse_args(arguments)
     try:
-        if min(flags.cards) < 1:
-            raise InputError(f"--cards {min(flags.cards)}: at least 1")
         plan = Plan.of(curricula.load(flags.config, flags.set), max(flags.cards))
         if plan.config.encoder != "transformer":
             raise InputError(f"encoder {plan.config.encoder}: only Transformers are counted here", flags.config)

@@ -20,6 +20,7 @@ from ernie.utils.limits import (
     PrecisionName,
     Range,
     RecomputeChoice,
+    Seconds,
     Seed,
     Workers,
 )
@@ -112,8 +113,8 @@ class Curriculum:
     dev_batches: Count = 16
     check_ranks_every: Natural = 100     # 0: never
     max_bad_steps: Count = 10
-    start_timeout: Positive = 1800.0     # seconds until the first step: joining the group, loading, building
-    step_timeout: Positive = 1800.0      # seconds of a step
+    start_timeout: Seconds = 1800.0     # seconds until the first step: joining the group, loading, building
+    step_timeout: Seconds = 1800.0      # seconds of a step
     demo: Optional[Annotated[str, OneOf("en", "zh")]] = None  # the corpus is made from text that a dependency ships
 
     def __post_init__(self):

@@ -50,6 +50,8 @@ class StageTraining:
         self.data = PretrainingData(curriculum)
         self.config = model_config(curriculum, self.data.tokenizer.size)
         self.stages = self.directory.stages(curriculum)
+        if not 1 <= number <= len(self.stages):
+            raise InputError(f"--stage {number} is not one of 1 to {len(self.stages)}")
         self.stage = self.stages[number - 1]
         self.tasks_so_far = [task for task in self.data.tasks if any(task in s.budgets for s in self.stages[:number])]
         run.barrier()  # all have looked at the record before it may be extended

@@ -5,9 +5,11 @@ import argparse
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Annotated
 
 from ernie.finetuning import recipe as recipes
-from ernie.utils.arguments import Parser
+from ernie.utils.arguments import Parser, within
+from ernie.utils.limits import NotNegative, Range
 from reader.utils.errors import InputError
 
 CARDS = "ERNIE_2019_CARDS"  # set by finetune_launch.py where one process stands for several cards
@@ -26,6 +28,7 @@ NUMBER = {"learning_rate": 5e-5, "weight_decay": 0.01, "warmup_proportion": 0.1,
           "incr_ratio": 2.0, "decr_ratio": 0.8}
 SWITCH = {"is_classify": True, "is_regression": False, "use_fp16": False, "in_tokens": False, "do_lower_case": True,
           "use_cuda": True, "do_train": True, "do_val": True, "do_test": True, "for_cn": True, "enable_ce": False}
+MAY_BE_ZERO = ("task_id", "random_seed", "warmup_steps")
 WITHOUT_MEANING = ("use_dynamic_loss_scaling", "verbose", "tokenizer", "predict_batch_size", "chunk_scheme",
                    "is_distributed", "use_fast_executor", "num_iteration_per_drop_scope", "use_multi_gpu_test",
                    "metrics", "shuffle")
@@ -34,12 +37,19 @@ WITHOUT_MEANING = ("use_dynamic_loss_scaling", "verbose", "tokenizer", "predict_
 def parse(argv: list) -> argparse.Namespace:
     """Parse the flags of 2019 with the defaults of 2019."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for names, reads in (TEXT, str), (WHOLE, int), (NUMBER, float), (SWITCH, truth):
+    for names, reads in (TEXT, str), (NUMBER, within(NotNegative)), (SWITCH, truth):
         for name, default in names.items():
             parser.add_argument(f"--{name}", type=reads, default=default, help=f"default {default}")
+    for name, default in WHOLE.items():
+        parser.add_argument(f"--{name}", type=whole(name), default=default, help=f"default {default}")
     for name in WITHOUT_MEANING:
         parser.add_argument(f"--{name}", help="accepted, without meaning today")
     return parser.parse_args(argv)
+
+
+def whole(name: str) -> Callable[[str], int]:
+    """Return the argparse ``type`` of a flag that counts; scripts write more than any limit of today."""
+    return within(Annotated[int, Range(0 if name in MAY_BE_ZERO else 1, 10 ** 18)])
 
 
 def truth(text: str) -> bool:

@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 from ernie.release2019.flags import CARDS
-from ernie.utils.arguments import Parser
+from ernie.utils.arguments import Parser, within
+from ernie.utils.limits import Natural, Processes
 
 PLACES = "ERNIE_2019_PLACES"  # for train.py: the flags of run_pretrain.sh that say where it runs
 
@@ -18,10 +19,10 @@ PLACES = "ERNIE_2019_PLACES"  # for train.py: the flags of run_pretrain.sh that 
 def parse(argv: list[str], description: str) -> argparse.Namespace:
     """Parse the flags of 2019, then the script and its own flags."""
     parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nproc_per_node", type=int, default=8, help="processes on each node")
+    parser.add_argument("--nproc_per_node", type=within(Processes), default=8, help="processes on each node")
     parser.add_argument("--selected_gpus", default="0,1,2,3,4,5,6,7", help="the cards of this node")
     parser.add_argument("--node_ips", help="addresses of the nodes, separated by commas")
-    parser.add_argument("--node_id", type=int, default=0, help="which of them this is")
+    parser.add_argument("--node_id", type=within(Natural), default=0, help="which of them this is")
     parser.add_argument("--split_log_path", default="log", help="where every process writes its log")
     for name in ("current_node_ip", "log_prefix", "print_config"):
         parser.add_argument(f"--{name}", help="accepted, without meaning today")

@@ -14,10 +14,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ernie.release2019.flags import CARDS, NEVER, SCHEDULES, truth
+from ernie.release2019.flags import CARDS, NEVER, SCHEDULES, truth, whole
 from ernie.release2019.launch import PLACES
 from ernie.utils import launchers
-from ernie.utils.arguments import Parser
+from ernie.utils.arguments import Parser, within
+from ernie.utils.limits import NotNegative
 from reader.utils.errors import InputError
 from reader.utils.files import atomic_write, write_json
 
@@ -37,9 +38,11 @@ WITHOUT_MEANING = ("use_cuda", "is_distributed", "use_fast_executor", "weight_sh
 def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the flags of 2019 with the defaults of 2019."""
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for names, reads in (TEXT, str), (WHOLE, int), (NUMBER, float), (SWITCH, truth):
+    for names, reads in (TEXT, str), (NUMBER, within(NotNegative)), (SWITCH, truth):
         for name, default in names.items():
             parser.add_argument(f"--{name}", type=reads, default=default, help=f"default {default}")
+    for name, default in WHOLE.items():
+        parser.add_argument(f"--{name}", type=whole(name), default=default, help=f"default {default}")
     for name in WITHOUT_MEANING:
         parser.add_argument(f"--{name}", help="accepted, without meaning today")
     return parser.parse_args(argv)

@@ -25,8 +25,9 @@ from pathlib import Path
 from ernie.training import cluster, rendezvous
 from ernie.training.watchdog import DIVERGED, FAILED, STOPPED, explain
 from ernie.utils import cards, progress
-from ernie.utils.arguments import Parser
+from ernie.utils.arguments import Parser, within
 from ernie.utils.console import LossyStream
+from ernie.utils.limits import Seconds
 from ernie.utils.paddle_setup import share_cpu
 from reader.utils.errors import InputError
 
@@ -184,7 +185,8 @@ def main(arguments: list[str]) -> int:
     cluster.add_arguments(parser)
     parser.add_argument("--logs", type=Path, required=True, help="directory of the ranks' logs")
     parser.add_argument("--marks", type=Path, required=True, help="directory of the ranks' marks")
-    parser.add_argument("--rendezvous-timeout", type=float, default=600, help="seconds to wait for the other nodes")
+    parser.add_argument("--rendezvous-timeout", type=within(Seconds), default=600,
+                        help="seconds to wait for the other nodes")
     parser.add_argument("--on-failure", default="", help="said before the reason when a rank has failed")
     flags = parser.parse_args(own)
     sys.stdout, sys.stderr = LossyStream(sys.stdout), LossyStream(sys.stderr)

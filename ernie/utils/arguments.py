@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 
@@ -32,3 +33,26 @@ class Parser(argparse.ArgumentParser):
             else:
                 joined.append(word)
         return joined
+
+
+def within(limited: Any) -> Callable[[str], Any]:
+    """Return an argparse ``type`` that reads a number and holds it to its limits.
+
+    Args:
+        limited: one of the types of ``ernie.utils.limits``, such as ``Count``.
+    """
+    kind, limit = typing.get_args(limited)
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+            fault = limit.fault(value)
+        except (ValueError, OverflowError):
+            fault = "is not a number" if kind is float else "is not a whole number"
+        if fault:
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} {fault}")
+        return value
+
+    read.limited = limited  # type: ignore[attr-defined]  (for tests, which try every flag)
+
+    return read

@@ -57,8 +57,13 @@ Natural = Annotated[int, Range(0, LARGEST)]
 Iterations = Annotated[int, Range(1, 10 ** 7)]     # the order of a stage's steps is held in memory
 Seed = Annotated[int, Range(0, 2 ** 32 - 1)]
 Workers = Annotated[int, Range(0, 1024)]
+Length = Annotated[int, Range(8, LARGEST)]          # tokens of an example
+Processes = Annotated[int, Range(1, 1024)]
 Positive = Annotated[float, Range(above=0)]
 NotNegative = Annotated[float, Range(0)]
+Seconds = Annotated[float, Range(above=0, most=10 ** 7)]  # of a time-out: Python refuses those beyond
+HalfShare = Annotated[float, Range(above=0, most=0.5)]
+BelowOne = Annotated[float, Range(0, below=1)]
 Share = Annotated[float, Range(0, 1)]
 Decay = Annotated[float, Range(0, below=1)]        # of a running mean
 Timestamp = Annotated[float, Range(0, 1e11)]       # seconds since the epoch

@@ -135,9 +135,16 @@ class FirstReads:
             self._verify_range(name, first // BLOCK, last // BLOCK)
             if name == "sentences" or name == "paragraphs":
                 last = max(first, last - 1)
-            if name == "paragraphs" and self.store.labels is not None and len(self.store.labels):
-                most = len(self.store.labels) - 1
-                self._verify_range("labels", min(first, most) // BLOCK, min(last, most) // BLOCK)
+            if name == "paragraphs":
+                for each in ("labels", "speakers"):
+                    self._verify_paragraphs(each, first, last)
+
+    def _verify_paragraphs(self, name: str, first: int, last: int) -> None:
+        """Verify what is kept for each paragraph, where the store has it."""
+        values = getattr(self.store, name)
+        if values is not None and len(values):
+            most = len(values) - 1
+            self._verify_range(name, min(first, most) // BLOCK, min(last, most) // BLOCK)
 
     def _verify_range(self, name: str, first: int, last: int) -> None:
         for block in range(first, last + 1):

@@ -97,6 +97,32 @@ def test_a_flipped_bit_is_noticed_at_the_first_read(store, name):
         verify_store(Store(store))
 
 
+def conversations(path):
+    documents = random_documents(60)
+    count = sum(len(document) for document in documents)
+    return build_store(path, documents, speakers=np.arange(count) % 3).path
+
+
+def test_speakers_are_held_to_their_checksums(tmp_path):
+    store = conversations(tmp_path / "talk")
+    assert Store(store).speakers is not None and "every block" in verify_store(Store(store))
+    flip(store, "speakers", 0)
+    with pytest.raises(InputError, match="of speakers.npy are not what was written"):
+        Corpus([store]).text(0, 0, 20)
+    with pytest.raises(InputError, match="of speakers.npy are not what was written"):
+        verify_store(Store(store))
+    with pytest.raises(InputError, match="of speakers.npy are not what was written"):
+        join_stores([store, conversations(tmp_path / "other")], tmp_path / "joined")
+
+
+def test_speakers_without_checksums_are_held_to_the_fingerprint(tmp_path):
+    store = conversations(tmp_path / "talk")
+    (store / CHECKSUMS).unlink()
+    flip(store, "speakers", 0)
+    with pytest.raises(InputError, match="not those of its fingerprint"):
+        verify_store(Store(store))
+
+
 @pytest.mark.parametrize("name", ["ids", "flags", "back", "ahead", "sentences"])
 def test_a_flipped_bit_of_a_store_without_checksums_is_noticed_by_its_fingerprint(store, name):
     (store / CHECKSUMS).unlink()
