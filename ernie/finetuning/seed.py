@@ -84,21 +84,11 @@ class SeedTraining:
         self.plan = Plan(batches, total, warmup, points)
         self.watcher.begun(self, self.plan)
         trainer = build_trainer(self.run, self.model, batches, {self.kind.name: 1.0}, total, directory=self.directory,
-                             name=self.name, seed=self.seed, settings=self._settings(warmup, total),
+                             name=self.name, seed=self.seed, settings=settings_of(recipe, warmup, total),
                              warm_start=self._warm_start, files=self.files,
                              callbacks=self._callbacks, percent=self.kind.percent)
         trainer.adversary = Fgm(recipe.fgm) if recipe.fgm else None
         return trainer
-
-    def _settings(self, warmup: int, total: int) -> TrainingSettings:
-        recipe = self.recipe
-        optimizer = OptimizerSettings(recipe.learning_rate, recipe.beta1, recipe.beta2, recipe.epsilon,
-                                      recipe.weight_decay, recipe.clip_norm)
-        return TrainingSettings(
-            optimizer, Schedule(recipe.schedule, recipe.learning_rate, warmup, total), recipe.precision,
-            recipe.amp_level, recipe.loss_scaling, recipe.recompute, recipe.workers, recipe.log_every,
-            recipe.checkpoint_every, 1, recipe.check_ranks_every, recipe.max_bad_steps, recipe.deterministic,
-            recipe.kernels)
 
     def _warm_start(self) -> None:
         if self.start.pretrained is not None:
@@ -158,6 +148,18 @@ class SeedTraining:
                 result["evaluation"][split.name] = found.to_json()
         if self.world.main:
             write_json(self.directory / "result.json", result)
+
+
+def settings_of(recipe: Recipe, warmup: int, total: int) -> TrainingSettings:
+    """Return the settings of training that a recipe asks for, by name: their order is not the recipe's."""
+    optimizer = OptimizerSettings(learning_rate=recipe.learning_rate, beta1=recipe.beta1, beta2=recipe.beta2,
+                                  epsilon=recipe.epsilon, weight_decay=recipe.weight_decay, clip_norm=recipe.clip_norm)
+    return TrainingSettings(
+        optimizer=optimizer, schedule=Schedule(recipe.schedule, recipe.learning_rate, warmup, total),
+        precision=recipe.precision, amp_level=recipe.amp_level, loss_scaling=recipe.loss_scaling,
+        recompute=recipe.recompute, workers=recipe.workers, log_every=recipe.log_every,
+        checkpoint_every=recipe.checkpoint_every, keep_checkpoints=1, check_ranks_every=recipe.check_ranks_every,
+        max_bad_steps=recipe.max_bad_steps, deterministic=recipe.deterministic, kernels=recipe.kernels)
 
 
 EARLY = "dev data gained no more"  # why training ends

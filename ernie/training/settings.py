@@ -13,7 +13,6 @@ class OptimizerSettings:
     """Adam with decoupled weight decay; the defaults are the paper's (section 5.1.2) and Baidu's."""
 
     learning_rate: Positive = 5e-5
-    head_rate: Positive = 1.0     # learning rate of pooler and heads, in multiples of the encoder's
     beta1: Decay = 0.9
     beta2: Decay = 0.98
     epsilon: Positive = 1e-8
@@ -21,6 +20,7 @@ class OptimizerSettings:
     clip_norm: NotNegative = 1.0  # 0: no clipping
     schedule: Annotated[str, OneOf(*SCHEDULES)] = "noam"
     warmup_steps: Natural = 4000
+    head_rate: Positive = 1.0     # learning rate of pooler and heads, in multiples of the encoder's
 
 
 @dataclass

@@ -11,6 +11,7 @@ from ernie.cli import main  # noqa: E402
 from ernie.finetuning import average, controls  # noqa: E402
 from ernie.finetuning.recipe import load, make_kind  # noqa: E402
 from ernie.finetuning.run import folds  # noqa: E402
+from ernie.finetuning.seed import settings_of  # noqa: E402
 from ernie.finetuning.sweep import combinations  # noqa: E402
 from ernie.model.config import ErnieConfig  # noqa: E402
 from ernie.model.finetuning_model import DIVERGENCES, LOSSES, FinetuningModel, LossShaping, cross_entropy  # noqa: E402
@@ -36,6 +37,18 @@ KIND = kinds.load("classification", Classes(["x", "y", "z"]))
 def softmax(scores):
     exponentials = np.exp(scores - scores.max(-1, keepdims=True))
     return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+def test_every_setting_is_the_recipes():
+    given = {"learning_rate": 1e-3, "beta1": 0.7, "beta2": 0.8, "epsilon": 1e-5, "weight_decay": 0.02, "clip_norm": 3.0,
+             "precision": "bf16", "amp_level": "O2", "recompute": True, "workers": 3, "log_every": 7,
+             "checkpoint_every": 11, "check_ranks_every": 13, "max_bad_steps": 5, "deterministic": True,
+             "kernels": "plain"}
+    recipe = load("rte", assignments=[f"{key}={value}" for key, value in given.items()])
+    settings = settings_of(recipe, 2, 20)
+    found = {**vars(settings), **vars(settings.optimizer)}
+    assert {key: found[key] for key in given} == {key: getattr(recipe, key) for key in given}
+    assert settings.optimizer.head_rate == 1.0 and settings.schedule(2) == 1e-3
 
 
 def test_label_smoothing_and_class_weights_by_their_formula():

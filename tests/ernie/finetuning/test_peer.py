@@ -72,7 +72,8 @@ def test_forward_and_one_step_agree(peer, tmp_path):
     torch.nn.utils.clip_grad_norm_(theirs.parameters(), CLIP)
     optimizer.step()
 
-    settings = OptimizerSettings(RATE, 0.9, 0.999, 1e-8, 0.01, CLIP)
+    settings = OptimizerSettings(learning_rate=RATE, beta1=0.9, beta2=0.999, epsilon=1e-8, weight_decay=0.01,
+                                 clip_norm=CLIP)
     updater = Updater(ours, settings, lambda update: RATE, Precision("fp32", "O1", LossScaling()), World())
     ours.train()
     loss, _, count = ours(**tensors)[kind.name]
