@@ -8,10 +8,12 @@ import argparse
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from ernie.release2019.flags import CARDS
+from ernie.release2019.flags import CARDS, TEXT
 from ernie.utils.arguments import Parser, within
 from ernie.utils.limits import Natural, Processes
+from ernie.utils.resources import PACKAGE
 
 PLACES = "ERNIE_2019_PLACES"  # for train.py: the flags of run_pretrain.sh that say where it runs
 
@@ -44,19 +46,31 @@ def command(args: argparse.Namespace, gpus: bool, pretraining: bool = False) -> 
         return [sys.executable, "-u", *script], cards
     devices = ",".join(args.selected_gpus.split(",")[:args.nproc_per_node])
     several = ["--nnodes", str(len(nodes)), "--rank", str(args.node_id), "--master", f"{nodes[0]}:6170"] \
-        if len(nodes) > 1 else []
+        if len(nodes) > 1 else ["--nnodes", "1"]
     if pretraining:
         return [sys.executable, "-u", *script], {**cards, PLACES: " ".join(["--devices", devices, *several])}
-    launch = [sys.executable, "-m", "paddle.distributed.launch", "--devices", devices, "--log_dir", args.split_log_path]
-    return [*launch, *several, *script], {}
+    launch = [sys.executable, "-m", "ernie.training.launcher", "--devices", devices, "--logs", args.split_log_path,
+              "--marks", str(marks(args.arguments)), *several]
+    return [*launch, "--", *script], {"PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE.parent),
+                                                                                  os.environ.get("PYTHONPATH")]))}
+
+
+def marks(arguments: list[str]) -> Path:
+    """Return where the ranks of a fine-tuning program leave their marks: beside the models that its flags ask for."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--checkpoints", default=TEXT["checkpoints"])
+    return Path(parser.parse_known_args(arguments)[0].checkpoints) / "alive"
 
 
 def main(description: str, pretraining: bool = False) -> int:
-    """Start the script; returns its exit code."""
+    """Start the script; returns its exit code. With several processes the launcher takes the place of this one."""
     args = parse(sys.argv[1:], description)
     from ernie.utils.paddle_setup import import_paddle
     gpus = import_paddle().device.get_device().startswith("gpu")
     if not gpus:
         print(f"no GPU here: one process on the CPU takes the batch of {args.nproc_per_node} cards", flush=True)
     what, environment = command(args, gpus, pretraining)
+    if "ernie.training.launcher" in what:
+        sys.stdout.flush()
+        os.execve(what[0], what, {**os.environ, **environment})  # signals reach it without a go-between
     return subprocess.run(what, env={**os.environ, **environment}).returncode

@@ -192,7 +192,10 @@ def main(arguments: list[str]) -> int:
     sys.stdout, sys.stderr = LossyStream(sys.stdout), LossyStream(sys.stderr)
     try:
         where = cluster.from_flags(flags)
-        stop_file = Path(os.environ.setdefault("ERNIE_STOP_FILE", str(flags.logs / "stop")))
+        if "ERNIE_STOP_FILE" not in os.environ:  # started by hand: what an earlier job was asked is over
+            os.environ["ERNIE_STOP_FILE"] = str(flags.logs / "stop")
+            (flags.logs / "stop").unlink(missing_ok=True)
+        stop_file = Path(os.environ["ERNIE_STOP_FILE"])
         chosen = share_cpu(where.nproc)
         if chosen:
             print(f"ernie: {', '.join(chosen)} (set them yourself to choose otherwise)", file=sys.stderr)
@@ -206,8 +209,16 @@ def main(arguments: list[str]) -> int:
 
 
 def _pass_on_stops(stop_file: Path) -> None:
-    """A signal that a scheduler sent to every process is the same wish as the stop file of the shell."""
+    """A signal that a scheduler sent to every process is the same wish as the stop file of the shell.
+
+    A second one ends everything where it stands.
+    """
+    received = []
+
     def ask(number: int, frame: object) -> None:
+        if received:
+            sys.exit(128 + number)  # the launcher kills its ranks on the way out
+        received.append(number)
         with contextlib.suppress(OSError):
             stop_file.write_text(signal.Signals(number).name + "\n", "utf-8")
 

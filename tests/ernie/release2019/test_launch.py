@@ -1,0 +1,95 @@
+"""The launcher of 2019 with several processes: signals, host names and exit codes are those of today's launcher."""
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from ernie.release2019 import launch
+from tests.ernie import runs
+from tests.ernie.finetuning.test_run import model_files  # noqa: F401  (a fixture)
+
+TWO = ("--nproc_per_node", "2", "--selected_gpus", "0,1")
+
+
+@pytest.fixture
+def flags(tmp_path, model_files):  # noqa: F811
+    for split in "train", "dev":
+        (tmp_path / f"{split}.tsv").write_text("text_a\ttext_b\tlabel\n" + "".join(
+            f"a b c\t{'abcdefgh'[n % 8]}\t{n % 2}\n" for n in range(200 if split == "train" else 8)))
+    return ["--train_set", "train.tsv", "--dev_set", "dev.tsv", "--do_test", "false", "--for_cn", "false",
+            "--vocab_path", str(model_files[1]), "--ernie_config_path", str(model_files[0]), "--batch_size", "2",
+            "--max_seq_len", "32", "--epoch", "1", "--skip_steps", "1", "--use_cuda", "false",
+            "--checkpoints", "made"]
+
+
+def start(folder, flags, log, *places) -> subprocess.Popen:
+    """The processes that finetune_launch.py starts where there are cards; gloo here."""
+    args = launch.parse([*places, "--split_log_path", log, str(runs.ROOT / "ernie" / "run_classifier.py"), *flags], "")
+    what, environment = launch.command(args, gpus=True)
+    with open(folder / f"{log}.txt", "a") as said:
+        return subprocess.Popen(what, cwd=folder, stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
+                                env={**runs.ENVIRONMENT, **environment, "ERNIE_2019_SEED": "1"})
+
+
+def end(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_for(words: str, process, file, seconds=120) -> None:
+    deadline = time.monotonic() + seconds
+    while not (file.exists() and words in file.read_text("utf-8", "replace")):
+        assert process.poll() is None and time.monotonic() < deadline, file.read_text("utf-8", "replace")
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_sigterm_saves_and_a_second_one_ends_everything(tmp_path, flags, signals):
+    process, file = start(tmp_path, flags, "log", *TWO), tmp_path / "log.txt"
+    try:
+        wait_for("step: 3,", process, file)
+        ranks = runs.children(process.pid)
+        assert len(ranks) == 2
+        if signals == 2:
+            os.kill(ranks[1], signal.SIGSTOP)  # so that nobody can agree to stop
+        process.send_signal(signal.SIGTERM)
+        if signals == 2:
+            time.sleep(2)
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+        code = process.wait(60)
+        assert not [pid for pid in ranks if runs.command(pid)]
+    finally:
+        end(process)
+    said = file.read_text("utf-8", "replace")
+    if signals == 2:
+        assert code == 128 + signal.SIGTERM
+        return
+    assert code == 75 and "stopped by SIGTERM after step" in said, said
+    assert list((tmp_path / "made").glob("run-*/seed-*/step-*")), said
+    assert (tmp_path / "made" / "alive").is_dir() and "Traceback" not in said
+
+
+def test_a_rank_that_dies_is_named_and_ends_the_others(tmp_path, flags):
+    process, file = start(tmp_path, flags, "log", *TWO), tmp_path / "log.txt"
+    try:
+        wait_for("step: 3,", process, file)
+        os.kill(max(runs.children(process.pid)), signal.SIGKILL)
+        assert process.wait(60) == 1
+    finally:
+        end(process)
+    assert "rank 1 failed in" in file.read_text() and "SIGKILL" in file.read_text()
+
+
+def test_two_nodes_meet_by_name(tmp_path, flags):
+    places = ["--nproc_per_node", "1", "--selected_gpus", "0", "--node_ips", "localhost,localhost"]
+    nodes = [start(tmp_path, flags, f"log{rank}", *places, "--node_id", str(rank)) for rank in (0, 1)]
+    try:
+        assert [node.wait(200) for node in nodes] == [0, 0], (tmp_path / "log0.txt").read_text()
+    finally:
+        for node in nodes:
+            end(node)
+    assert "step: 50," in (tmp_path / "log0.txt").read_text()  # 200 rows, 2 cards of 2 rows each
