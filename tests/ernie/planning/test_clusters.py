@@ -23,6 +23,22 @@ def test_one_v100_is_the_published_speed():
     assert 65536 / 8 / found.compute == pytest.approx(85000, rel=0.01)
 
 
+@pytest.mark.parametrize("cards, published", [(8, 0.98), (32, 0.94), (64, 0.93)])
+def test_published_scaling_lies_between_nothing_and_half_hidden(cards, published):
+    """PaddlePaddle's record of BERT-base on V100s, sequence length 128; 64 rows a card here."""
+    found = estimate(paper("max_length=128", f"batch_tokens={8192 * cards}", "precision=fp16"), V100, cards)
+    alone = found.compute + found.update
+    assert found.efficiency == alone / found.exposed <= published <= alone / found.hidden
+
+
+def test_a_published_a100_is_faster_than_computed():
+    """NVIDIA's BERT-large for PaddlePaddle, AMP, sequence length 128: 633 sequences/s on one A100 of 80 GB."""
+    plan = paper("max_length=128", "precision=fp16", "model=configs/model/large_en.json")
+    found = estimate(plan, A100, 8)
+    assert found.tokens / 8 / found.compute == pytest.approx(633 * 128, rel=0.25)
+    assert found.tokens / 8 / found.compute < 633 * 128
+
+
 def test_the_slowest_link_of_a_ring_counts():
     plan = paper("precision=fp16")
     count = sum(plan.parameters.values())

@@ -30,6 +30,39 @@ def test_ranks_take_the_micro_batches_of_the_global_batch_once(sources):
             assert all(np.array_equal(a.token_ids, b.token_ids) for a, b in zip(made, one))
 
 
+@pytest.mark.parametrize("cards", [48, 64])
+def test_the_slices_of_the_papers_cards_are_exactly_the_global_batch(tmp_path, cards):
+    """Of every task of both languages that needs no pairs; each card makes its own, knowing nothing of the others."""
+    names = ["knowledge_masking", "capitalization", "token_document", "sentence_reordering", "sentence_distance"]
+    store = build_store(tmp_path / "s", random_documents(150))
+
+    def sources(slices: int) -> dict:
+        corpus = Corpus([store], max_length=32)
+        return {name: Batches(tasks.load(name), [tasks.load(token) for token in names[:3]], corpus, seed=1, task_id=k,
+                              batch_tokens=64 * 48, window=4, slices=slices) for k, name in enumerate(names)}
+
+    stage = Stage(1, dict.fromkeys(names, 1), [])
+    one, shared = StageBatches(stage, 1, sources(1), {}), sources(cards)
+    seen = set()
+    for step in range(stage.steps):
+        (whole,) = one.at(step)
+        parts = [batch for rank in range(cards) for batch in StageBatches(stage, 1, shared, {}, rank, cards).at(step)]
+        assert [batch.place for batch in parts] == list(range(cards))
+        assert rows(parts) == rows([whole])
+        assert sum(batch.row_hash for batch in parts) == whole.row_hash
+        for name, target in whole.targets.items():
+            mine = np.concatenate([batch.targets[name].labels for batch in parts])
+            assert sorted(mine.tolist()) == sorted(target.labels.tolist())
+        seen.add(whole.task)
+    assert seen == set(names)
+
+
+def rows(batches: list) -> list:
+    """The tokens of every row without padding, in one order."""
+    return sorted(tuple(ids[:length].tolist()) for batch in batches
+                  for ids, length in zip(batch.token_ids, batch.lengths))
+
+
 def test_two_workers_never_draw_the_same_window(sources):
     drawn = StageBatches(STAGE, 1, sources, {"sentence_distance": 5})
     workers: dict = {}

@@ -94,6 +94,32 @@ def test_the_weight_of_a_curriculum_reaches_the_loss(tmp_path, train):
     assert all("capitalization" in step for step in runs.losses(tmp_path / "run"))
 
 
+@pytest.mark.slow
+def test_eight_ranks_train_what_one_trains(tmp_path, train):
+    """Eight processes over gloo; a peer that joins late on a busy machine is what restarts are for."""
+    file = runs.declare(tmp_path, [STAGE], dropout=0.0, batch_tokens=1024)
+    assert train(file, tmp_path / "one") == 0
+    runs.run(file, tmp_path / "eight", "--devices", "0,1,2,3,4,5,6,7", "--max-restarts", "2", timeout=500)
+    assert runs.difference(runs.final(tmp_path / "one"), runs.final(tmp_path / "eight")) < 1e-5
+    for one, eight in zip(runs.losses(tmp_path / "one"), runs.losses(tmp_path / "eight"), strict=True):
+        assert one == pytest.approx(eight, abs=1e-5)
+
+
+def test_forms_for_gpus_train_what_the_plain_ones_train(tmp_path, train, capsys):
+    """Those that a CPU has: on Paddle 3.x attention, on both joined products, padded rows and vocabulary."""
+    file = runs.declare(tmp_path, [STAGE], dropout=0.0, max_length=30)
+    assert train(file, tmp_path / "plain", "kernels=plain") == 0
+    assert "kernels:" not in capsys.readouterr().out
+    assert train(file, tmp_path / "fused", "kernels=fused") == 0
+    said = capsys.readouterr().out
+    assert "kernels: rows padded to a multiple of 8 tokens: used" in said and "AdamW" not in said
+    assert 0 < runs.difference(runs.final(tmp_path / "plain"), runs.final(tmp_path / "fused")) < 1e-4
+    assert train(file, tmp_path / "again", "kernels=fused", "recompute=attention") == 0
+    assert runs.difference(runs.final(tmp_path / "fused"), runs.final(tmp_path / "again")) < 1e-5
+    runs.run(file, tmp_path / "two", "--devices", "0,1", "--max-restarts", "0", "--set", "kernels=fused")
+    assert runs.difference(runs.final(tmp_path / "fused"), runs.final(tmp_path / "two")) < 1e-5
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, train, workers):
     stages = [{"knowledge_masking": 6, "sentence_reordering": 3}]
