@@ -32,7 +32,7 @@ class Task:
     head = "classes"
     classes: tuple = ()
     weight = 1.0
-    metrics = ("accuracy",)
+    metrics: tuple[str, ...] = ("accuracy",)
     max_segments = 2
     sources: tuple = ("documents", "pairs")
     unit = Unit()

@@ -26,7 +26,7 @@ def load_file(path: str | Path) -> ModuleType:
     if not path.is_file():
         raise InputError("no such file of tasks", path)
     spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None:
+    if spec is None or spec.loader is None:
         raise InputError("a file of tasks must be Python (.py)", path)
     module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
     try:
@@ -41,7 +41,7 @@ def load_file(path: str | Path) -> ModuleType:
 
 def rebuild(file: str | None, module: str, cls: str, state: dict) -> Any:
     """Make a task again as it was in another process, which may have loaded its class from a file."""
-    home = load_file(file) if module.startswith("tasks_from_") else importlib.import_module(module)
+    home = load_file(file) if file and module.startswith("tasks_from_") else importlib.import_module(module)
     task = object.__new__(getattr(home, cls))
     task.__dict__.update(state)
     return task

@@ -26,4 +26,4 @@ class GivenLabel(SequenceTask):
         """Return the anchor's pair with its label."""
         example = corpus.running_text(anchor)
         last = int(corpus.stores[anchor.store].documents[corpus.locate(anchor)[0] + 1]) - 1
-        return example._replace(label=int(corpus.stores[anchor.store].labels[last]))
+        return example._replace(label=int(corpus.labels(anchor.store)[last]))

@@ -37,7 +37,7 @@ class IRRelevance(SequenceTask):
         store = corpus.stores[anchor.store]
         document = corpus.locate(anchor)[0]
         query, last = int(store.documents[document]), int(store.documents[document + 1])
-        labels = store.labels[query + 1:last]
+        labels = corpus.labels(anchor.store)[query + 1:last]
         possible = [label for label in (CLICKED, SHOWN) if (labels == label).any()] + [UNRELATED]
         label = possible[int(rng.integers(len(possible)))]
         if label == UNRELATED:
@@ -45,7 +45,8 @@ class IRRelevance(SequenceTask):
         else:
             choices = np.flatnonzero(labels == label)
             title = query + 1 + int(choices[rng.integers(len(choices))])
-        return corpus.pair(anchor.store, *(corpus.paragraph_span(anchor.store, k) for k in (query, title)), label)
+        return corpus.pair(anchor.store, corpus.paragraph_span(anchor.store, query),
+                           corpus.paragraph_span(anchor.store, title), label)
 
 
 def unrelated_title(corpus: Corpus, store: int, query: int, last: int, rng: np.random.Generator) -> int:

@@ -44,7 +44,8 @@ class SentenceDistance(SequenceTask):
             others = (not_adjacent(sentence, first, last) if label == SAME_DOCUMENT
                       else elsewhere(corpus, anchor.store, first, last, rng))
             second = nearest_in_length(corpus, anchor.store, others, second, rng)
-        return corpus.pair(anchor.store, *(corpus.span(anchor.store, k) for k in (sentence, second)), label)
+        return corpus.pair(anchor.store, corpus.span(anchor.store, sentence),
+                           corpus.span(anchor.store, second), label)
 
 
 def not_adjacent(sentence: int, first: int, last: int) -> np.ndarray:

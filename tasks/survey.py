@@ -10,7 +10,7 @@ from reader.batches.sampling import generator, hash_int
 from reader.batches.walk import Walk
 from reader.batches.windows import draw
 from reader.utils.labels import IGNORE
-from tasks.base import Task
+from tasks.base import Task, TokenTask
 
 UNITS, BLOCKS = 512, 256  # looked at in each store, at most
 PASSED_OVER, ONE_CLASS = 0.1, 0.95  # shares of the text, and of the labels, from which on something is said
@@ -55,7 +55,7 @@ def _labels(task: Task, corpus: Corpus, examples: list[Example]) -> np.ndarray:
         return np.zeros(0, np.int64)
     window, rows = Window.of(examples, 0), np.arange(len(examples))
     labels = window.labels
-    if task.level == "token":
+    if isinstance(task, TokenTask):
         labels = task.labels(read_tokens(corpus, window, rows, Collator(window, rows)))
     return labels[labels != IGNORE].astype(np.int64)
 

@@ -85,7 +85,7 @@ class Fgm:
         table = trainer.updater.layer.ernie.embeddings.word_embeddings.weight
         if table.grad is None:
             return
-        norm = float(paddle.sqrt(paddle.sum(paddle.square(table.grad.astype("float32")))).item())
+        norm = float(paddle.sqrt(paddle.sum(paddle.square(table.grad.astype("float32")))).numpy().item())
         if not np.isfinite(norm) or not norm:
             return
         with paddle.no_grad():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,18 +19,21 @@ from reader.text.tokenizer import Tokenizer, read_vocab
 from reader.utils.errors import InputError
 from tasks.finetune.features import Features
 
+if TYPE_CHECKING:  # the formats import paddle
+    from ernie.checkpoints.formats import Pretrained
+
 CHUNK = 2048  # rows that are tokenized together
 MODELS = CONFIGS / "model"
 
 
 @dataclass
 class Start:
-    """Starting point of training. pretrained: ``ernie.checkpoints.formats.Pretrained``, or None: random weights."""
+    """Starting point of training. pretrained: None for random weights."""
 
     config: ErnieConfig
     tokenizer: Tokenizer
     vocab_text: str
-    pretrained: object = None
+    pretrained: Pretrained | None = None
 
 
 @dataclass

@@ -73,13 +73,14 @@ class Predictor:
         if vocabulary is None:
             raise InputError("has no vocab.txt beside the weights", self.path)
         self.tokenizer = Tokenizer.load(vocabulary, self.recipe.lower_case)
+        self.model: FinetuningModel | ExportedScores
         if is_exported(self.path):
             self.config, self.model = ErnieConfig.load(self.path), ExportedScores(self.path, self.kind)
             return
         pretrained = pretrained or read_pretrained(self.path)
         self.config = pretrained.config
-        self.model = FinetuningModel(self.config, self.kind)
-        missing = load_pretrained(self.model, pretrained).missing
+        model = self.model = FinetuningModel(self.config, self.kind)
+        missing = load_pretrained(model, pretrained).missing
         if any(name.startswith("heads.") for name in missing):
             raise InputError(f"the weights have no head for {self.kind.name}", self.path)
         self.model.eval()

@@ -24,7 +24,7 @@ def evaluation_line(split: str, loss: float, scores: dict, metrics: Iterable[str
 
 def summed_up(recipe: Recipe, results: list, size: str) -> dict:
     """Median or mean of every split's metrics over the seeds, with the spread, and the best seed on dev data."""
-    figures = {}
+    figures: dict[str, dict] = {}
     for split in [name for name in [*recipe.splits("dev"), *recipe.splits("test")] if all(name in r for r in results)]:
         figures[split] = {}
         for metric in results[0][split]:
@@ -76,8 +76,8 @@ def glue_score(summaries: list) -> tuple[float | None, list[str]]:
     Args:
         summaries: at most one of each task.
     """
-    values = {summary["task"]: dev_mean(summary) for summary in summaries if summary["task"] in GLUE_SCORE}
-    values = {task: value for task, value in values.items() if value is not None}
+    values = {summary["task"]: value for summary in summaries
+              if summary["task"] in GLUE_SCORE and (value := dev_mean(summary)) is not None}
     missing = [task for task in GLUE_SCORE if task not in values]
     return (100 * mean(values.values()) if values else None), missing
 

@@ -45,7 +45,7 @@ def sweep(task: str, size: str, assignments: Iterable[str], sweeps: Iterable[str
         raise InputError("--sweep is for one process; on several devices start each setting by itself with --set")
     chosen = combinations(sweeps)
     loaded = [recipes.load(task, size, [*assignments, *settings]) for settings in chosen]  # all mistakes before any run
-    found = []
+    found: list = []
     for settings, recipe in zip(chosen, loaded):
         name = ",".join(settings).replace("/", "_")
         say(f"\nsweep {len(found) + 1} of {len(chosen)}: {', '.join(settings)}")

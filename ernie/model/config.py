@@ -51,6 +51,11 @@ class ErnieConfig:
         if isinstance(self.hidden_act, str):
             self.hidden_act = SPELLINGS.get(self.hidden_act, self.hidden_act)
 
+    @property
+    def feed_forward_size(self) -> int:
+        """Width of the feed-forward layer: ``intermediate_size``, which is 4 * hidden_size where it is not given."""
+        return self.intermediate_size or 4 * self.hidden_size
+
     def check(self, path: str | Path | None = None) -> ErnieConfig:
         """Raise InputError for values no model can have; return self."""
         for name, limit in LIMITS.items():

@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 import numpy as np
 import paddle
 from paddle import Tensor, nn
 
 from ernie.model import bfloat16
+
+if TYPE_CHECKING:  # Paddle 2.6 has no types
+    from paddle._typing import DTypeLike
 
 # Transposes as copies: the strided views that are the default make the kernels behind them copy value by value.
 if paddle.get_device() == "cpu":
@@ -31,7 +34,7 @@ def from_numpy(array: np.ndarray) -> Tensor:
     """
     if not array.size or not eager_on_cpu():
         return paddle.to_tensor(array)
-    tensor = paddle.empty(array.shape, str(array.dtype))
+    tensor = paddle.empty(array.shape, cast("DTypeLike", str(array.dtype)))
     tensor.get_tensor().set(array, paddle.CPUPlace())
     return tensor
 
@@ -112,6 +115,9 @@ def gelu(x: Tensor) -> Tensor:
 class LayerNorm(nn.LayerNorm):
     """LayerNorm over the last dimension."""
 
+    weight: Tensor
+    bias: Tensor
+
     def forward(self, x: Tensor) -> Tensor:
         if half():
             return bfloat16.layer_norm(x, self.weight, self.bias, self._epsilon)
@@ -132,13 +138,16 @@ class Dropout(nn.Layer):
             return x
         if not eager_on_cpu():
             return nn.functional.dropout(x, self.rate)
-        return x * self.mask(x.shape).astype(x.dtype)
+        return x * self._draw(x.shape).astype(x.dtype)
 
     def mask(self, shape: list[int]) -> Optional[Tensor]:
         """Draw what values are multiplied with, float32; None where nothing is dropped."""
         if not self.training or not self.dropped:
             return None
-        generator = np.random.Generator(np.random.SFC64(paddle.randint(0, 2**31 - 1, [1]).item()))
+        return self._draw(shape)
+
+    def _draw(self, shape: list[int]) -> Tensor:
+        generator = np.random.Generator(np.random.SFC64(int(paddle.randint(0, 2**31 - 1, [1]).numpy()[0])))
         bits = generator.integers(0, self.LEVELS, shape, dtype=np.uint16)
         keep = (bits >= self.dropped) * np.float32(self.LEVELS / (self.LEVELS - self.dropped))
         return from_numpy(keep)

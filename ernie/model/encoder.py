@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import paddle
 from paddle import Tensor, nn
@@ -101,7 +101,7 @@ class SelfAttention(FusableAttention):
         return [part.reshape([0, 0, self.heads, self.size]) for part in parts]
 
     def _fused(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        return self.fused(query, key, value, mask, self.dropout.rate, self.training)
+        return cast(Callable[..., Tensor], self.fused)(query, key, value, mask, self.dropout.rate, self.training)
 
     def _bfloat16(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         rows, width = query.shape[:2]
@@ -122,8 +122,8 @@ class TransformerLayer(FusableResidual):
     def __init__(self, config: ErnieConfig):
         super().__init__()
         self.self_attn = SelfAttention(config)
-        self.linear1 = dense(config, config.hidden_size, config.intermediate_size)
-        self.linear2 = dense(config, config.intermediate_size, config.hidden_size)
+        self.linear1 = dense(config, config.hidden_size, config.feed_forward_size)
+        self.linear2 = dense(config, config.feed_forward_size, config.hidden_size)
         self.norm1, self.norm2 = layer_norm(config), layer_norm(config)
         self.dropout = Dropout(config.hidden_dropout_prob)
         self.activation = ACTIVATIONS[config.hidden_act]
@@ -137,7 +137,8 @@ class TransformerLayer(FusableResidual):
         return norm(hidden + self.dropout(change))
 
     def _jointly(self, hidden: Tensor, change: Tensor, norm: LayerNorm) -> Tensor:
-        return self.joint(change, hidden, norm.weight, norm.bias, self.dropout.rate, norm._epsilon, self.training)
+        joint = cast(Callable[..., Tensor], self.joint)
+        return joint(change, hidden, norm.weight, norm.bias, self.dropout.rate, norm._epsilon, self.training)
 
 
 def padding_bias(hidden: Tensor, lengths: Tensor) -> Tensor:
@@ -234,5 +235,5 @@ class Encoder(FusableWidth):
                       task_ids: Tensor | None) -> Tensor:
         ids = [token_ids, token_type_ids, position_ids, *([] if task_ids is None else [task_ids])]
         ids = padded_width(ids, self.width_multiple)
-        hidden = self._as_it_is(*ids[:3], lengths, None if task_ids is None else ids[3])
+        hidden = self._as_it_is(ids[0], ids[1], ids[2], lengths, None if task_ids is None else ids[3])
         return hidden[:, :token_ids.shape[1]]

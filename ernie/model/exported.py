@@ -34,7 +34,7 @@ class Exported:
     def __init__(self, path, precision: str | None = None):
         self.path, self.facts = Path(path), read_json(Path(path) / FILE)
         self.precision = precision or self.facts["precision"]
-        make = {"inference": _paddle, "onnx": _onnx}.get(self.facts.get("to"))
+        make = {"inference": _paddle, "onnx": _onnx}.get(str(self.facts.get("to")))
         if make is None:
             raise InputError(f"unknown kind of export {self.facts.get('to')!r}", self.path / FILE)
         self._run = make(self.path, self.precision)

@@ -10,6 +10,8 @@ Shapes: r rows, L width, A heads, D size of a head, H = A D, k chosen positions,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import paddle
@@ -17,7 +19,9 @@ from paddle import Tensor, nn
 from paddle.nn import functional as F
 
 MASK_BIAS = -1e4  # added to scores that must not count: its exponential is zero in float32, and float16 can hold it
-CLOSE = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}  # largest difference, of values of about 1
+FloatType = Literal["float32", "float16", "bfloat16"]
+# largest difference, of values of about 1
+CLOSE: dict[FloatType, float] = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 MULTIPLE = 8  # tensor cores need sizes of this multiple
 
 
@@ -73,7 +77,7 @@ def residual_norm(change: Tensor, residual: Tensor, weight: Tensor, bias: Tensor
             training=training)
 
 
-def choose(model: nn.Layer, kernels: str, dtype: str) -> list[str]:
+def choose(model: nn.Layer, kernels: str, dtype: FloatType) -> list[str]:
     """Set the forms of a model's layers. Returns what was chosen, a line each; nothing where nothing was tried.
 
     Args:
@@ -90,7 +94,7 @@ def choose(model: nn.Layer, kernels: str, dtype: str) -> list[str]:
     if attentions:
         size = attentions[0].heads, attentions[0].size
         for form in (sdpa, memory_efficient):
-            found = trial(lambda form=form: attention_trial(form, *size, dtype), dtype)
+            found = trial(partial(attention_trial, form, *size, dtype), dtype)
             lines.append(f"kernels: attention by {form.__name__}: {found or 'used'}")
             if not found:
                 for layer in attentions:
@@ -100,15 +104,15 @@ def choose(model: nn.Layer, kernels: str, dtype: str) -> list[str]:
         lines.append(f"kernels: one product for query, key and value: {found or 'used'}")
         for layer in attentions:
             layer.joined = not found
-        for layer in layers:  # before attention sees them: CUTLASS needs aligned rows of the mask
-            if isinstance(layer, FusableWidth):
-                layer.width_multiple = MULTIPLE
+        for encoder in layers:  # before attention sees them: CUTLASS needs aligned rows of the mask
+            if isinstance(encoder, FusableWidth):
+                encoder.width_multiple = MULTIPLE
                 lines.append(f"kernels: rows padded to a multiple of {MULTIPLE} tokens: used")
     if residuals:
         found = trial(lambda: residual_trial(residual_norm, attentions[0].heads * attentions[0].size, dtype), dtype)
         lines.append(f"kernels: dropout, residual and LayerNorm in one: {found or 'used'}")
-        for layer in residuals:
-            layer.joint = None if found else residual_norm
+        for residual in residuals:
+            residual.joint = None if found else residual_norm
     for head in heads:
         found = trial(lambda: vocabulary_trial(dtype), dtype)
         lines.append(f"kernels: vocabulary padded to a multiple of {MULTIPLE}: {found or 'used'}")
@@ -116,7 +120,7 @@ def choose(model: nn.Layer, kernels: str, dtype: str) -> list[str]:
     return lines
 
 
-def trial(compute: Callable[[], list[tuple[Tensor, Tensor]]], dtype: str) -> str:
+def trial(compute: Callable[[], list[tuple[Tensor, Tensor]]], dtype: FloatType) -> str:
     """Return why a form cannot be used, or nothing. ``compute`` returns pairs of tensors that must agree."""
     try:
         pairs = [(one.astype("float32").numpy(), other.astype("float32").numpy()) for one, other in compute()]
@@ -129,38 +133,42 @@ def trial(compute: Callable[[], list[tuple[Tensor, Tensor]]], dtype: str) -> str
     return ""
 
 
-def attention_trial(form: Callable[..., Tensor], heads: int, size: int, dtype: str) -> list[tuple[Tensor, Tensor]]:
+def attention_trial(form: Callable[..., Tensor], heads: int, size: int,
+                    dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
     """Outputs and gradients of ``form`` and of the plain form, for rows of different lengths."""
     drawn = _random([3, 4, 24, heads, size])
     padding = np.arange(24) >= np.array([24, 3, 17, 16])[:, None]
     mask = paddle.to_tensor((padding * MASK_BIAS).astype(np.float32)[:, None, None])
     results = []
-    for chosen, kind in ((plain_attention, "float32"), (form, dtype)):
+    forms: list[tuple[Callable[..., Tensor], FloatType]] = [(plain_attention, "float32"), (form, dtype)]
+    for chosen, kind in forms:
         leaves = [_leaf(part, dtype).detach().astype(kind) for part in drawn]
         for leaf in leaves:
             leaf.stop_gradient = False
         found = chosen(*leaves, mask, 0.0, True)
         (found.astype("float32") * paddle.to_tensor(drawn[0])).mean().backward()
-        results.append([found, *(leaf.grad * found.size for leaf in leaves)])
+        results.append([found, *(_gradient(leaf) * found.size for leaf in leaves)])
     form(*leaves, mask, 0.1, True).astype("float32").mean().backward()  # with dropout, whose values are its own
-    return [*zip(*results), *_finite(leaf.grad for leaf in leaves)]
+    return [*zip(*results), *_finite(_gradient(leaf) for leaf in leaves)]
 
 
-def residual_trial(form: Callable[..., Tensor], hidden: int, dtype: str) -> list[tuple[Tensor, Tensor]]:
+def residual_trial(form: Callable[..., Tensor], hidden: int, dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
     """Outputs and gradients of ``form`` and of the plain form."""
     drawn, results = _random([4, 2, 8, hidden]), []
     weight, bias = _leaf(1 + drawn[2, 0, 0] / 10, "float32"), _leaf(drawn[2, 0, 1] / 10, "float32")
-    for chosen, kind in ((plain_residual, "float32"), (form, dtype)):
+    forms: list[tuple[Callable[..., Tensor], FloatType]] = [(plain_residual, "float32"), (form, dtype)]
+    for chosen, kind in forms:
         leaves = [_leaf(part, dtype).astype(kind).detach() for part in drawn[:2]]
         for leaf in leaves:
             leaf.stop_gradient = False
-        weight.clear_gradient(False), bias.clear_gradient(False)
+        weight.clear_gradient(False)
+        bias.clear_gradient(False)
         found = chosen(*leaves, weight, bias, 0.0, 1e-5, True)
         (found.astype("float32") * paddle.to_tensor(drawn[3])).mean().backward()
-        results.append([found, *(leaf.grad * found.size for leaf in leaves),
-                        *(leaf.grad.clone() * hidden for leaf in (weight, bias))])
+        results.append([found, *(_gradient(leaf) * found.size for leaf in leaves),
+                        *(_gradient(leaf).clone() * hidden for leaf in (weight, bias))])
     form(*leaves, weight, bias, 0.1, 1e-5, True).astype("float32").square().mean().backward()
-    return [*zip(*results), *_finite(leaf.grad for leaf in leaves)]
+    return [*zip(*results), *_finite(_gradient(leaf) for leaf in leaves)]
 
 
 def plain_residual(change: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, dropout: float, epsilon: float,
@@ -190,7 +198,7 @@ def plain_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dro
     return paddle.matmul(F.dropout(F.softmax(scores), dropout, training=training), value).transpose([0, 2, 1, 3])
 
 
-def qkv_trial(heads: int, size: int, dtype: str) -> list[tuple[Tensor, Tensor]]:
+def qkv_trial(heads: int, size: int, dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
     """Outputs and gradients of three products and of one."""
     hidden = heads * size
     x, weights = _random([8, hidden]), _random([3, hidden, hidden]) / hidden ** 0.5
@@ -199,12 +207,12 @@ def qkv_trial(heads: int, size: int, dtype: str) -> list[tuple[Tensor, Tensor]]:
     inputs = paddle.to_tensor(x).astype(dtype)
     plain = [paddle.matmul(inputs, leaf) for leaf in leaves]
     paddle.add_n([part.astype("float32").mean() for part in plain]).backward()
-    expected = [leaf.grad * hidden for leaf in leaves]
+    expected = [_gradient(leaf) * hidden for leaf in leaves]
     for leaf in leaves:
         leaf.clear_gradient(False)
     joined = joined_products(inputs, leaves, biases)
     paddle.add_n([part.astype("float32").mean() for part in joined]).backward()
-    return [*zip(plain, joined), *zip(expected, [leaf.grad * hidden for leaf in leaves])]
+    return [*zip(plain, joined), *zip(expected, [_gradient(leaf) * hidden for leaf in leaves])]
 
 
 def joined_products(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> list[Tensor]:
@@ -212,7 +220,7 @@ def joined_products(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> l
     return paddle.split(paddle.matmul(x, paddle.concat(weights, axis=1)) + paddle.concat(biases), len(weights), axis=-1)
 
 
-def vocabulary_trial(dtype: str) -> list[tuple[Tensor, Tensor]]:
+def vocabulary_trial(dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
     """Losses and gradients over a vocabulary of 30 words, and over 32 of which two do not exist."""
     hidden, table = _random([6, 16]), _random([30, 16])
     labels, results = paddle.to_tensor(np.arange(6) * 5), []
@@ -222,7 +230,7 @@ def vocabulary_trial(dtype: str) -> list[tuple[Tensor, Tensor]]:
         scores = paddle.matmul(paddle.to_tensor(hidden).astype(dtype), rows, transpose_y=True) + padded
         loss = F.cross_entropy(scores.astype("float32"), labels)
         loss.backward()
-        results.append([loss, weight.grad, bias.grad])
+        results.append([loss, _gradient(weight), _gradient(bias)])
     return list(zip(*results))
 
 
@@ -235,11 +243,17 @@ def padded_vocabulary(weight: Tensor, bias: Tensor, multiple: int) -> tuple[Tens
             paddle.concat([bias, paddle.full([missing], MASK_BIAS, bias.dtype)]))
 
 
+def _gradient(leaf: Tensor) -> Tensor:
+    if leaf.grad is None:
+        raise RuntimeError("no gradient reaches an input")
+    return leaf.grad
+
+
 def _random(shape: list[int]) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def _leaf(array: np.ndarray, dtype: str) -> Tensor:
+def _leaf(array: np.ndarray, dtype: FloatType) -> Tensor:
     leaf = paddle.to_tensor(array).astype(dtype).detach()
     leaf.stop_gradient = False
     return leaf

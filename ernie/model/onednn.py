@@ -98,10 +98,10 @@ class _Primitive:
         found, handles = library(), [layout.handle for _, layout in slots]
         hints = () if hint is None else (hint.descriptor,)
         self.layouts = [layout for _, layout in slots]  # alive as long as their memory
-        self.descriptor = found.create(create, *arguments, *hints, None)
+        self.descriptor: ctypes.c_void_p = found.create(create, *arguments, *hints, None)
         self.handle = found.create("dnnl_primitive_create", self.descriptor)
         self.memory = [found.create("dnnl_memory_create", handle, found.engine, None) for handle in handles]
-        pairs = [(number, memory) for (number, _), memory in zip(slots, self.memory)]
+        pairs = [_Argument(number, memory) for (number, _), memory in zip(slots, self.memory)]
         self.arguments = (_Argument * len(slots))(*pairs)
         for name, owned in (("dnnl_primitive_desc_destroy", self.descriptor), ("dnnl_primitive_destroy", self.handle),
                             *(("dnnl_memory_destroy", memory) for memory in self.memory)):

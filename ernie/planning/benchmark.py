@@ -61,8 +61,9 @@ def measure(plan: Plan, steps: int = 3) -> Measured:
     on_gpu = paddle.device.get_device().startswith("gpu")
     kind = bytes_of(curriculum.precision, curriculum.amp_level) if on_gpu else CPU
     counted = memory(plan.config, plan.heads, rows, width, kind, curriculum.recompute).peak
-    return Measured(paddle.device.get_device(), rows, width, plan.micro_batches, *np.median(times, axis=0),
-                    peak_bytes(), counted)
+    forward_backward, update = np.median(times, axis=0).tolist()
+    return Measured(paddle.device.get_device(), rows, width, plan.micro_batches, forward_backward, update, peak_bytes(),
+                    counted)
 
 
 def _step(updater: Updater, batch: Batch, update: int) -> tuple[float, float]:

@@ -61,7 +61,7 @@ def bytes_of(precision: str, level: str) -> Bytes:
 
 def parameters(config: ErnieConfig, heads: list[Head]) -> dict[str, int]:
     """Trained values of each part of the model."""
-    h, i = config.hidden_size, config.intermediate_size
+    h, i = config.hidden_size, config.feed_forward_size
     rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size \
         + (config.task_type_vocab_size if config.use_task_id else 0)
     if config.encoder == "transformer":
@@ -147,7 +147,7 @@ def layer_bytes(config: ErnieConfig, rows: int, width: int, kind: Bytes) -> floa
     hidden = (4 + kind.casts) * kind.product + 2 * kind.norm + 2 * (kind.mask + kind.dropped)
     # inputs of the scores (q, k), of the context (v), of the output; of q k v and of the first dense layer; two
     # LayerNorms; two dropouts
-    return n * h * hidden + n * _activated(config, config.intermediate_size * kind.product) \
+    return n * h * hidden + n * _activated(config, config.feed_forward_size * kind.product) \
         + attention_bytes(config, rows, width, kind)
 
 
@@ -172,4 +172,4 @@ def _passing(config: ErnieConfig, n: int, kind: Bytes) -> float:
     """Gradients that are alive at once in the feed-forward part of a layer."""
     if config.encoder != "transformer":
         return 2 * n * config.hidden_size * kind.product
-    return n * (config.intermediate_size + 2 * config.hidden_size) * kind.product
+    return n * (config.feed_forward_size + 2 * config.hidden_size) * kind.product

@@ -69,8 +69,8 @@ class PretrainingData:
         stores = self.dev_stores if dev else self.stores
         chosen = [key for key in self.curriculum.sources(name) if key in stores]
         sources = {**self.curriculum.corpora, **self.curriculum.pairs}
-        weights = [sources[key].weight for key in chosen]
-        return Corpus([stores[key] for key in chosen], None if None in weights else weights,
+        weights = [weight for key in chosen if (weight := sources[key].weight) is not None]
+        return Corpus([stores[key] for key in chosen], weights if len(weights) == len(chosen) else None,
                       max_length=self.curriculum.max_length)
 
     def measurable(self, names) -> list[str]:

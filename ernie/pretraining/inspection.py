@@ -79,7 +79,8 @@ class Writer:
 
     def __init__(self, task, corpus: Corpus, tokens, colour: bool):
         self.task, self.corpus, self.tokens, self.colour = task, corpus, tokens, colour
-        self.read, self.groups, self.heads = tokens.ids, None, None
+        self.read = tokens.ids
+        self.groups = self.heads = np.zeros(0, np.int64)  # of tasks that corrupt what is read
         self.labels = np.full(len(tokens.ids), IGNORE)
         if task.corrupts:
             self.read, self.labels, self.groups = task.corrupt(tokens, corpus.specials)
@@ -113,7 +114,7 @@ class Writer:
 
     def line(self, places: np.ndarray) -> str:
         """Write one segment, word by word or unit by unit."""
-        pieces = self.masked_units(places) if self.groups is not None else self.labelled_words(places)
+        pieces = self.masked_units(places) if self.task.corrupts else self.labelled_words(places)
         return ("" if self.corpus.language == "zh" else " ").join(pieces)
 
     def masked_units(self, places: np.ndarray):

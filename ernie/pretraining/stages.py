@@ -98,8 +98,10 @@ def extend(done: list[Stage], curriculum: Curriculum, known: list[str] | None = 
 
 
 def _explicit(curriculum: Curriculum) -> list[Stage]:
-    names, seen, stages = [task.name for task in curriculum.tasks], set(), []
-    for number, entry in enumerate(curriculum.stages, 1):
+    names = [task.name for task in curriculum.tasks]
+    seen: set[str] = set()
+    stages: list[Stage] = []
+    for number, entry in enumerate(curriculum.stages or [], 1):
         for name, count in entry.tasks.items():
             if name not in names:
                 raise InputError(f"stage {number}: task {name!r} is not one of {', '.join(names)}")

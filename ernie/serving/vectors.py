@@ -84,7 +84,7 @@ class Vectors:
     def encode_tokens(self, texts: Sequence[str], batch_tokens: int = 4096) -> list[np.ndarray]:
         """Return, for each text, [its tokens with [CLS] and [SEP], H] float32."""
         texts = _checked(texts, batch_tokens)
-        out = [None] * len(texts)
+        out: list[np.ndarray] = [np.empty(0, np.float32)] * len(texts)
         for start in range(0, len(texts), CHUNK):
             for rows, hidden, _, lengths in self._batches(texts[start:start + CHUNK], batch_tokens):
                 for row, states, length in zip(rows, hidden, lengths):
@@ -112,7 +112,8 @@ class Vectors:
         positions = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
         arrays = (tokens, np.zeros_like(tokens), positions, lengths, np.full((len(tokens), 1), self.task_id))
         if isinstance(self.model, Exported):
-            return tuple(self.model(**dict(zip(INPUTS, arrays))))
+            hidden, pooled = self.model(**dict(zip(INPUTS, arrays)))
+            return hidden, pooled
         with paddle.no_grad():
             hidden, pooled = self.model(*(from_numpy(np.ascontiguousarray(a, np.int64)) for a in arrays))
         return hidden.numpy(), pooled.numpy()
@@ -161,9 +162,9 @@ def encode_file(vectors: Vectors, source: str | Path, target: str | Path, poolin
                 if pooling == "tokens":
                     found = vectors.encode_tokens(lines, batch_tokens)
                     offsets += (offsets[-1] + np.cumsum([len(states) for states in found])).tolist()
-                    file.writelines(np.ascontiguousarray(states) for states in found)
+                    file.writelines(np.ascontiguousarray(states).data for states in found)
                 else:
-                    file.write(vectors.encode(lines, pooling, batch_tokens))
+                    file.write(vectors.encode(lines, pooling, batch_tokens).data)
                 done += len(lines)
                 progress(done)
             file.seek(0)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import Literal
 
 import paddle
 
 from ernie.model import onednn
 from ernie.model.cpu_kernels import bfloat16_products
+from ernie.model.fused import FloatType
 from ernie.training.settings import LossScaling
 
-HALF = {"fp16": "float16", "bf16": "bfloat16"}
+HALF: dict[str, FloatType] = {"fp16": "float16", "bf16": "bfloat16"}
 
 
 @dataclass
@@ -66,7 +68,8 @@ class Precision:
         self.products = name == "bf16" and not self.active and not why
         self.note = f"precision: {why}, {name} is trained in float32" if why else \
             f"precision: products in bfloat16 by oneDNN {onednn.library().version}" if self.products else ""
-        self.level, self.dtype = level, HALF.get(name, "float32")
+        self.level: Literal["O1", "O2"] = "O2" if level == "O2" else "O1"
+        self.dtype: FloatType = HALF.get(name, "float32")
         self.scale = LossScale(scaling, scaling.initial) if self.active and name == "fp16" else None
 
     @property

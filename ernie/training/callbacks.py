@@ -54,7 +54,8 @@ class Log(Callback):
                 file.writelines(line + "\n" for line in kept)
 
     def _reset(self) -> None:
-        self.sums, self.tokens, self.positions, self.wait, self.seconds, self.steps = {}, 0, 0, 0.0, 0.0, 0
+        self.sums: dict[str, np.ndarray] = {}
+        self.tokens, self.positions, self.wait, self.seconds, self.steps = 0, 0, 0.0, 0.0, 0
         self.drawn: dict = {}
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
@@ -204,7 +205,7 @@ class SameOnAllRanks(Callback):
             return
         digest = 0
         for parameter in trainer.updater.layer.parameters():
-            digest = zlib.crc32(np.ascontiguousarray(parameter.astype("float32").numpy()), digest)
+            digest = zlib.crc32(np.ascontiguousarray(parameter.astype("float32").numpy()).data, digest)
         digests = distributed.gather(trainer.world, digest)
         if len(set(digests)) > 1:
             common = max(set(digests), key=digests.count)

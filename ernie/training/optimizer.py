@@ -4,14 +4,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import paddle
 from paddle import Tensor, _C_ops
 from paddle.nn import Layer
 
-from ernie.model.fused import trial
+from ernie.model.fused import FloatType, trial
 from ernie.training import distributed
 from ernie.training.amp import Precision
 from ernie.training.settings import OptimizerSettings
@@ -82,7 +82,8 @@ class GroupedAdamW(paddle.optimizer.AdamW):
     @paddle.no_grad()
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        trained = [p for p in self._parameter_list if not p.stop_gradient and p._grad_ivar() is not None]
+        parameters = cast("list[Tensor]", self._parameter_list)
+        trained = [p for p in parameters if not p.stop_gradient and p._grad_ivar() is not None]
         if not self.grouped:
             super().step()
         elif all(p.name in self._held for p in trained):
@@ -96,7 +97,8 @@ class GroupedAdamW(paddle.optimizer.AdamW):
     def _hold(self, parameter: Tensor) -> Held:
         arrays = tuple(self._get_accumulator_master(name, parameter)
                        for name in ("moment1", "moment2", "beta1_pow_acc", "beta2_pow_acc"))
-        return Held(self._apply_decay_param_fun(parameter.name), parameter.optimize_attr["learning_rate"],
+        decays = cast(Callable[[str], bool], self._apply_decay_param_fun)
+        return Held(decays(parameter.name), parameter.optimize_attr["learning_rate"],
                     (*arrays, self._master_weights.get(parameter.name)), arrays[-1].item())
 
     def _groups(self, trained: Sequence[Tensor]) -> list[list[Tensor]]:
@@ -109,10 +111,11 @@ class GroupedAdamW(paddle.optimizer.AdamW):
 
     def _step_group(self, members: list[Tensor]) -> None:
         held = [self._held[p.name] for p in members]
-        *states, masters = map(list, zip(*(each.arrays for each in held)))
+        moment1, moment2, power1, power2, masters = map(list, zip(*(each.arrays for each in held)))
         half = masters[0] is not None
-        fused_adamw(masters if half else members, [p._grad_ivar() for p in members],
-                    self._create_param_lr((members[0], None)), *states, self._beta1, self._beta2, self._epsilon,
+        fused_adamw(masters if half else members, [cast(Tensor, p._grad_ivar()) for p in members],
+                    self._create_param_lr((members[0], None)), moment1, moment2, power1, power2,
+                    cast(float, self._beta1), cast(float, self._beta2), cast(float, self._epsilon),
                     self._weight_decay if held[0].decays else 0.0)
         if half:
             for parameter, master in zip(members, masters):
@@ -139,7 +142,7 @@ def fused_adamw(parameters: list[Tensor], gradients: list[Tensor], rate: Tensor,
         beta2, epsilon, CHUNK, decay, True, False, False, *([False] if later else []))
 
 
-def choose_update(optimizer: GroupedAdamW, dtype: str) -> str:
+def choose_update(optimizer: GroupedAdamW, dtype: FloatType) -> str:
     """Let the optimiser step in groups if that gives what Paddle's own step gives. Returns the reason if it does not.
 
     Args:
@@ -150,7 +153,7 @@ def choose_update(optimizer: GroupedAdamW, dtype: str) -> str:
     return why
 
 
-def update_trial(dtype: str) -> list[tuple[Tensor, Tensor]]:
+def update_trial(dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
     """Weights after four steps by Paddle's AdamW and in groups, of sizes that do not divide and different decays."""
     results = []
     for grouped in (False, True):
@@ -245,7 +248,7 @@ class Updater:
             if factor != 1 or scale != 1:
                 with paddle.no_grad():
                     for gradient in gradients:
-                        _C_ops.scale_(gradient, factor / scale, 0.0, True)
+                        gradient.scale_(factor / scale)
             self._synchronised.step()
             self.stepped = True
         self.precision.update(finite)
@@ -311,7 +314,7 @@ def as_float32(parameters: Sequence[Tensor]) -> None:
     Without the loss scale most of them are subnormal numbers or zero in float16. Done once a step, after the last
     backward pass: what is accumulated, and summed over the ranks, stays as it was computed.
     """
-    half = [p for p in parameters if p.grad.dtype != paddle.float32]
+    half = [p for p in parameters if p.grad is not None and p.grad.dtype != paddle.float32]
     if half:
         paddle.base.core.eager.set_master_grads(half)  # what ``paddle.amp.decorate(master_grad=True)`` calls
 

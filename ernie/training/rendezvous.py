@@ -104,7 +104,7 @@ class _Waiting:
 
 def _resolve(host: str, port: int, rank: int) -> str:
     try:
-        return socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0]
+        return str(socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
         raise InputError(f"--master {host}:{port}: node {rank} does not know this host ({error.strerror or error})"
                          ) from None

@@ -121,7 +121,7 @@ class Run:
                      f"{trainer.state.step} of {trainer.total}; start again to go on from there")
             return STOPPED
         if reason == Divergence.REASON:
-            last = checkpoint.newest(trainer.directory, self.say)
+            last = checkpoint.newest(trainer.directory, self.say) if trainer.directory else None
             return self.watchdog.fail(
                 DIVERGED, f"{trainer.state.bad_in_a_row} steps in a row were not finite; training ends. The last good "
                           f"checkpoint is {last or 'that from which it began'}")
@@ -167,15 +167,13 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
     updater, state = _model_and_state(run, model, directory, settings, warm_start)
     scalars = scalar_writer(directory / "visualdl") if run.world.main else None
     writer = checkpoint.CheckpointWriter(directory, settings.keep_checkpoints, files)
-    trainer = Trainer(updater, batches, weights, total, state=state, world=run.world, seed=seed,
-                      workers=settings.workers, stop_requested=run.signals, heartbeat=run.watchdog, callbacks=[
-                          Divergence(settings.max_bad_steps, name, look),
-                          Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=scalars,
-                              baselines=baselines, percent=percent),
-                          SameOnAllRanks(settings.check_ranks_every), *callbacks(updater),
-                          Checkpoints(settings.checkpoint_every, writer)])
-    trainer.directory = directory
-    return trainer
+    return Trainer(updater, batches, weights, total, state=state, world=run.world, seed=seed, directory=directory,
+                   workers=settings.workers, stop_requested=run.signals, heartbeat=run.watchdog, callbacks=[
+                       Divergence(settings.max_bad_steps, name, look),
+                       Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=scalars,
+                           baselines=baselines, percent=percent),
+                       SameOnAllRanks(settings.check_ranks_every), *callbacks(updater),
+                       Checkpoints(settings.checkpoint_every, writer)])
 
 
 def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSettings,

@@ -99,19 +99,20 @@ class Trainer:
         weights: task name -> weight of its loss.
         world, seed: ranks and the seed of dropout. stop_requested: tells whether this process was asked to stop.
         heartbeat: called with the number of every step that begins, so that a hang can be noticed.
+        directory: of the checkpoints, where there are any.
     """
 
     def __init__(self, updater: Updater, batches: Any, weights: dict[str, float], total: int, *, state: TrainState,
                  world: distributed.World, seed: int, workers: int = 0, callbacks: Iterable[Callback] = (),
                  stop_requested: Callable[[], bool] = lambda: False,
-                 heartbeat: Callable[[int], Any] = lambda step: None):
+                 heartbeat: Callable[[int], Any] = lambda step: None, directory: Path | None = None):
         self.updater, self.batches, self.weights, self.total = updater, batches, weights, total
         self.state, self.world, self.seed, self.workers = state, world, seed, workers
         self.callbacks, self.stop_requested, self.heartbeat = list(callbacks), stop_requested, heartbeat
+        self.directory = directory
         self.rows_read = 0.0  # hash of the rows of the step under way, on all ranks
         self.stop = ""  # why training ends before ``total``
         self.adversary: Callable[[Trainer, list, np.ndarray], None] | None = None  # adds to the gradients of a step
-        self.directory: Path | None = None  # of the checkpoints, where there are any
 
     def run(self) -> str:
         """Train to the end, or until someone sets ``stop``. Returns why it stopped early, or nothing."""
@@ -193,7 +194,8 @@ class Trainer:
             shown += [value.detach().astype("float32").reshape([1]) for name in names for value in losses[name]]
         if self.adversary is not None:
             self.adversary(self, micro_batches, counts)
-        outcome = self.updater.step(state.updates + 1, paddle.concat(shown), unused, following and following.settle)
+        outcome = self.updater.step(state.updates + 1, paddle.concat(shown), unused,
+                                    following.settle if following is not None else None)
         values = outcome.values.reshape(len(micro_batches), len(names), 3).astype(np.float64).sum(axis=0)
         seconds = time.perf_counter() - begun + data_wait
         rate = self.updater.schedule(state.updates + 1)

@@ -101,7 +101,7 @@ class Watchdog:
         """Take a sign of life; the time-out counts from here."""
         self.since = time.monotonic()
         # From C, for what hangs without ever letting the thread below run.
-        faulthandler.dump_traceback_later(self.timeout + self.GRACE, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(self.timeout + self.GRACE, exit=True, file=sys.__stderr__ or 2)
 
     def fail(self, code: int, error: str) -> int:
         """Leave behind why this rank ends with exit code ``code``, which is handed back."""
@@ -264,9 +264,9 @@ def _hang_in_c(waiting: list[dict], marks: list[dict]) -> list[str]:
     lines = [f"rank {mark['rank']}: {mark['where']} made no progress for more than {mark['limit']:.0f} s ({key}) in a "
              "call of Paddle's, most often because another rank did not come; the job ends"]
     for rank in others:
-        mark = next((one for one in marks if one["rank"] == rank), None)
-        state = f"no sign of life for {time.time() - mark['time']:.0f} s" if mark else "no sign of life since the start"
-        who = f" (pid {mark['pid']} on {mark['node']})" if mark else ""
+        seen = next((one for one in marks if one["rank"] == rank), None)
+        state = f"no sign of life for {time.time() - seen['time']:.0f} s" if seen else "no sign of life since the start"
+        who = f" (pid {seen['pid']} on {seen['node']})" if seen else ""
         lines.append(f"  rank {rank}{who}: {state}")
     return [*lines, *([f"  rank {', '.join(map(str, others))} is where the others wait"] if others else [])]
 

@@ -37,8 +37,8 @@ class Corpus:
         for store in self.stores:
             store.read_here_and_there()
         self.weights = weights
-        weights = np.array([len(store) for store in self.stores] if weights is None else weights, np.float64)
-        self.shares = weights / weights.sum()
+        sizes = np.array([len(store) for store in self.stores] if weights is None else weights, np.float64)
+        self.shares = sizes / sizes.sum()
         self.kind = self.stores[0].kind
         self.pairs = self.kind == "pairs"
 
@@ -167,6 +167,13 @@ class Corpus:
         first, last = self.stores[anchor.store].documents[self.locate(anchor)[0]:][:2].tolist()
         spans = [self.paragraph_span(anchor.store, k) for k in range(first, min(last, first + SENTENCE_IDS))]
         return Example(anchor.store, shorten(spans, self.max_length - 1 - len(spans)))
+
+    def labels(self, store: int) -> np.ndarray:
+        """Return the [P] int32 class of each paragraph of a pair store; InputError where the store has none."""
+        labels = self.stores[store].labels
+        if labels is None:
+            raise InputError("holds no labelled pairs: it is a store of documents", self.stores[store].path)
+        return labels
 
     def pair(self, store: int, first: tuple[int, int], second: tuple[int, int], label: int) -> Example:
         """Two segments and a label, shortened where both do not fit."""

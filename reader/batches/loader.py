@@ -121,7 +121,8 @@ class _Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # so that the end of the process is the end of the pipe
-        self.asked, self.results = 0, deque()
+        self.asked = 0
+        self.results: deque = deque()
 
     def ask(self, step) -> None:
         self.asked += 1
@@ -142,7 +143,7 @@ class _Worker:
 
     def _died(self) -> None:
         self.process.join()
-        code = self.process.exitcode
+        code = self.process.exitcode or 0
         why = "SIGKILL, most often for want of memory: fewer workers or a smaller window need less" \
             if code == -signal.SIGKILL else f"{signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         raise WorkerDied(f"{self.process.name} ended abruptly ({why})") from None
@@ -161,6 +162,7 @@ def _work(pipe, pickled: bytes) -> None:
             step = pipe.recv()
         except (EOFError, OSError):
             return
+        answer: tuple[Any, Exception | None, str]
         try:
             fetch = pickle.loads(pickled) if fetch is None else fetch
             answer = fetch(step), None, ""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
 from reader.utils.errors import InputError
-from reader.utils.files import open_maybe_gzip
+from reader.utils.files import StrPath, open_maybe_gzip
 
 
 class TextRow(NamedTuple):
@@ -92,7 +92,7 @@ class Account:
         unit: what the numbers of places count: lines, or the rows or articles of a json file.
     """
 
-    path: object
+    path: StrPath
     strict: bool = True
     unit: str = "line"
     rows: int = 0

@@ -119,6 +119,8 @@ class SplitReader:
             return Classes(self.classes, self.aliases)
         if self.layout == "table":
             return Score(*self.score_range)
+        if directory is None:
+            raise InputError("the classes of this task are read from its data: name the directory")
         train = self.find(directory, "train", required=False)
         places = [Path(directory), self._inside(Path(directory)) or Path(directory), *([train.parent] if train else [])]
         mapping = next((place / "label_map.json" for place in places if (place / "label_map.json").is_file()), None)

@@ -5,7 +5,7 @@ character like others.
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Union
@@ -94,7 +94,7 @@ class Table:
         InputError: the columns are not there, and which ones are; while iterating: the first malformed row.
     """
 
-    def __init__(self, path: str | Path, choices: Iterable[Columns], classes: Any, *, labelled: bool = True,
+    def __init__(self, path: str | Path, choices: Sequence[Columns], classes: Any, *, labelled: bool = True,
                  skip_labels: Iterable[str] = (), strict: bool = True, forgive_short: bool = False,
                  forgive_blank: bool = True, keep: Callable[[dict], bool] | None = None, remove_spaces: bool = False,
                  file_format: str = ""):

@@ -58,7 +58,9 @@ def build_from_baidu(inputs: Sequence[StrPath], vocab_file: StrPath, output: Str
     """
     files = [entry for path in inputs for entry in listed_files(path)]
     vocabulary, specials = read_vocab(vocab_file), SpecialIds.from_file(vocab_file)
-    rejected, chances, labels, tokens = Rejected(), [], Counter(), 0
+    rejected, tokens = Rejected(), 0
+    chances: list[list[float]] = []
+    labels: Counter[int] = Counter()
     writer = StoreWriter(output, vocab_file, language, "pairs")
     try:
         for path, chance in files:

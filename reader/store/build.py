@@ -203,7 +203,8 @@ def build_part(recipe: BuildRecipe, spans: list[Span], folder: Path, index: int)
         _pipelines.clear()
         _pipelines[key] = Pipeline(recipe, folder / LEARNT)
     rejected = Rejected()
-    documents = itertools.chain.from_iterable(read_documents(span, recipe.reading, rejected) for span in spans)
+    documents: Iterator[Document] = itertools.chain.from_iterable(
+        read_documents(span, recipe.reading, rejected) for span in spans)
     if recipe.deduplicate:
         documents = without_copies(documents, Verdicts(folder, 0).of_part(index), rejected)
     writers = {kind: PartWriter(recipe, folder / f"{index:06d}{kind}", _pipelines[key])
@@ -229,7 +230,8 @@ class PartWriter:
     """Appends documents to the store of a part."""
 
     def __init__(self, recipe: BuildRecipe, path: Path, pipeline: Pipeline):
-        self.recipe, self.pipeline, self.units = recipe, pipeline, Counter()
+        self.recipe, self.pipeline = recipe, pipeline
+        self.units: Counter[str] = Counter()
         self.writer = StoreWriter(path, recipe.vocab_file, recipe.language)
 
     def add(self, documents: list[Document]) -> None:
@@ -268,7 +270,8 @@ def speakers_of(documents: list[Document], kept: np.ndarray) -> np.ndarray | Non
 
 def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report: Any) -> dict[str, Any]:
     """Append the parts to one store, with the sum of their reports and ``report``."""
-    rejected, units = Rejected(), Counter()
+    rejected = Rejected()
+    units: Counter[str] = Counter()
     writer = StoreWriter(output, recipe.vocab_file, recipe.language)
     for part in parts:
         manifest = read_manifest(part)
@@ -308,7 +311,8 @@ def join_stores(stores: list, output: StrPath) -> dict[str, Any]:
     if output.exists():
         raise InputError("output exists: choose another place", output)
     writer = StoreWriter(output, Path(stores[0]) / "vocab.txt", first["language"], first["kind"])
-    rejected, units = Rejected(), Counter()
+    rejected = Rejected()
+    units: Counter[str] = Counter()
     for store, manifest in zip(stores, manifests):
         try:
             writer.append_store(store)

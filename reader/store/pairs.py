@@ -229,7 +229,7 @@ class PairEncoder:
             tokens = self.pipeline.tokens([paragraphs for paragraphs, _ in group], split=False) if group else None
             if tokens is not None:
                 labels = [label for _, row in group for label in row]
-                writer.add(*tokens[:5], labels=labels)
+                writer.add(tokens.ids, tokens.flags, tokens.sentences, tokens.paragraphs, tokens.documents, labels)
                 counts.update(label for label in labels if label != IGNORE)
         if not counts:
             writer.abandon()
@@ -318,7 +318,7 @@ def split_parts(files: Paths, dev_files: Paths = ()) -> list[tuple[str | None, l
 
 def as_list(paths: Paths) -> list:
     """Return one path or several as a list."""
-    return [paths] if isinstance(paths, (str, Path)) else list(paths)
+    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
 
 
 def discovery_rows(path: Path, rejected: Rejected) -> Iterator[tuple[str, str, str]]:

@@ -33,6 +33,7 @@ from reader.store.integrity import (
     verify_store,
 )
 from reader.utils.errors import InputError
+from reader.utils.files import StrPath
 
 VERSION = 1
 NOBODY = 255  # in ``speakers``: the document is no conversation, or nobody said who speaks
@@ -167,7 +168,7 @@ class Store:
                 mapped.madvise(getattr(mmap, what))
 
 
-def read_manifest(path: str | Path) -> dict:
+def read_manifest(path: StrPath) -> dict:
     """Read the manifest of a store, or raise InputError when there is no whole store of this version at ``path``."""
     file = Path(path) / "manifest.json"
     try:
@@ -194,16 +195,16 @@ class StoreWriter:
         language: "en" or "zh". kind: "documents" or "pairs".
     """
 
-    def __init__(self, path: str | Path, vocab_file: str | Path, language: str, kind: str = "documents"):
+    def __init__(self, path: StrPath, vocab_file: StrPath, language: str, kind: str = "documents"):
         self.path, self.partial = Path(path), Path(f"{path}.partial")
         shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir(parents=True)
         shutil.copyfile(vocab_file, self.partial / "vocab.txt")
         vocabulary = (self.partial / "vocab.txt").read_bytes()
-        self.manifest = {"version": VERSION, "kind": kind, "language": language,
-                         "vocab_size": vocabulary.count(b"\n") + (not vocabulary.endswith(b"\n")),
+        vocab_size = vocabulary.count(b"\n") + (not vocabulary.endswith(b"\n"))
+        self.manifest = {"version": VERSION, "kind": kind, "language": language, "vocab_size": vocab_size,
                          "vocab_sha256": hashlib.sha256(vocabulary).hexdigest()}
-        wide = self.manifest["vocab_size"] > 2**16
+        wide = vocab_size > 2**16
         dtypes: dict[str, Any] = {"ids": np.uint32 if wide else np.uint16, "flags": np.uint8, "back": np.uint16,
                                   "ahead": np.uint16, **dict.fromkeys(OFFSET_ARRAYS, np.int64)}
         if kind == "pairs":
@@ -317,9 +318,9 @@ class _NpyAppender:
             place = (self.count + start) % BLOCK
             part = values[start:start + BLOCK - place]
             if place:
-                self.checksums[-1] = zlib.crc32(part, self.checksums[-1])
+                self.checksums[-1] = zlib.crc32(part.data, self.checksums[-1])
             else:
-                self.checksums.append(zlib.crc32(part))
+                self.checksums.append(zlib.crc32(part.data))
             start += len(part)
 
     def close(self) -> bytes:

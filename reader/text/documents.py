@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from reader.text.chunks import drop_long_chunks
@@ -124,7 +125,7 @@ def read_records(span: Span, options: ReadOptions, rejected: Rejected) -> Iterat
     else:
         records = whole_file(lines, options.language)
     for record in records:
-        yield Record(record.size, lambda record=record: _tidy(record, span, rejected))
+        yield Record(record.size, partial(_tidy, record, span, rejected))
 
 
 def read_documents(span: Span, options: ReadOptions, rejected: Rejected) -> Iterator[Document]:

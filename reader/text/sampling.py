@@ -71,7 +71,8 @@ class Sample:
     def __init__(self, files: list[Path], options: ReadOptions, characters: int, rejected: Rejected, seed: int = 0,
                  wanted: Callable[[Document], bool] = lambda document: True):
         self.files, self.options, self.characters = files, options, characters
-        self._rejected, self._seed, self._reservoir, self._wanted = rejected, seed, None, wanted
+        self._rejected, self._seed, self._wanted = rejected, seed, wanted
+        self._reservoir: Reservoir | None = None
         small = sum(file.stat().st_size for file in files) <= characters
         self._all = small and not any(map(compression, files))
 

@@ -147,7 +147,8 @@ def chains(comments: dict[str, Comment]) -> Iterator[list[Comment]]:
     for name in comments:
         if name in continued:
             continue
-        chain, here = [], name
+        chain: list[Comment] = []
+        here: str | None = name
         while here is not None and here not in used:
             used.add(here)
             chain.append(comments[here])

@@ -100,7 +100,7 @@ def read_vocab(vocab_file: StrPath) -> list[str]:
         raise InputError("vocabulary file not found", path) from None
     except (UnicodeDecodeError, OSError) as error:
         raise InputError(f"vocabulary cannot be read ({error})", path) from None
-    vocab = []
+    vocab: list[str] = []
     for number, line in enumerate(lines[:-1] if lines[-1] == "" else lines, 1):
         token, tab, index = line.rstrip("\r").partition("\t")
         if tab and index.strip() != str(len(vocab)):

@@ -1,7 +1,7 @@
 """The one exception that means: what the user gave cannot be used."""
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 HEAD, TAIL = 800, 200  # characters of a message that are kept when it is longer
 
@@ -18,7 +18,7 @@ class InputError(ValueError):
         line: 1-based line number inside that file.
     """
 
-    def __init__(self, message: str, path: str | Path | None = None, line: int | None = None):
+    def __init__(self, message: str, path: str | os.PathLike[str] | None = None, line: int | None = None):
         self.path, self.line, self.reason = path, line, _shown(message)
         place = "" if path is None else f"{path}: " if line is None else f"{path} line {line}: "
         super().__init__(_shown(place).replace("\n", "\\n") + self.reason)

@@ -20,7 +20,7 @@ Paths = Union[StrPath, Sequence[StrPath]]  # one path or several
 
 
 @contextlib.contextmanager
-def atomic_write(path: str | Path, mode: str = "w", **options: Any) -> Iterator[IO]:
+def atomic_write(path: StrPath, mode: str = "w", **options: Any) -> Iterator[IO]:
     """Open a file for writing that appears under its name only when the block ends without an error.
 
     The content is written to ``<path>.partial`` beside it, fsynced and renamed. An error removes the partial file and
@@ -46,14 +46,14 @@ def atomic_write(path: str | Path, mode: str = "w", **options: Any) -> Iterator[
         raise
 
 
-def write_json(path: str | Path, content: Any) -> None:
+def write_json(path: StrPath, content: Any) -> None:
     """Write ``content`` as indented JSON, whole or not at all."""
     with atomic_write(path) as file:
         json.dump(content, file, indent=1, ensure_ascii=False)
 
 
 @contextlib.contextmanager
-def sole_writer(output: str | Path) -> Iterator[None]:
+def sole_writer(output: StrPath) -> Iterator[None]:
     """Hold a name against a second process that would write the same output at the same time.
 
     The lock is the file ``<output>.lock``, which is removed afterwards; a process that dies lets go of it.
@@ -102,7 +102,7 @@ def one_writer(function: Function) -> Function:
     return cast(Function, held)
 
 
-def open_maybe_gzip(path: str | Path, mode: str = "rb", **options: Any) -> IO:
+def open_maybe_gzip(path: StrPath, mode: str = "rb", **options: Any) -> IO:
     """Open a file for reading; one whose name ends in .gz is decompressed on the way."""
     opener: Callable[..., Any] = gzip.open if str(path).endswith(".gz") else open
     return opener(path, mode, **options)

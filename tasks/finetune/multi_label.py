@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from reader.finetune.labels import Classes
+from reader.finetune.labels import ClassSets
 from reader.text.tokenizer import Tokenizer
 from tasks.finetune import metrics
 from tasks.finetune.features import Features, texts_to_features
@@ -30,7 +30,9 @@ class MultiLabel(Kind):
     loss = "binary"
     metrics = ("micro_f1", "macro_f1", "exact")
 
-    def __init__(self, classes: Classes, *, threshold: float = 0.5):
+    classes: ClassSets
+
+    def __init__(self, classes: ClassSets, *, threshold: float = 0.5):
         super().__init__(classes)
         self.threshold = threshold
 

@@ -71,7 +71,7 @@ class Annotator:
         raise TypeError(f"{type(self).__name__} annotates nothing: define annotate()")
 
 
-def find_annotator(name: str) -> type:
+def find_annotator(name: str) -> type[Annotator]:
     """Load the class behind a name of ANNOTATORS or ``package.module:Class``.
 
     Raises:

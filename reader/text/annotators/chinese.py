@@ -25,7 +25,7 @@ text is converted before anything else), segmenter=rjieba or jieba.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
@@ -221,6 +221,9 @@ class DictionarySegmenter:
     def __init__(self, user_words: list[tuple]):
         self.tags = {**dictionary_tags(), **{word: tag for word, _, tag in user_words}}
         self._segment = self._open(user_words)
+
+    def _open(self, user_words: list[tuple]) -> Callable[[str], list[str]]:
+        raise TypeError(f"{type(self).__name__} cuts nothing: define _open()")
 
     def cut(self, text: str) -> tuple[list[str], list]:
         """Words, which joined are as long as the text, and what ``word_and_tag`` wants to know of each."""

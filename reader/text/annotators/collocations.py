@@ -16,10 +16,13 @@ _ENDS = frozenset(".!?:;…\"“”‘'([{")
 def mine_english(documents: Iterable[list[str]]) -> tuple[list[str], list[str]]:
     """Find (phrases of two to four lower-case words, words mostly written with a capital inside sentences), sorted."""
     from gensim.models.phrases import ENGLISH_CONNECTOR_WORDS
-    runs, capital, small = [], Counter(), Counter()
+    runs: list[list[str]] = []
+    capital: Counter[str] = Counter()
+    small: Counter[str] = Counter()
     for paragraphs in documents:
         for paragraph in paragraphs:
-            run, opening, glued = [], True, False
+            run: list[str] = []
+            opening, glued = True, False
             for chunk in chunk_pattern().findall(paragraph):
                 word = chunk.strip()
                 broken, glued = glued and word in CLITICS, chunk in ("'", "’")

@@ -7,8 +7,9 @@ import io
 import lzma
 import os
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Optional, cast
 
 from reader.utils.errors import InputError
 
@@ -46,11 +47,11 @@ def open_compressed(path: str | os.PathLike[str], buffer: int = 1 << 20) -> io.B
     """
     kind = compression(path)
     if not kind:
-        return open(path, "rb", buffer)
+        return cast(io.BufferedReader, open(path, "rb", buffer))
     if kind == ".zst":
         return io.BufferedReader(_open_zstd(path), 1 << 16)
-    opener = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[kind]
-    return cast(io.BufferedReader, opener(path, "rb"))  # these buffer themselves, and keep what precedes damage
+    opener = cast(Callable[..., io.BufferedReader], {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}[kind])
+    return opener(path, "rb")  # these buffer themselves, and keep what precedes damage
 
 
 def _open_zstd(path: str | os.PathLike[str]) -> io.RawIOBase:
@@ -65,7 +66,8 @@ def _open_zstd(path: str | os.PathLike[str]) -> io.RawIOBase:
 
         def __init__(self) -> None:
             self.file = open(path, "rb")  # noqa: SIM115  (closed with the reader)
-            self.frame, self.packed, self.ready, self.place = None, b"", memoryview(b""), 0
+            self.frame: Optional[zstandard.ZstdDecompressionObj] = None
+            self.packed, self.ready, self.place = b"", memoryview(b""), 0
 
         def readable(self) -> bool:
             return True
@@ -80,13 +82,13 @@ def _open_zstd(path: str | os.PathLike[str]) -> io.RawIOBase:
                     if self.frame is not None:
                         raise EOFError("the compressed file ends in the middle")
                     return 0
-                self.frame = self.frame or decompressor.decompressobj()
+                frame = self.frame or decompressor.decompressobj()
                 try:
-                    self.ready = memoryview(self.frame.decompress(self.packed))
+                    self.ready = memoryview(frame.decompress(self.packed))
                 except zstandard.ZstdError as error:
                     raise OSError(str(error)) from None
-                self.packed = self.frame.unused_data if self.frame.eof else b""
-                self.frame = None if self.frame.eof else self.frame
+                self.packed = frame.unused_data if frame.eof else b""
+                self.frame = None if frame.eof else frame
             count = min(len(target), len(self.ready))
             target[:count], self.ready = self.ready[:count], self.ready[count:]
             self.place += count

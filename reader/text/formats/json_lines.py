@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Optional
 
 from reader.text.formats.base import Document, ReadOptions, Record, number_speakers
@@ -53,7 +54,7 @@ def json_records(lines: Lines, options: ReadOptions) -> Iterator[Record]:
         if line == "":
             lines.reject("empty line in jsonl", count=lines.empty)
         elif line is not None:
-            yield Record(len(line), lambda line=line: read(line))
+            yield Record(len(line), partial(read, line))
 
 
 def parse_line(line: str, options: ReadOptions) -> Document:
@@ -98,7 +99,8 @@ def speakers_of(names: Any, count: int) -> list[str]:
 
 
 def _turns(turns: list) -> tuple[list[str], Optional[list]]:
-    paragraphs, names = [], []
+    paragraphs: list[str] = []
+    names: list = []
     for turn in turns:
         if isinstance(turn, str):
             paragraphs.append(_one_line(turn))

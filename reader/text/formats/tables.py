@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from reader.text.formats.base import Document, ReadOptions, Record, Span
@@ -31,7 +32,7 @@ def table_records(span: Span, options: ReadOptions, rejected: Rejected) -> Itera
                 size = sum(len(value) for value in row.values() if isinstance(value, str))
                 known = all(isinstance(value, str) or value is None for value in row.values())
                 yield Record(size if known else None,
-                             lambda row=row, number=number: _parse(row, options, rejected, span.path, number))
+                             partial(_parse, row, options, rejected, span.path, number))
     except (pyarrow.ArrowException, OSError) as error:
         if isinstance(error, InputError):
             raise

@@ -14,6 +14,7 @@ import bz2
 import re
 import zlib
 from collections.abc import Iterator
+from functools import partial
 from typing import Optional
 from xml.etree import ElementTree
 
@@ -45,7 +46,7 @@ def wikipedia_records(span: Span, language: str, rejected: Rejected) -> Iterator
     """Yield a record for each page that begins in the span."""
     try:
         for page in pages(span, rejected):
-            yield Record(len(page), lambda page=page: read_page(page, language, span.path, rejected))
+            yield Record(len(page), partial(read_page, page, language, span.path, rejected))
     except (*DAMAGE, zlib.error) as error:
         rejected.add("file cannot be read to its end", span.path, None, str(error))
 
