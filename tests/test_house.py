@@ -153,3 +153,12 @@ def test_public_functions_are_annotated():
                 bare.setdefault("/".join(room(name)), []).append(f"{name}.{function.name}")
     worse = {where: found for where, found in bare.items() if len(found) > UNANNOTATED.get(where, 0)}
     assert not worse, {where: len(found) for where, found in worse.items()}
+
+
+def test_no_two_classes_share_a_name():
+    homes: dict[str, list[str]] = {}
+    for name, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(f"{name}:{node.lineno}")
+    assert not {name: places for name, places in homes.items() if len(places) > 1}

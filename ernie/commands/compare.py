@@ -23,7 +23,7 @@ from reader.utils.errors import InputError
 
 if TYPE_CHECKING:
     from ernie.comparison.budgets import Budget
-    from ernie.comparison.driver import Plan
+    from ernie.comparison.driver import ComparisonPlan
 
 TOTALS = ("steps", "tokens", "updates")
 
@@ -66,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def make_plan(args: argparse.Namespace) -> tuple[Plan, dict[str, Budget]]:
+def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budget]]:
     """Check everything and say what is to be run. Raises InputError on bad arguments, curricula or budgets."""
     from ernie.comparison.budgets import Budget, check_equal
-    from ernie.comparison.driver import UNTOUCHED, Contestant, Plan
+    from ernie.comparison.driver import UNTOUCHED, ComparisonPlan, Contestant
     from ernie.finetuning.recipe import load as load_recipe
     from ernie.utils.resources import locate_checkpoint
     contestants, budgets = [], {}
@@ -99,11 +99,11 @@ def make_plan(args: argparse.Namespace) -> tuple[Plan, dict[str, Budget]]:
     if args.untouched and not finetune:
         raise InputError("--untouched is for --finetune: nothing else is done with it", args.untouched)
     untouched = str(locate_checkpoint(args.untouched)) if args.untouched else None
-    return Plan(Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune,
+    return ComparisonPlan(Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune,
                 [*options, *devices], finetune_options, args.finetune_seeds, untouched), budgets
 
 
-def write_results(plan: Plan, budgets: dict[str, Budget], equal: list[str]) -> None:
+def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[str]) -> None:
     """Write compare.html and results.jsonl of what has been run so far, and print the tables."""
     from ernie.comparison.driver import UNTOUCHED
     from ernie.comparison.results import compare_downstream, compare_tasks, downstream_figure, table

@@ -28,7 +28,7 @@ class Contestant:
 
 
 @dataclass
-class Plan:
+class ComparisonPlan:
     """Curricula, seeds, data and options of a comparison.
 
     Attributes:
@@ -64,7 +64,7 @@ class Driver:
     is killed. ``say`` takes a line for each run that begins.
     """
 
-    def __init__(self, plan: Plan, say: Callable[[str], None] = print):
+    def __init__(self, plan: ComparisonPlan, say: Callable[[str], None] = print):
         self.plan, self.say = plan, say
         self.child: Optional[subprocess.Popen[bytes]] = None
         self.asked = False

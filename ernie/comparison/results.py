@@ -82,7 +82,7 @@ class Group:
 
 
 @dataclass
-class Comparison:
+class ComparisonRow:
     """A row of the table: one task or downstream task over all curricula.
 
     Attributes:
@@ -115,7 +115,7 @@ def mean_metrics(found: Sequence[TaskMetrics]) -> TaskMetrics:
                        sum(m.targets for m in found), mean([m.majority for m in found]), found[0].chance, baseline)
 
 
-def compare_tasks(groups: Sequence[Group]) -> list[Comparison]:
+def compare_tasks(groups: Sequence[Group]) -> list[ComparisonRow]:
     """Compare the final dev metrics of every pre-training task, side by side."""
     names = list(dict.fromkeys(name for group in groups for name in group.matrix.names))
     rows = []
@@ -135,7 +135,7 @@ def compare_tasks(groups: Sequence[Group]) -> list[Comparison]:
     return rows
 
 
-def compare_downstream(groups: Sequence[Group]) -> list[Comparison]:
+def compare_downstream(groups: Sequence[Group]) -> list[ComparisonRow]:
     """Compare the fine-tuned dev figures of every downstream task, side by side."""
     names = list(dict.fromkeys(name for group in groups for name in group.downstream))
     return [_row(name, "dev", [], [group.downstream.get(name, {}) for group in groups], percent,
@@ -143,7 +143,7 @@ def compare_downstream(groups: Sequence[Group]) -> list[Comparison]:
 
 
 def _row(name: str, unit: str, reference: list[str], values: list[dict[int, float]], say: Any, change: Any,
-         share: bool) -> Comparison:
+         share: bool) -> ComparisonRow:
     figures = [Figure(tuple(by_seed.values())) if by_seed else None for by_seed in values]
     size = (lambda value: f"{100 * value:.1f}") if share else (lambda value: f"{value:.3f}")
     shown, differences, clear = [], [], []
@@ -159,10 +159,10 @@ def _row(name: str, unit: str, reference: list[str], values: list[dict[int, floa
         interval = f" ± {size(paired.interval)}" if paired.interval is not None else ""
         differences.append(change(paired.mean) + interval)
         clear.append(paired.clear)
-    return Comparison(name, unit, reference, figures, shown, differences, clear)
+    return ComparisonRow(name, unit, reference, figures, shown, differences, clear)
 
 
-def table(rows: Sequence[Comparison], groups: Sequence[Group], reference: Sequence[str]) -> str:
+def table(rows: Sequence[ComparisonRow], groups: Sequence[Group], reference: Sequence[str]) -> str:
     """Rows as text: figures with their spread, and differences from the first curriculum with their interval."""
     lines = [["", *reference, *(group.name for group in groups),
               *(f"{group.name} - {groups[0].name}" for group in groups[1:])]]

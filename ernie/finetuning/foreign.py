@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ernie.checkpoints.formats import Pretrained
-from ernie.checkpoints.formats.finetuned import Head
+from ernie.checkpoints.formats.finetuned import FinetunedHead
 from ernie.finetuning.recipe import DIRECTORY, Recipe, from_dict
 from ernie.utils.config_io import override, read_yaml
 from reader.utils.errors import InputError
@@ -48,7 +48,7 @@ def described(pretrained: Pretrained, assignments: Iterable[str] = ()) -> tuple[
     return recipe, list(recipe.reader.classes)
 
 
-def _classes(top: Head, labels: list[str]) -> list[str]:
+def _classes(top: FinetunedHead, labels: list[str]) -> list[str]:
     if top.kind == "multiple_choice":
         return labels or [str(number) for number in range(10)]
     return labels

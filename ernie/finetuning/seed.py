@@ -18,7 +18,7 @@ from ernie.finetuning.data import FinetuningData, Split, Start
 from ernie.finetuning.evaluation import evaluate
 from ernie.finetuning.predictor import FILE, describe, run_model
 from ernie.finetuning.recipe import Recipe
-from ernie.finetuning.watcher import Measurement, Plan, Watcher
+from ernie.finetuning.watcher import Measurement, MeasuringPlan, Watcher
 from ernie.model.finetuning_model import FinetuningModel
 from ernie.training import distributed
 from ernie.training.optimizer import Updater
@@ -81,7 +81,7 @@ class SeedTraining:
         points = {step for step in batches.ends.tolist() if step <= total} | {total}
         if recipe.evaluate_every:
             points.update(range(recipe.evaluate_every, total, recipe.evaluate_every))
-        self.plan = Plan(batches, total, warmup, points)
+        self.plan = MeasuringPlan(batches, total, warmup, points)
         self.watcher.begun(self, self.plan)
         trainer = build_trainer(self.run, self.model, batches, {self.kind.name: 1.0}, total, directory=self.directory,
                              name=self.name, seed=self.seed, settings=settings_of(recipe, warmup, total),

@@ -17,7 +17,7 @@ from tasks.finetune.kind import Kind
 
 
 @dataclass
-class Plan:
+class MeasuringPlan:
     """Batches, steps and points of measurement of one training.
 
     Attributes:
@@ -72,14 +72,14 @@ class Watcher:
     def __init__(self, say: Callable[[str], None] = print):
         self.say = say
 
-    def begun(self, training: WatchedTraining, plan: Plan) -> None:
+    def begun(self, training: WatchedTraining, plan: MeasuringPlan) -> None:
         """Before the first step of this launch."""
         recipe, size = training.recipe, training.world.size
         self.say(f"{recipe.task}, {training.name}: {recipe.epochs} epochs of {len(plan.batches.cuts[0]) - 1:,} steps, "
                  f"{recipe.batch_size:,} {recipe.batch_unit} a step, learning rate {recipe.learning_rate:g} "
                  f"({recipe.schedule}, {plan.warmup:,} warm-up), on {size} process{'es' * (size > 1)}")
 
-    def callbacks(self, training: WatchedTraining, plan: Plan) -> list[Callback]:
+    def callbacks(self, training: WatchedTraining, plan: MeasuringPlan) -> list[Callback]:
         """Return further callbacks of training, called after dev data was measured."""
         return []
 

@@ -19,7 +19,7 @@ from ernie.pretraining.data import PretrainingData
 from ernie.pretraining.model_config import model_config
 from ernie.pretraining.run_directory import RunDirectory
 from ernie.pretraining.stage_sampler import StageBatches
-from ernie.training.callbacks import Callback, Evaluation
+from ernie.training.callbacks import Callback, DevEvaluation
 from ernie.training.metrics import TaskMetrics
 from ernie.training.optimizer import Updater
 from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
@@ -95,7 +95,7 @@ class StageTraining:
 
     def _callbacks(self, updater: Updater) -> Iterable[Callback]:
         if self.stage.until_converged:
-            yield Evaluation(partial(self._measure, updater), self.stage.until_converged,
+            yield DevEvaluation(partial(self._measure, updater), self.stage.until_converged,
                              self.directory.stage_path(self.number) / "best", self.data.weights)
 
     def _warm_start(self) -> None:

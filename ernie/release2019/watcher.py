@@ -14,13 +14,13 @@ import paddle
 from ernie.checkpoints import checkpoint
 from ernie.finetuning.answers import n_best_answers
 from ernie.finetuning.data import Split
-from ernie.finetuning.watcher import Measurement, Plan, WatchedTraining, Watcher
+from ernie.finetuning.watcher import Measurement, MeasuringPlan, WatchedTraining, Watcher
 from ernie.model.pretraining_model import to_tensors
 from ernie.release2019 import words
 from ernie.release2019.words import LOG
 from ernie.training import distributed
 from ernie.training.trainer import Callback, StepResult, Trainer
-from reader.finetune.rows import Lines
+from reader.finetune.rows import NumberedLines
 from reader.utils.files import atomic_write, write_json
 from tasks.finetune.kind import Kind
 
@@ -48,7 +48,7 @@ class Watcher2019(Watcher):
         self.args, self.cards, self.files = args, cards, files
         self.started = time.perf_counter()
 
-    def begun(self, training: WatchedTraining, plan: Plan) -> None:
+    def begun(self, training: WatchedTraining, plan: MeasuringPlan) -> None:
         super().begun(training, plan)
         LOG.info(f"Device count: {self.cards}")
         LOG.info(f"Num train examples: {training.train_data.count}")
@@ -104,7 +104,7 @@ class Watcher2019(Watcher):
         if diagnostic:
             LOG.info(f"Done final diagnostic, saving to {path}")
 
-    def callbacks(self, training: WatchedTraining, plan: Plan) -> list[Callback]:
+    def callbacks(self, training: WatchedTraining, plan: MeasuringPlan) -> list[Callback]:
         return [TrainingLines(self, training, plan), TestAnswers(self, training, plan),
                 Steps(self.args, training, plan)]
 
@@ -112,7 +112,7 @@ class Watcher2019(Watcher):
 class TrainingLines(Callback):
     """The line about training, every ``--skip_steps`` steps; at the end the figures of ``--enable_ce``."""
 
-    def __init__(self, watcher: Watcher2019, training: WatchedTraining, plan: Plan):
+    def __init__(self, watcher: Watcher2019, training: WatchedTraining, plan: MeasuringPlan):
         self.watcher, self.training, self.plan, self.every = watcher, training, plan, watcher.args.skip_steps
         self.sums, self.since, self.begun = np.zeros(3), 0, time.perf_counter()
         self.last = np.zeros(2)
@@ -173,7 +173,7 @@ def batch_scores(layer: Any, kind: Any, batches: list) -> dict[str, float]:
 class TestAnswers(Callback):
     """Answers about the test files, every ``--validation_steps`` steps and at the end, with the weights of then."""
 
-    def __init__(self, watcher: Watcher2019, training: WatchedTraining, plan: Plan):
+    def __init__(self, watcher: Watcher2019, training: WatchedTraining, plan: MeasuringPlan):
         self.watcher, self.training, self.plan = watcher, training, plan
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
@@ -191,7 +191,7 @@ class TestAnswers(Callback):
 class Steps(Callback):
     """The model of every ``--save_steps`` steps and of the last one, as ``<checkpoints>/step_N``."""
 
-    def __init__(self, args: Namespace, training: WatchedTraining, plan: Plan):
+    def __init__(self, args: Namespace, training: WatchedTraining, plan: MeasuringPlan):
         self.args, self.training = args, training
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
@@ -210,7 +210,7 @@ def save_answers(path: Path, split: Split, kind: Kind, predictions: list) -> Non
     A classifier: ``pred<TAB>probs``, behind ``qid<TAB>`` where the file has that column. A tagger: units, labels and
     probabilities, each list joined by spaces. A reader: ``id<TAB>answer``.
     """
-    header: list[str] = next((text.split("\t") for _, text in Lines(split.path) if text.strip()), [])
+    header: list[str] = next((text.split("\t") for _, text in NumberedLines(split.path) if text.strip()), [])
     with atomic_write(path, newline="\n") as file:
         for row, prediction in zip(split.rows, predictions):
             if kind.name == TAGGER:

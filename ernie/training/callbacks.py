@@ -213,7 +213,7 @@ class SameOnAllRanks(Callback):
             raise RuntimeError(f"step {result.step}: the weights of rank {', '.join(odd)} differ from the other ranks'")
 
 
-class Evaluation(Callback):
+class DevEvaluation(Callback):
     """Dev metrics every so many steps. A stage whose dev losses improve no more ends, with its best weights.
 
     The best weights are those with the lowest weighted sum of dev losses. They are kept on disk beside the checkpoints,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
-from reader.finetune.rows import Account, Lines
+from reader.finetune.rows import Account, NumberedLines
 from reader.utils.errors import InputError
 
 FORMATS = ("tsv", "csv", "json", "jsonl", "parquet")
@@ -19,7 +19,7 @@ BY_SUFFIX = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".parquet": "par
 Value = Union[str, list, None]
 
 
-class Record(NamedTuple):
+class TableRecord(NamedTuple):
     """One row. values is None for a blank line; columns counts the values that the line holds."""
 
     line: int
@@ -65,10 +65,10 @@ class Records:
             if twice is not None:
                 raise InputError(f"two columns are called {twice!r}", self.path, 1)
 
-    def __iter__(self) -> Iterator[Record]:
+    def __iter__(self) -> Iterator[TableRecord]:
         if self.format == "tsv":
             return self._table((number, line.split("\t") if line.strip() else [])
-                               for number, line in Lines(self.path, self.account.reject))
+                               for number, line in NumberedLines(self.path, self.account.reject))
         if self.format == "csv":
             return self._table(self._csv())
         if self.format == "jsonl":
@@ -77,7 +77,7 @@ class Records:
 
     def _first(self) -> list[str]:
         if self.format == "tsv":
-            found = next((text.split("\t") for _, text in Lines(self.path) if text.strip()), None)
+            found = next((text.split("\t") for _, text in NumberedLines(self.path) if text.strip()), None)
         elif self.format == "csv":
             found = next((values for _, values in self._csv() if values), None)
         else:
@@ -86,20 +86,20 @@ class Records:
             raise InputError("is empty", self.path)
         return found
 
-    def _table(self, lines) -> Iterator[Record]:
+    def _table(self, lines) -> Iterator[TableRecord]:
         header = self.header
         for number, values in lines:
             if not values:
-                yield Record(number, None)
+                yield TableRecord(number, None)
             elif header:  # the first line that is not blank
                 header = False
-                yield Record(0, None)
+                yield TableRecord(0, None)
             else:
-                yield Record(number, dict(zip(self.names or (), values)), len(values))
+                yield TableRecord(number, dict(zip(self.names or (), values)), len(values))
 
     def _csv(self) -> Iterator[tuple[int, list[str]]]:
         """Quoted as RFC 4180 has it; a record is numbered by the line on which it begins."""
-        text = (line + "\n" for _, line in Lines(self.path, self.account.reject))
+        text = (line + "\n" for _, line in NumberedLines(self.path, self.account.reject))
         reader, begun = csv.reader(text, strict=True), 1
         while True:
             try:
@@ -111,10 +111,10 @@ class Records:
             yield begun, values if any(value.strip() for value in values) else []
             begun = reader.line_num + 1
 
-    def _json_lines(self) -> Iterator[Record]:
-        for number, line in Lines(self.path, self.account.reject):
+    def _json_lines(self) -> Iterator[TableRecord]:
+        for number, line in NumberedLines(self.path, self.account.reject):
             if not line.strip():
-                yield Record(number, None)
+                yield TableRecord(number, None)
                 continue
             try:
                 entry = json.loads(line)
@@ -126,7 +126,7 @@ class Records:
                 continue
             yield _record(number, entry)
 
-    def _json(self) -> Iterator[Record]:
+    def _json(self) -> Iterator[TableRecord]:
         """A list of objects, or an object of lists under names (of one, ``data``, or the section asked for)."""
         content = json_of(self.path)
         if isinstance(content, dict):
@@ -145,7 +145,7 @@ class Records:
                 continue
             yield _record(number, entry)
 
-    def _parquet(self) -> Iterator[Record]:
+    def _parquet(self) -> Iterator[TableRecord]:
         try:
             import pyarrow
             import pyarrow.parquet as parquet
@@ -172,7 +172,7 @@ def format_of(path: str | Path) -> str:
 
 def json_of(path: str | Path) -> Any:
     """Return the content of a json file. Raises InputError where it is none."""
-    text = "\n".join(line for _, line in Lines(path))
+    text = "\n".join(line for _, line in NumberedLines(path))
     try:
         return json.loads(text)
     except ValueError as error:
@@ -181,7 +181,7 @@ def json_of(path: str | Path) -> Any:
 
 def _is_lines(path) -> bool:
     """Whether a file called json holds one object a line, as OCNLI and CLUE are distributed."""
-    lines = (text for _, text in Lines(path) if text.strip())
+    lines = (text for _, text in NumberedLines(path) if text.strip())
     first, second = next(lines, ""), next(lines, "")
     try:
         entry = json.loads(first)
@@ -192,8 +192,8 @@ def _is_lines(path) -> bool:
     return isinstance(entry, dict) and (second.lstrip().startswith("{") or not second and not rows_inside)
 
 
-def _record(number: int, entry: dict) -> Record:
-    return Record(number, {str(key): as_value(value) for key, value in entry.items()}, len(entry))
+def _record(number: int, entry: dict) -> TableRecord:
+    return TableRecord(number, {str(key): as_value(value) for key, value in entry.items()}, len(entry))
 
 
 def as_value(value: Any) -> Value:

@@ -141,7 +141,7 @@ def _lines(file):
     yield from file
 
 
-class Lines:
+class NumberedLines:
     r"""The lines of a UTF-8 file, numbered from 1, in constant memory; .gz as well.
 
     Only ``\n`` (or ``\r\n``) ends a line: texts hold other characters that Unicode calls line breaks; in a file without

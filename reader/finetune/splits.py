@@ -8,7 +8,7 @@ from typing import Any
 from reader.finetune.labels import Classes, ClassSets, Score, tag_classes
 from reader.finetune.questions import Questions
 from reader.finetune.records import FORMATS
-from reader.finetune.rows import Lines
+from reader.finetune.rows import NumberedLines
 from reader.finetune.tables import Columns, Table
 from reader.finetune.tagged import Tagged, label_map, observed_classes
 from reader.utils.errors import InputError
@@ -157,7 +157,7 @@ class SplitReader:
         if listing is None:
             raise InputError(f"holds train and dev rows; the list of the dev rows is missing: "
                              f"{' or '.join(self.held_out['listed_in'])}", path)
-        dev = {tuple(line.split("\t")) for _, line in Lines(listing) if line.strip()}
+        dev = {tuple(line.split("\t")) for _, line in NumberedLines(listing) if line.strip()}
         names = self.held_out["by"]
         return lambda row: (tuple(row[name] for name in names) in dev) == (split == "dev")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Union
 
-from reader.finetune.records import Record, Records, Value
+from reader.finetune.records import Records, TableRecord, Value
 from reader.finetune.rows import Account, ChoiceRow, TextRow
 from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean
@@ -180,7 +180,7 @@ class Table:
                 yield row
         self.account.finish()
 
-    def _row(self, record: Record, needed: list) -> Union[TextRow, ChoiceRow, None]:
+    def _row(self, record: TableRecord, needed: list) -> Union[TextRow, ChoiceRow, None]:
         """The row of a record; None when it is left out."""
         columns, number, values = self.columns, record.line, record.values or {}
         if not self._whole(record, needed):
@@ -220,7 +220,7 @@ class Table:
             else texts[0]
         return TextRow(texts, target, name, group, number)
 
-    def _whole(self, record: Record, needed: list) -> bool:
+    def _whole(self, record: TableRecord, needed: list) -> bool:
         """Whether a record has every column that is used; says so otherwise."""
         values, number = record.values or {}, record.line
         if not self.records.named:

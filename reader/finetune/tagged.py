@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reader.finetune.labels import Classes, tag_classes
-from reader.finetune.rows import Account, Lines, TagRow
+from reader.finetune.rows import Account, NumberedLines, TagRow
 from reader.utils.errors import InputError
 
 SEPARATOR = "\x02"
@@ -31,7 +31,7 @@ class Tagged:
     def __init__(self, path: str | Path, classes: Any, *, labelled: bool = True, strict: bool = True):
         self.path, self.classes, self.labelled = path, classes, labelled
         self.account = Account(path, strict)
-        self.lines = Lines(path)
+        self.lines = NumberedLines(path)
         line = next((text for _, text in self.lines if text.strip()), None)
         if line is None:
             raise InputError("is empty", path)
@@ -116,7 +116,7 @@ class Tagged:
         return units, None if bare else [values[-1] for _, values in lines], lines[0][0]
 
 
-def _numbered(lines: Lines, most: int = 200) -> bool:
+def _numbered(lines: NumberedLines, most: int = 200) -> bool:
     """Whether the first units of a file are all a character and a digit, with words among them that go on (0, 1)."""
     units = [_parts(line)[0] for _, line in islice(lines, most) if line.strip()]
     return len(units) > 3 and all(POSITION.fullmatch(unit) for unit in units) \

@@ -13,7 +13,7 @@ import numpy as np
 
 from ernie.checkpoints.formats import archives, dygraph, huggingface, own, paddlenlp, pickles, static, tensor_files
 from ernie.checkpoints.formats.arrays import as_float32, plain
-from ernie.checkpoints.formats.finetuned import Head, foreign_head, own_head
+from ernie.checkpoints.formats.finetuned import FinetunedHead, foreign_head, own_head
 from ernie.checkpoints.formats.names import COPIES, Name, head, normal_spelling, stored_head, table
 from ernie.model.config import FILE_NAMES, ErnieConfig, find_config, read_json
 from reader.text.tokenizer import read_vocab
@@ -42,7 +42,7 @@ class Pretrained:
     lower_case: bool = True
     unexpected: list = field(default_factory=list)
     notes: list = field(default_factory=list)
-    top: Head | None = None
+    top: FinetunedHead | None = None
 
 
 def read(path: str | Path, config_file: str | Path | None = None) -> Pretrained:
@@ -174,7 +174,7 @@ def _config_values(place) -> dict:
     return values
 
 
-def _renamed(family: str, stored: dict, layers: int, top: Head | None) -> tuple[dict, list]:
+def _renamed(family: str, stored: dict, layers: int, top: FinetunedHead | None) -> tuple[dict, list]:
     """(our name -> array as float32, names without a place)."""
     names, arrays, unexpected = table(family, layers), {}, []
     names.update(top.names(family) if top else {})

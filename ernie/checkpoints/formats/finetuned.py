@@ -50,7 +50,7 @@ PROBLEMS = {"regression": "regression", "multi_label": "multi_label_classificati
 
 
 @dataclass
-class Head:
+class FinetunedHead:
     """The head of a checkpoint: our kind of task, and the names of its classes where they are known."""
 
     kind: str
@@ -82,19 +82,19 @@ class Head:
         return values
 
 
-def own_head(directory: Path) -> Optional[Head]:
+def own_head(directory: Path) -> Optional[FinetunedHead]:
     """Read the head from this project's description beside a model; None without one. Raises InputError."""
     file = directory / DESCRIPTION
     if not file.is_file():
         return None
     try:
         described = json.loads(file.read_text("utf-8"))
-        return Head(str(described["recipe"]["kind"]), [str(name) for name in described["classes"]])
+        return FinetunedHead(str(described["recipe"]["kind"]), [str(name) for name in described["classes"]])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot be read ({error})", file) from None
 
 
-def foreign_head(family: str, stored: Mapping[str, Any], values: Mapping[str, Any]) -> Optional[Head]:
+def foreign_head(family: str, stored: Mapping[str, Any], values: Mapping[str, Any]) -> Optional[FinetunedHead]:
     """Find the head among the arrays of another family; return None without one.
 
     Args:
@@ -121,7 +121,7 @@ def foreign_head(family: str, stored: Mapping[str, Any], values: Mapping[str, An
         names = []
     elif len(names) != width:
         names = [str(number) for number in range(width)]
-    return Head(kind, names)
+    return FinetunedHead(kind, names)
 
 
 def _list(value: Any) -> Iterable:

@@ -1,8 +1,8 @@
 """Pickled checkpoints without running them: Paddle 1.x to 3.x files, torch zip files and older torch files.
 
 A pickle is a program. This reader knows a handful of stand-ins that build arrays and plain containers; every other name
-a pickle asks for is refused by name. Nothing is imported, and a ``Budget`` in proportion to the file bounds the steps
-that are taken and the bytes that are made, so that shared and nested objects cannot cost more than they weigh.
+a pickle asks for is refused by name. Nothing is imported, and a ``ReadBudget`` in proportion to the file bounds the
+steps that are taken and the bytes that are made, so that shared and nested objects cannot cost more than they weigh.
 """
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_paddle(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = Path(path)
     with _mapped(path) as file, _damage_told(path):
-        budget = Budget(len(file))
+        budget = ReadBudget(len(file))
         content = _Unpickler(file, budget).load()
         if not isinstance(content, dict):
             raise InputError(f"holds a {type(content).__name__}, not named arrays", path)
@@ -57,7 +57,7 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
     """Read the named arrays of a ``pytorch_model.bin``: the zip form of torch 1.6 and later, or the form before it."""
     path = Path(path)
     with _mapped(path) as file, _damage_told(path):
-        budget = Budget(len(file))
+        budget = ReadBudget(len(file))
         read_form = _read_torch_zip if file[:4] == b"PK\x03\x04" else _read_torch_stream
         content = read_form(path, file, budget)
         content = content.get("state_dict", content) if isinstance(content, dict) else content
@@ -66,7 +66,7 @@ def read_torch(path: str | Path) -> dict[str, np.ndarray]:
         return {str(name): _array(_resolved(value), name, path, budget) for name, value in content.items()}
 
 
-class Budget:
+class ReadBudget:
     """A limit on the steps and bytes of reading a file.
 
     Args:
@@ -95,7 +95,7 @@ def write_pickle(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
         pickle.dump({name: np.array(array) for name, array in arrays.items()}, file, protocol=4)
 
 
-def _read_torch_zip(path: Path, file: mmap.mmap, budget: Budget):
+def _read_torch_zip(path: Path, file: mmap.mmap, budget: ReadBudget):
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.partition("/")[2]: info for info in archive.infolist()}
         if sum(info.file_size for info in members.values()) > len(file) + 4096:
@@ -113,7 +113,7 @@ def _read_torch_zip(path: Path, file: mmap.mmap, budget: Budget):
         return content
 
 
-def _read_torch_stream(path: Path, file: mmap.mmap, budget: Budget):
+def _read_torch_stream(path: Path, file: mmap.mmap, budget: ReadBudget):
     stored: dict = {}
     kinds: dict = {}
 
@@ -172,7 +172,7 @@ class _Unpickler(pickle._Unpickler):  # the one in Python: the one in C takes me
     dispatch.update({code[0]: _keys_checked(pickle._Unpickler.dispatch[code[0]], keys)
                      for code, keys in HASHING.items()})
 
-    def __init__(self, file, budget: Budget, storage=None):
+    def __init__(self, file, budget: ReadBudget, storage=None):
         super().__init__(file, encoding="latin1")
         self.budget, self.storage = budget, storage
 
@@ -269,13 +269,13 @@ class _Array:
     def __init__(self, *_):
         pass
 
-    def set_state(self, budget: Budget, state) -> None:
+    def set_state(self, budget: ReadBudget, state) -> None:
         """Take a state as numpy's __setstate__ does."""
         _, shape, dtype, fortran, raw = state
         self.value = _frombuffer(budget, raw, dtype, shape, "F" if fortran else "C")
 
 
-def _frombuffer(budget: Budget, raw, dtype, shape, order):
+def _frombuffer(budget: ReadBudget, raw, dtype, shape, order):
     """numpy._core.numeric._frombuffer, what pickle protocol 5 uses for arrays."""
     dtype, shape = dtype.numpy(), _sizes(shape)
     if not isinstance(raw, (bytes, bytearray, str)):
@@ -293,7 +293,7 @@ def _sizes(shape) -> tuple:
     return tuple(int(size) for size in shape)
 
 
-def _encode(budget: Budget, text, encoding):
+def _encode(budget: ReadBudget, text, encoding):
     """_codecs.encode, by which protocol 2 carries bytes."""
     if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
         raise pickle.UnpicklingError("unexpected encoded bytes")
@@ -328,7 +328,7 @@ def _parameter(value, *_):
 
 
 def _container(kind):
-    def make(budget: Budget, content=(), *_):
+    def make(budget: ReadBudget, content=(), *_):
         if not isinstance(content, (tuple, list, dict, set)):
             raise pickle.UnpicklingError(f"a {kind.__name__} of a {type(content).__name__}")
         budget.charge(64 * len(content))
@@ -353,7 +353,7 @@ def _resolved(value):
     return value() if callable(value) else value
 
 
-def _array(value, name, path, budget: Budget) -> np.ndarray:
+def _array(value, name, path, budget: ReadBudget) -> np.ndarray:
     """The array behind one entry: an array, or Paddle's (tensor name, array).
 
     Its bytes are charged: arrays may share their memory, as tied weights do, but not without measure, since whoever

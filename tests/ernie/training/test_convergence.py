@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ernie.pretraining.curriculum import Convergence
-from ernie.training.callbacks import Evaluation
+from ernie.training.callbacks import DevEvaluation
 from ernie.training.distributed import World
 from ernie.training.metrics import TaskMetrics
 from ernie.training.trainer import TrainState
@@ -22,7 +22,7 @@ def steps_until_stop(tmp_path):
 def _steps_until_stop(folder, losses, **settings) -> int:
     """Evaluates once a step on the given dev losses of two tasks; returns the step that ended training."""
     measured = iter(losses)
-    callback = Evaluation(lambda: {name: TaskMetrics(loss, 0.0, 1) for name, loss in zip("ab", next(measured))},
+    callback = DevEvaluation(lambda: {name: TaskMetrics(loss, 0.0, 1) for name, loss in zip("ab", next(measured))},
                          Convergence(evaluate_every=1, **settings), folder / "best", {})
     weights = {"w": np.zeros(1, np.float32)}
     trainer = SimpleNamespace(state=TrainState(), stop="", total=10**9, world=World(),
@@ -50,12 +50,12 @@ def test_a_gain_below_min_delta_is_none(steps_until_stop):
 def test_a_run_that_had_converged_trains_no_further():
     memory = {"evaluation": {"best": {"a": 1.0}, "without_gain": 3}}
     trainer = SimpleNamespace(state=TrainState(callbacks=memory), stop="")
-    Evaluation(lambda: 1 / 0, Convergence(evaluate_every=1, patience=3), Path("best"), {}).start(trainer)
+    DevEvaluation(lambda: 1 / 0, Convergence(evaluate_every=1, patience=3), Path("best"), {}).start(trainer)
     assert trainer.stop == "converged"
 
 
 def test_it_measures_only_when_it_is_due():
-    callback = Evaluation(lambda: 1 / 0, Convergence(evaluate_every=10), Path("best"), {})
+    callback = DevEvaluation(lambda: 1 / 0, Convergence(evaluate_every=10), Path("best"), {})
     trainer = SimpleNamespace(state=TrainState(), stop="", total=20)
     callback.after_step(trainer, SimpleNamespace(step=9))
     callback.after_step(trainer, SimpleNamespace(step=20))  # the end of a stage is measured anyway
