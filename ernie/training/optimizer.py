@@ -248,7 +248,7 @@ class Updater:
             if factor != 1 or scale != 1:
                 with paddle.no_grad():
                     for gradient in gradients:
-                        gradient.scale_(factor / scale)
+                        cast(Any, _C_ops).scale_(gradient, factor / scale, 0.0, True)  # unknown to Paddle's stubs
             self._synchronised.step()
             self.stepped = True
         self.precision.update(finite)
