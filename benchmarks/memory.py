@@ -3,7 +3,8 @@
     python benchmarks/memory.py --sizes 256x4 512x6
 
 "paddle" is the model with Paddle's own layers, which keep on a CPU what they keep on a GPU; "ours" has the layers of
-ernie.model.cpu_kernels. Above the state: activations, scores and what passes through the backward pass.
+ernie.model.cpu_kernels, "bf16" takes products in bfloat16. Above the state: activations, scores and what passes through
+the backward pass.
 """
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ def measured(size: str, layers: str, recompute: Choice) -> None:
     from ernie.model import cpu_kernels
     from ernie.model.config import ErnieConfig
     from ernie.planning import benchmark
-    from ernie.planning.memory import CPU, FLOAT32, Head, memory
+    from ernie.planning.memory import CPU, CPU_BF16, FLOAT32, Head, memory
     from ernie.planning.plan import Plan
     from ernie.pretraining.curriculum import Curriculum, TaskEntry
     from ernie.pretraining.stages import Stage
@@ -32,11 +33,13 @@ def measured(size: str, layers: str, recompute: Choice) -> None:
         benchmark.paddle.set_flags({"FLAGS_use_stride_kernel": True})
     config = ErnieConfig(vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=depth, num_attention_heads=heads)
     declared = [Head("token", vocabulary=True), Head("token", 2), Head("token", 2), Head("sequence", 33)]
-    curriculum = Curriculum([TaskEntry("masking")], {}, "", max_length=width, batch_tokens=rows * width,
-                            micro_batch_tokens=rows * width, recompute=recompute)
+    curriculum = Curriculum([TaskEntry("masking")], {}, "given", max_length=width, batch_tokens=rows * width,
+                            micro_batch_tokens=rows * width, recompute=recompute,
+                            precision="bf16" if layers == "bf16" else "fp32")
     plan = Plan(curriculum, 1, config, [Stage(1, {"masking": 10}, ["masking"])], declared)
     peak = benchmark.measure(plan, steps=1).peak
-    counted = memory(config, declared, rows, width, FLOAT32 if layers == "paddle" else CPU, recompute)
+    kind = {"paddle": FLOAT32, "ours": CPU, "bf16": CPU_BF16}[layers]
+    counted = memory(config, declared, rows, width, kind, recompute)
     print("RESULT", counted.peak, peak, counted.peak - counted.state, peak - counted.state)
 
 
@@ -50,8 +53,8 @@ def main() -> None:
     print(f"{'size':8}{'layers':8}{'recompute':10}{'counted':>10}{'measured':>10}{'above state':>14}{'difference':>12}"
           f"{'above state':>14}")
     for size in args.sizes:
-        for layers in ("paddle", "ours"):
-            for recompute in (False, "attention", 2, True):
+        for layers in ("paddle", "ours", "bf16"):
+            for recompute in (False,) if layers == "bf16" else (False, "attention", 2, True):
                 done = subprocess.run([sys.executable, __file__, "--one", size, layers, str(recompute)],
                                       capture_output=True, text=True)
                 found = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from ernie.model.config import ErnieConfig
-from ernie.planning.memory import CPU, MASKED_SHARE, Head, bytes_of, memory
+from ernie.planning.memory import MASKED_SHARE, Head, bytes_of, memory
 from ernie.planning.plan import Plan
 from ernie.utils.paddle_setup import import_paddle
 from reader.batches.examples import Batch, Targets
@@ -58,8 +58,7 @@ def measure(plan: Plan, steps: int = 3) -> Measured:
     batch = random_batch(plan.config, plan.heads, rows, width)
     updater.model.train()
     times = np.array([_step(updater, batch, update) for update in range(1, steps + 2)])[1:]
-    on_gpu = paddle.device.get_device().startswith("gpu")
-    kind = bytes_of(curriculum.precision, curriculum.amp_level) if on_gpu else CPU
+    kind = bytes_of(curriculum.precision, curriculum.amp_level, paddle.device.get_device())
     counted = memory(plan.config, plan.heads, rows, width, kind, curriculum.recompute).peak
     forward_backward, update = np.median(times, axis=0).tolist()
     return Measured(paddle.device.get_device(), rows, width, plan.micro_batches, forward_backward, update, peak_bytes(),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ernie.planning.memory import CPU, bytes_of, memory
+from ernie.planning.memory import bytes_of, memory
 from ernie.planning.plan import GIB, Plan
 from ernie.utils.text import clock
 
@@ -59,7 +59,7 @@ class Forecast:
 def needed(plan: Plan, device: str, micro_tokens: int) -> float:
     """Return the GiB that one process holds when its micro-batches have that many tokens."""
     curriculum = plan.curriculum
-    kind = CPU if device == "cpu" else bytes_of(curriculum.precision, curriculum.amp_level)
+    kind = bytes_of(curriculum.precision, curriculum.amp_level, device)
     peak = memory(plan.config, plan.heads, plan.rows(micro_tokens), curriculum.max_length, kind, curriculum.recompute,
                   plan.cards).peak / GIB
     return peak * OVERHEAD + PROCESS if device == "cpu" else peak + 1.0
@@ -83,7 +83,7 @@ def _seconds(plan: Plan, tokens: int) -> float:
     """Return the time of all stages on this CPU, from a step of that many tokens."""
     from ernie.planning.benchmark import measure
     sample = dataclasses.replace(plan, curriculum=dataclasses.replace(
-        plan.curriculum, precision="fp32", batch_tokens=tokens, micro_batch_tokens=tokens))
+        plan.curriculum, batch_tokens=tokens, micro_batch_tokens=tokens))
     found = measure(sample, steps=1)
     pace = found.forward_backward / (found.rows * found.width)  # seconds a token
     return float(np.sum([stage.steps for stage in plan.stages])

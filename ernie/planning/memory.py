@@ -42,6 +42,9 @@ class Bytes:
     moments: int = 8       # the two of Adam, always float32
     mask: int = 1          # of a dropped value
     dropped: int = 0       # a value that dropout itself keeps
+    activation: int = 0    # what an activation function keeps of its input; 0: as ``product``
+    rounded: int = 0       # of a weight, the copy that its product keeps
+    passing: int = 0       # a gradient inside the backward pass; 0: as ``product``
 
 
 FLOAT32 = Bytes(weight=4, gradient=4, master=0, product=4, norm=4, softmax=4)
@@ -50,10 +53,15 @@ HALF_O1 = Bytes(weight=6, gradient=4, master=0, product=2, norm=4, softmax=4, ca
 HALF_O2 = Bytes(weight=2, gradient=2, master=4, product=2, norm=4, softmax=2, casts=4, update=2)
 # the layers of ernie.model.cpu_kernels
 CPU = Bytes(weight=4, gradient=4, master=0, product=4, norm=4, softmax=4, mask=4, dropped=4)
+# those of ernie.model.bfloat16: products keep their rounded inputs, q, k and v each its own
+CPU_BF16 = Bytes(weight=4, gradient=4, master=0, product=2, norm=4, softmax=4, casts=4, mask=4, dropped=4, activation=4,
+                 rounded=2, passing=4)
 
 
-def bytes_of(precision: str, level: str) -> Bytes:
-    """Return the bytes of ``precision`` fp32, fp16 or bf16 and ``level`` O1 or O2, on a GPU."""
+def bytes_of(precision: str, level: str, device: str = "gpu") -> Bytes:
+    """Return the bytes of ``precision`` fp32, fp16 or bf16 and ``level`` O1 or O2; "cpu" has fp32 and bf16 alone."""
+    if device == "cpu":
+        return CPU_BF16 if precision == "bf16" else CPU
     if precision == "fp32":
         return FLOAT32
     return HALF_O2 if level == "O2" else HALF_O1
@@ -124,11 +132,11 @@ def memory(config: ErnieConfig, heads: list[Head], rows: int, width: int, kind: 
         whole = sum(whole_layer(recompute, number) for number in range(1, config.num_hidden_layers + 1))
         kept, again = kept - whole * (layer - n * h * kind.norm), layer if whole else 0.0
     activations = (
-        kept
+        kept + count * kind.rounded
         + n * h * (kind.norm + kind.mask + kind.dropped)                  # embeddings: LayerNorm, dropout
         + n * (4 * 8 + 4)                                                 # ids, and the mask of padding
         + sum(_head_bytes(head, n if head.level == "token" else rows, h, kind) for head in heads)
-        + masked * (_activated(config, h * e) + h * (e + kind.norm)))     # masked-LM head: inputs of its operators
+        + masked * (_activated(config, h, kind) + h * (e + kind.norm)))     # masked-LM head: inputs of its operators
     logits = masked * config.vocab_size * 4
     scores = 2 * logits + (masked * config.vocab_size * e if e < 4 else 0)  # as computed, in float32, after softmax
     passing = _passing(config, n, kind) + (config.vocab_size * h * kind.gradient if masked else 0)
@@ -147,7 +155,7 @@ def layer_bytes(config: ErnieConfig, rows: int, width: int, kind: Bytes) -> floa
     hidden = (4 + kind.casts) * kind.product + 2 * kind.norm + 2 * (kind.mask + kind.dropped)
     # inputs of the scores (q, k), of the context (v), of the output; of q k v and of the first dense layer; two
     # LayerNorms; two dropouts
-    return n * h * hidden + n * _activated(config, config.feed_forward_size * kind.product) \
+    return n * h * hidden + n * _activated(config, config.feed_forward_size, kind) \
         + attention_bytes(config, rows, width, kind)
 
 
@@ -156,9 +164,10 @@ def attention_bytes(config: ErnieConfig, rows: int, width: int, kind: Bytes) -> 
     return config.num_attention_heads * rows * width * width * (kind.softmax + kind.mask + kind.product)
 
 
-def _activated(config: ErnieConfig, size: float) -> float:
+def _activated(config: ErnieConfig, size: int, kind: Bytes) -> float:
     """An activation function's input and its output, which the next product keeps; relu and tanh need no input."""
-    return size if config.hidden_act in ("relu", "tanh") else 2 * size
+    kept = 0 if config.hidden_act in ("relu", "tanh") else kind.activation or kind.product
+    return size * (kind.product + kept)
 
 
 def _head_bytes(head: Head, places: int, hidden: int, kind: Bytes) -> float:
@@ -172,4 +181,4 @@ def _passing(config: ErnieConfig, n: int, kind: Bytes) -> float:
     """Gradients that are alive at once in the feed-forward part of a layer."""
     if config.encoder != "transformer":
         return 2 * n * config.hidden_size * kind.product
-    return n * (config.feed_forward_size + 2 * config.hidden_size) * kind.product
+    return n * (config.feed_forward_size + 2 * config.hidden_size) * (kind.passing or kind.product)

@@ -12,6 +12,10 @@ from tests.ernie import runs
 # Losses of eight steps from given weights without dropout, worked out on Paddle 3.3.1 and 2.6.2 with one rank.
 GOLDEN = {"knowledge_masking": [4.22371, 4.19285, 4.27044, 4.12880, 4.15609, 4.15182, 4.04592, 4.00347],
           "capitalization": [0.68538, 0.64117, 0.53328, 0.46469, 0.40730, 0.37221, 0.32885, 0.34461]}
+import_paddle()
+from ernie.model import onednn  # noqa: E402
+
+needs_onednn = pytest.mark.skipif(bool(onednn.unavailable()), reason=onednn.unavailable())
 STAGE = {"knowledge_masking": 5, "capitalization": 3}
 
 
@@ -130,6 +134,26 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, train, workers):
     assert train(file, tmp_path / "parts") == 0
     assert runs.identical(runs.final(tmp_path / "whole"), runs.final(tmp_path / "parts"))
     assert runs.losses(tmp_path / "whole") == runs.losses(tmp_path / "parts")
+
+
+@needs_onednn
+def test_two_ranks_with_a_worker_agree_in_bfloat16(tmp_path, train):
+    file = runs.declare(tmp_path, [STAGE], dropout=0.3, precision="bf16", workers=1)
+    assert train(file, tmp_path / "one") == 0
+    runs.run(file, tmp_path / "two", "--devices", "0,1")
+    one, two = runs.final(tmp_path / "one"), runs.final(tmp_path / "two")
+    assert train(file, tmp_path / "float", "precision=fp32") == 0
+    ranks, formats = runs.difference(one, two), runs.difference(one, runs.final(tmp_path / "float"))
+    assert ranks < 5e-4 and formats > 10 * ranks  # the last bit of a sum decides how a value is rounded
+
+
+@needs_onednn
+def test_a_stopped_bfloat16_run_goes_on_bit_for_bit(tmp_path, train):
+    file = runs.declare(tmp_path, [STAGE], workers=1, checkpoint_every=4, precision="bf16")
+    assert train(file, tmp_path / "whole") == 0
+    assert train(file, tmp_path / "parts", stop_after=4) == 75
+    assert train(file, tmp_path / "parts") == 0
+    assert runs.identical(runs.final(tmp_path / "whole"), runs.final(tmp_path / "parts"))
 
 
 def test_accumulation_changes_nothing_but_rounding(tmp_path, train):
