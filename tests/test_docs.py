@@ -9,12 +9,44 @@ from tests.conftest import absent
 from tests.ernie.runs import ROOT
 
 
-@pytest.fixture(scope="module")
-def generate():
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def module_of(file):
+    """The module in a file that belongs to no package."""
+    spec = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def generate():
+    return module_of(ROOT / "docs" / "generate.py")
+
+
+def test_the_evidence_shows_the_results():
+    """Tables and pictures are those that docs/results gives."""
+    evidence = module_of(ROOT / "benchmarks" / "evidence.py")
+    page = evidence.PAGE.read_text("utf-8")
+    for name, content in evidence.blocks().items():
+        begin = f"<!-- begin {name} -->\n"
+        assert begin not in page or page.partition(begin)[2].startswith(f"{content}\n<!-- end -->"), name
+    for theme in evidence.COLOURS:
+        assert (evidence.PICTURES / f"forgetting-{theme}.svg").read_text("utf-8") == \
+            evidence.picture(evidence.groups_of(evidence.RESULTS / "minilm.jsonl"), theme)
+
+
+def test_the_evidence_runs_what_can_be_run(capsys):
+    """Every command of the manifest parses, and its curricula spend equal budgets where it says so."""
+    evidence = module_of(ROOT / "benchmarks" / "evidence.py")
+    from ernie import cli
+    from ernie.comparison.budgets import Budget, check_equal
+    from ernie.pretraining.curriculum import load
+    places = dict.fromkeys(("books", "glue", "chinese", "clue", "output", "gensim", "minilm"), "x")
+    for command in evidence.read_yaml(evidence.MANIFEST).values():
+        program, name, *arguments = command.format(**places).split()
+        assert program == "ernie"
+        args = cli.parser_of(name).parse_args(arguments)
+        if name == "compare":
+            check_equal({config: Budget.of(load(config)) for config in args.configs}, args.equal)
 
 
 def test_every_configuration_key_has_a_meaning(generate):

