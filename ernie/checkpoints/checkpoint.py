@@ -9,10 +9,10 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -34,6 +34,19 @@ class Checkpoint:
     state: dict
 
 
+class Copies(Protocol):
+    """The part of ``ernie.checkpoints.copies.Copier`` that a writer needs."""
+
+    def add(self, path: Path) -> None:
+        """Have a checkpoint copied."""
+
+    def in_use(self) -> set[Path]:
+        """Return what must not be deleted yet."""
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the copies under way."""
+
+
 class CheckpointWriter:
     """Writes checkpoints of one stage without holding training up longer than copying the arrays takes.
 
@@ -41,10 +54,14 @@ class CheckpointWriter:
         directory: the stage's; checkpoints become its children. keep: how many of the newest stay.
         extra: name -> text of files that every checkpoint carries (configuration, vocabulary).
         report: called with one line when a checkpoint has been written, and when one could not be.
+        copier: copies what was written elsewhere; or None.
     """
 
+    COPY_WAIT = 120.0  # seconds that the end of training waits for copies
+
     def __init__(self, directory: str | Path, keep: int, extra: dict[str, str],
-                 report: Callable[[str], None] = print):
+                 report: Callable[[str], None] = print, copier: Copies | None = None):
+        self.copier = copier
         self.directory, self.keep, self.extra, self.report = Path(directory), keep, extra, report
         self._thread: threading.Thread | None = None
         self._whole: set[Path] = set()  # checkpoints that were found whole, or written, by this process
@@ -77,6 +94,12 @@ class CheckpointWriter:
             self._thread.join()
             self._thread = None
 
+    def finish(self) -> None:
+        """Wait until the last checkpoint is on disk, and for a bounded time until it is copied."""
+        self.wait()
+        if self.copier:
+            self.copier.wait(self.COPY_WAIT)
+
     def _write(self, path: Path, model: dict, optimizer: dict, state: dict, held: float) -> None:
         begun = time.perf_counter()
         try:
@@ -86,7 +109,9 @@ class CheckpointWriter:
             self._whole.add(path)
             self.report(f"checkpoint {path.name}: {size / 1e6:,.1f} MB in {time.perf_counter() - begun:.1f} s, beside "
                         f"training, which it held up for {held:.2f} s")
-            prune(self.directory, self.keep, self._whole)
+            if self.copier:
+                self.copier.add(path)
+            prune(self.directory, self.keep, self._whole, self.copier.in_use() if self.copier else set())
         except Exception as error:  # a full disk above all (safetensors has an error of its own for it)
             self.error = error
             shutil.rmtree(partial(path), ignore_errors=True)
@@ -119,9 +144,13 @@ def partial(path: str | Path) -> Path:
     return Path(path).with_name(Path(path).name + ".partial")
 
 
-def newest(directory: str | Path, report: Callable[[str], Any] = print) -> Path | None:
-    """Find the newest whole checkpoint below ``directory``; damaged ones are named and passed over."""
-    for path in sorted(_steps(directory), reverse=True):
+def newest(directory: str | Path, report: Callable[[str], Any] = print, above: str = "") -> Path | None:
+    """Find the newest whole checkpoint below ``directory``; damaged ones are named and passed over.
+
+    Args:
+        above: name of a checkpoint; only later ones count.
+    """
+    for path in sorted((path for path in _steps(directory) if path.name > above), reverse=True):
         damage = check(path)
         if not damage:
             return path
@@ -148,16 +177,19 @@ def resolve(path: str | Path) -> Path:
     return path
 
 
-def prune(directory: str | Path, keep: int, known: set[Path]) -> None:
+def prune(directory: str | Path, keep: int, known: set[Path], in_use: Collection[Path] = ()) -> None:
     """Delete all but the newest ``keep`` whole checkpoints, damaged ones older than these, and what was never finished.
 
     A damaged checkpoint takes no whole one's place; it is left where it is until newer ones make up the number.
 
     Args:
         known: checkpoints that need not be read to know that they are whole; those that are found whole are added.
+        in_use: checkpoints that are being read and stay until the next time.
     """
     kept = 0
     for path in sorted(_steps(directory), reverse=True):
+        if kept == keep and path in in_use:
+            continue
         if kept == keep:
             shutil.rmtree(path, ignore_errors=True)
             known.discard(path)

@@ -6,7 +6,7 @@ import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 from ernie.training.schedule import SCHEDULES
 from ernie.training.settings import LossScaling
@@ -85,6 +85,7 @@ class Recipe:
     predict_batch_tokens: Count = 16384
     evaluate_every: Natural = 0
     checkpoint_every: Count = 500
+    copy_checkpoints_to: Optional[str] = None  # folder, such as a mounted store, to which each checkpoint is copied too
     log_every: Count = 50
     max_steps: Natural = 0          # 0: all the epochs
     train_rows: Natural = 0         # 0: all of them

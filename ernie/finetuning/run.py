@@ -29,7 +29,8 @@ from reader.utils.files import write_json
 from tasks.finetune.kind import Kind
 
 # what may change between two launches without changing what is computed
-FREE = ("seed", "log_every", "checkpoint_every", "start_timeout", "step_timeout", "micro_batch_tokens", "recompute",
+FREE = ("seed", "log_every", "checkpoint_every", "copy_checkpoints_to",
+        "start_timeout", "step_timeout", "micro_batch_tokens", "recompute",
         "deterministic", "kernels", "predict_batch_tokens", "max_bad_steps", "workers", "check_ranks_every")
 
 

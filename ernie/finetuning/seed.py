@@ -159,7 +159,8 @@ def settings_of(recipe: Recipe, warmup: int, total: int) -> TrainingSettings:
         precision=recipe.precision, amp_level=recipe.amp_level, loss_scaling=recipe.loss_scaling,
         recompute=recipe.recompute, workers=recipe.workers, log_every=recipe.log_every,
         checkpoint_every=recipe.checkpoint_every, keep_checkpoints=1, check_ranks_every=recipe.check_ranks_every,
-        max_bad_steps=recipe.max_bad_steps, deterministic=recipe.deterministic, kernels=recipe.kernels)
+        max_bad_steps=recipe.max_bad_steps, deterministic=recipe.deterministic, kernels=recipe.kernels,
+        copy_checkpoints_to=recipe.copy_checkpoints_to)
 
 
 EARLY = "dev data gained no more"  # why training ends

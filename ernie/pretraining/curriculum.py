@@ -110,6 +110,7 @@ class Curriculum:
     log_every: Count = 100
     checkpoint_every: Count = 1000
     keep_checkpoints: Count = 2
+    copy_checkpoints_to: Optional[str] = None  # folder, such as a mounted store, to which each checkpoint is copied too
     dev_batches: Count = 16
     check_ranks_every: Natural = 100     # 0: never
     max_bad_steps: Count = 10

@@ -88,10 +88,12 @@ class StageTraining:
         curriculum, optimizer = self.curriculum, self.curriculum.optimizer
         schedule = Schedule(optimizer.schedule, optimizer.learning_rate, optimizer.warmup_steps, self.stage.steps)
         return TrainingSettings(
-            optimizer, schedule, curriculum.precision, curriculum.amp_level, curriculum.loss_scaling,
-            curriculum.recompute, curriculum.workers, curriculum.log_every, curriculum.checkpoint_every,
-            curriculum.keep_checkpoints, curriculum.check_ranks_every, curriculum.max_bad_steps,
-            curriculum.deterministic, curriculum.kernels)
+            optimizer=optimizer, schedule=schedule, precision=curriculum.precision, amp_level=curriculum.amp_level,
+            loss_scaling=curriculum.loss_scaling, recompute=curriculum.recompute, workers=curriculum.workers,
+            log_every=curriculum.log_every, checkpoint_every=curriculum.checkpoint_every,
+            keep_checkpoints=curriculum.keep_checkpoints, check_ranks_every=curriculum.check_ranks_every,
+            max_bad_steps=curriculum.max_bad_steps, deterministic=curriculum.deterministic, kernels=curriculum.kernels,
+            copy_checkpoints_to=curriculum.copy_checkpoints_to)
 
     def _callbacks(self, updater: Updater) -> Iterable[Callback]:
         if self.stage.until_converged:

@@ -147,7 +147,7 @@ class Checkpoints(Callback):
     def finish(self, trainer: Trainer) -> None:
         if trainer.stop != Divergence.REASON and trainer.state.step != self.saved:
             self._save(trainer, wait=True)
-        self.writer.wait()
+        self.writer.finish()
         distributed.barrier(trainer.world)
 
     def _save(self, trainer: Trainer, wait: bool = False) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints import checkpoint
+from ernie.checkpoints.copies import Copier, bring_back_best, newer
 from ernie.model import fused
 from ernie.model.recompute import Choice
 from ernie.training import distributed
@@ -148,6 +149,7 @@ class TrainingSettings:
     max_bad_steps: int
     deterministic: bool = False
     kernels: str = "auto"
+    copy_checkpoints_to: str | None = None
 
 
 def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float], total: int, *, directory: Path,
@@ -166,7 +168,9 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
     """
     updater, state = _model_and_state(run, model, directory, settings, warm_start)
     scalars = scalar_writer(directory / "visualdl") if run.world.main else None
-    writer = checkpoint.CheckpointWriter(directory, settings.keep_checkpoints, files)
+    elsewhere = _copies(directory, settings)
+    copier = Copier(elsewhere, settings.keep_checkpoints, run.say) if elsewhere else None
+    writer = checkpoint.CheckpointWriter(directory, settings.keep_checkpoints, files, copier=copier)
     return Trainer(updater, batches, weights, total, state=state, world=run.world, seed=seed, directory=directory,
                    workers=settings.workers, stop_requested=run.signals, heartbeat=run.watchdog, callbacks=[
                        Divergence(settings.max_bad_steps, name, look),
@@ -179,7 +183,7 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
 def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSettings,
                      warm_start: Callable[[], None]) -> tuple[Updater, TrainState]:
     model.ernie.recompute(settings.recompute)
-    resumed = checkpoint.newest(directory, run.say)
+    resumed = _newest(run, directory, _copies(directory, settings))
     if not resumed:
         warm_start()
     if settings.deterministic:
@@ -200,6 +204,28 @@ def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSe
     updater.precision.restore(state.scaler)
     run.say(f"resumes {resumed} at step {state.step}")
     return updater, state
+
+
+def _copies(directory: Path, settings: TrainingSettings) -> Path | None:
+    """Return where the copies of the checkpoints in ``directory`` are, if any are made."""
+    if not settings.copy_checkpoints_to:
+        return None
+    elsewhere = Path(settings.copy_checkpoints_to) / directory.name
+    if elsewhere.resolve() == directory.resolve():
+        raise InputError(f"copy_checkpoints_to: {settings.copy_checkpoints_to} is the run directory itself")
+    return elsewhere
+
+
+def _newest(run: Run, directory: Path, copies: Path | None) -> Path | None:
+    """Find the checkpoint to resume from: the newest whole one here, or among the copies where those are newer."""
+    local = checkpoint.newest(directory, run.say)
+    if copies is None:
+        return local
+    newest = newer(copies, local, run.say) or local
+    if newest and newest != local and run.world.main:
+        bring_back_best(copies, directory)
+    # A mounted store may show its files to one node later than to another.
+    return distributed.gather(run.world, newest)[0]
 
 
 def set_weights(model: Any, arrays: dict[str, np.ndarray]) -> None:

@@ -1,0 +1,124 @@
+"""Copies of the kept checkpoints in another folder, such as a mounted object store, made beside training."""
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ernie.checkpoints import checkpoint
+from ernie.checkpoints.manifest import FILE, check, fsync
+
+BEST = "best"   # directory of the best weights beside the checkpoints, without which they cannot be resumed
+
+
+class Copier:
+    """Copies checkpoints of a stage or seed one after the other; training neither waits for it nor fails by it.
+
+    While a copy is under way only the newest of the checkpoints that follow waits for its turn.
+
+    Args:
+        target: folder of the copies of this stage or seed. keep: how many of the newest stay there.
+        report: called with a line for each copy that was made or failed.
+    Attributes:
+        failed: number of copies that could not be made. left_out: of those that a newer one overtook.
+    """
+
+    def __init__(self, target: Path, keep: int, report: Callable[[str], None]):
+        self.target, self.keep, self.report = target, keep, report
+        self.failed = self.left_out = 0
+        self.busy: Path | None = None   # what is read now, which must not be deleted
+        self._waiting: Path | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._whole: set[Path] = set()
+
+    def add(self, path: Path) -> None:
+        """Have a checkpoint copied that is whole on disk. Returns at once."""
+        with self._lock:
+            if self._waiting is not None:
+                self.left_out += 1
+            self._waiting = path
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="copies of checkpoints", daemon=True)
+                self._thread.start()
+
+    def in_use(self) -> set[Path]:
+        """Return the checkpoints that must not be deleted yet."""
+        with self._lock:
+            return {path for path in (self.busy, self._waiting) if path is not None}
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the copies under way, at most so long. Returns whether all that could be made are there."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(seconds)
+            if thread.is_alive():
+                self.report(f"the copies in {self.target} are not ready after {seconds:.0f} s and are left unfinished")
+                return False
+        return True
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self.busy, self._waiting = self._waiting, None
+                if self.busy is None:
+                    self._thread = None
+                    return
+            self._copy(self.busy)
+
+    def _copy(self, path: Path) -> None:
+        begun = time.perf_counter()
+        try:
+            best = path.parent / BEST
+            if best.is_dir():
+                copy(best, self.target / BEST)
+            copy(path, self.target / path.name)
+            self._whole.add(self.target / path.name)
+            checkpoint.prune(self.target, self.keep, self._whole)
+        except Exception as error:  # whatever a mounted store raises; the run has its checkpoint
+            self.failed += 1
+            self.report(f"checkpoint {path.name} could not be copied to {self.target} ({error}); copies that failed so "
+                        f"far: {self.failed}; training goes on")
+            return
+        overtaken = f"; overtaken by newer ones so far: {self.left_out}" if self.left_out else ""
+        self.report(f"checkpoint {path.name}: copied to {self.target} in {time.perf_counter() - begun:.1f} s"
+                    + overtaken)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a checkpoint file by file under another name, hold it to its manifest, rename it. An equal one stays.
+
+    Raises:
+        OSError: it could not be read, written or renamed, or is not what was written.
+    """
+    manifest = (source / FILE).read_bytes()
+    if (target / FILE).is_file() and (target / FILE).read_bytes() == manifest and not check(target):
+        return
+    temporary = checkpoint.partial(target)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for file in sorted(source.iterdir()):
+        shutil.copyfile(file, temporary / file.name)
+        fsync(temporary / file.name)
+    damage = check(temporary)
+    if damage:
+        raise OSError(f"the copy is not what was written: {damage}")
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+    fsync(target.parent)
+
+
+def newer(copies: Path, local: Path | None, report: Callable[[str], None]) -> Path | None:
+    """Find the newest whole copy of a checkpoint that is newer than the ``local`` one, if there is any."""
+    found = checkpoint.newest(copies, report, above=local.name if local else "")
+    if found:
+        report(f"{found} is newer than " + (f"{local}" if local else "what is here, which is nothing"))
+    return found
+
+
+def bring_back_best(copies: Path, directory: Path) -> None:
+    """Bring the best weights back beside checkpoints that begin with a copy, unless they are there."""
+    if (copies / BEST).is_dir() and (not (directory / BEST).is_dir() or check(directory / BEST)):
+        copy(copies / BEST, directory / BEST)
