@@ -93,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
         line = told(error)
         if line is None or os.environ.get("ERNIE_TRACEBACK"):
             raise
-        print(f"ernie: {line[0]}", file=sys.stderr)
+        LOG.error("%s", line[0])
         return line[1]
 
 

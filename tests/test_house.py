@@ -162,3 +162,17 @@ def test_no_two_classes_share_a_name():
             if isinstance(node, ast.ClassDef):
                 homes.setdefault(node.name, []).append(f"{name}:{node.lineno}")
     assert not {name: places for name, places in homes.items() if len(places) > 1}
+
+
+# Before the log is there (a package of the same name is in the way), a progress line, usage, and Paddle's import.
+PRINT_TO_STDERR = {"ernie", "ernie.cli", "ernie.commands.encode", "ernie.utils.cards", "ernie.utils.paddle_setup"}
+
+
+def test_notices_go_through_the_log():
+    wrong = []
+    for name, file in MODULES.items():
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print" and any(
+                    keyword.arg == "file" and ast.unparse(keyword.value) == "sys.stderr" for keyword in node.keywords):
+                wrong.append(f"{name}:{node.lineno}")
+    assert not [place for place in wrong if place.split(":")[0] not in PRINT_TO_STDERR]

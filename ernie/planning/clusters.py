@@ -16,6 +16,7 @@ from ernie.planning.memory import MASKED_SHARE
 from ernie.planning.plan import Plan
 from ernie.pretraining import curriculum as curricula
 from ernie.utils.arguments import Parser, within
+from ernie.utils.console import LOG, show_log
 from ernie.utils.limits import Count
 from reader.utils.errors import InputError
 
@@ -117,6 +118,7 @@ def table(plan: Plan, sizes: list[int]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Print the table of a curriculum."""
+    show_log()
     parser = Parser(prog="clusters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="curriculum")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, repeatable")
@@ -129,7 +131,7 @@ def main(arguments: list[str]) -> int:
             raise InputError(f"encoder {plan.config.encoder}: only Transformers are counted here", flags.config)
         print(table(plan, flags.cards))
     except InputError as error:
-        print(f"ernie: {error}", file=sys.stderr)
+        LOG.error("%s", error)
         return 2
     return 0
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ernie.release2019 import words
 from ernie.release2019.flags import WITHOUT_MEANING, cards, files_named, parse, recipe_of, tests_saved
+from ernie.utils.console import LOG, show_log
 from reader.utils.errors import InputError
 
 SEED = "ERNIE_2019_SEED"  # environment variable: repeat a run
@@ -61,12 +62,13 @@ def newest_run(path: str | Path) -> Path:
 
 def main(program: str, argv: list | None = None) -> int:
     """Run one of the programs of 2019. Returns the exit code."""
+    show_log()
     argv = sys.argv[1:] if argv is None else argv
     args = parse(argv)
     try:
         return _run(args, program, argv)
     except InputError as error:
-        print(f"ernie: {error}", file=sys.stderr)
+        LOG.error("%s", error)
         return 2
 
 

@@ -18,6 +18,7 @@ from ernie.release2019.flags import CARDS, NEVER, SCHEDULES, truth, whole
 from ernie.release2019.launch import PLACES
 from ernie.utils import launchers
 from ernie.utils.arguments import Parser, within
+from ernie.utils.console import LOG, show_log
 from ernie.utils.limits import NotNegative
 from reader.utils.errors import InputError
 from reader.utils.files import atomic_write, write_json
@@ -127,6 +128,7 @@ def prepare(args: argparse.Namespace, cards: int) -> Path:
 
 def main(argv: list[str] | None = None) -> int:
     """Prepare, then run run_pretrain.sh in place of this process. Returns the exit code when that is not reached."""
+    show_log()
     args = parse(sys.argv[1:] if argv is None else argv)
     places = shlex.split(os.environ.get(PLACES, ""))
     visible = [card for card in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if card.strip()]
@@ -136,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         file = prepare(args, int(os.environ.get(CARDS) or max(1, len(visible))))
     except InputError as error:
-        print(f"ernie: {error}", file=sys.stderr)
+        LOG.error("%s", error)
         return 2
     command = launchers.command("pretrain", ["--config", str(file), "--output", str(args.checkpoints), *places])
     sys.stdout.flush()

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from ernie.utils import cards
 from ernie.utils.arguments import Parser
+from ernie.utils.console import LOG, show_log
 from reader.utils.errors import InputError
 
 PORT = 29500  # where node 0 listens while the nodes find one another, unless the user or ERNIE_PORT says otherwise
@@ -132,12 +133,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: list[str]) -> int:
     """Print the shell assignments; exit code 2 and one line where the flags cannot be used."""
+    show_log()
     parser = Parser(prog="cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     try:
         found = from_flags(parser.parse_args([word for word in arguments if word]))
     except InputError as error:
-        print(f"ernie: {error}", file=sys.stderr)
+        LOG.error("%s", error)
         return 2
     for name, value in vars(found).items():
         print(f"{name}={shlex.quote(str(value))}")

@@ -26,7 +26,7 @@ from ernie.training import cluster, rendezvous
 from ernie.training.watchdog import DIVERGED, FAILED, STOPPED, explain
 from ernie.utils import cards, progress
 from ernie.utils.arguments import Parser, within
-from ernie.utils.console import LossyStream
+from ernie.utils.console import LOG, LossyStream, show_log
 from ernie.utils.limits import Seconds
 from ernie.utils.paddle_setup import share_cpu
 from reader.utils.errors import InputError
@@ -74,7 +74,7 @@ class Launcher:
         if code in (0, STOPPED):
             return code
         if self.on_failure and code not in FINAL:
-            print(f"ernie: {self.on_failure}", file=sys.stderr)
+            LOG.error("%s", self.on_failure)
         return explain(self.marks, self.begun, code, self.logs, shown=0 if self.where.node_rank == 0 else None)
 
     def _meet(self) -> rendezvous.Peers:
@@ -104,7 +104,7 @@ class Launcher:
                 return 128 - failed if failed < 0 else failed or max(code or 0 for code in codes)
             if peers.failed():
                 self._let_speak()
-                print("ernie: another node has failed or was stopped; its own log says why", file=sys.stderr)
+                LOG.error("another node has failed or was stopped; its own log says why")
                 return FAILED
             time.sleep(POLL)
 
@@ -190,6 +190,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--on-failure", default="", help="said before the reason when a rank has failed")
     flags = parser.parse_args(own)
     sys.stdout, sys.stderr = LossyStream(sys.stdout), LossyStream(sys.stderr)
+    show_log()
     try:
         where = cluster.from_flags(flags)
         if "ERNIE_STOP_FILE" not in os.environ:  # started by hand: what an earlier job was asked is over
@@ -198,13 +199,13 @@ def main(arguments: list[str]) -> int:
         stop_file = Path(os.environ["ERNIE_STOP_FILE"])
         chosen = share_cpu(where.nproc)
         if chosen:
-            print(f"ernie: {', '.join(chosen)} (set them yourself to choose otherwise)", file=sys.stderr)
+            LOG.info("%s (set them yourself to choose otherwise)", ", ".join(chosen))
         launcher = Launcher(where, flags.logs, flags.marks, script, flags.rendezvous_timeout, stop_file,
                             flags.on_failure)
         _pass_on_stops(stop_file)
         return launcher.run()
     except InputError as error:
-        print(f"ernie: {error}", file=sys.stderr)
+        LOG.error("%s", error)
         return 2
 
 
@@ -213,7 +214,7 @@ def _pass_on_stops(stop_file: Path) -> None:
 
     A second one ends everything where it stands.
     """
-    received = []
+    received: list[int] = []
 
     def ask(number: int, frame: object) -> None:
         if received:

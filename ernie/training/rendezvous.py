@@ -10,12 +10,12 @@ import contextlib
 import json
 import select
 import socket
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from ernie.training.cluster import check_master
+from ernie.utils.console import LOG
 from reader.utils.errors import InputError
 
 LIMIT = 1 << 16   # bytes of a message
@@ -99,7 +99,7 @@ class _Waiting:
                              "every node, each with its own --rank (under SLURM: srun --ntasks-per-node=1)")
         if waited - self.told >= REMIND:
             self.told = waited
-            print(f"ernie: waiting for {self.what}; {missing}", file=sys.stderr, flush=True)
+            LOG.info("waiting for %s; %s", self.what, missing)
 
 
 def _resolve(host: str, port: int, rank: int) -> str:
@@ -134,7 +134,7 @@ def _serve(mine: Node, nnodes: int, port: int, waiting: _Waiting) -> Peers:
             if wrong:
                 _say(connection, {"refused": wrong})
                 connection.close()
-                print(f"ernie: a node at {address} was refused: {wrong}", file=sys.stderr, flush=True)
+                LOG.warning("a node at %s was refused: %s", address, wrong)
                 continue
             found[hello["rank"]] = Node(hello["rank"], address, hello["store_port"], hello["ports"]), connection
         nodes = [mine, *(found[rank][0] for rank in sorted(found))]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import paddle
 
+from ernie.utils.console import LOG, show_log
 from reader.utils.errors import InputError
 
 PADDLE = "see docs/gpu.md for which Paddle runs on which card"
@@ -79,12 +80,11 @@ def expect(what: str, compute: Callable[[], paddle.Tensor], value: float, advice
 
 def main() -> int:
     """Try the device of a process that is started by hand, and say what was tried."""
-    import sys
-
+    show_log()
     try:
         check_device()
     except InputError as error:
-        print(f"ernie: {error}", file=sys.stderr)
+        LOG.error("%s", error)
         return 2
     device = paddle.device.get_device()
     tried = "a kernel, a product and a softmax gave what they must" if device.startswith("gpu") else "no card to try"

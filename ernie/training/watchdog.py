@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from ernie.utils.console import LOG
 from reader.utils.errors import InputError
 
 STOPPED = 75  # exit code of a run that was asked to stop and saved (EX_TEMPFAIL: call again)
@@ -248,7 +249,7 @@ def explain(directory: str | Path, since: float, code: int, logs: Path, shown: i
         lines = [f"logs are in {logs}", *_last_words_of(mark, code)]
         code = mark.get("code", FAILED)
     if lines:
-        print("ernie: " + "\n".join(lines), file=sys.stderr)
+        LOG.error("%s", "\n".join(lines))
     return code
 
 

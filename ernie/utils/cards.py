@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from ernie.utils.console import LOG, show_log
 from reader.utils.errors import InputError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -93,6 +94,7 @@ def rank_settings(card: Card, environment: Mapping[str, str] = os.environ) -> di
 
 def main(arguments: list[str]) -> int:
     """Print one line a card: its label, and the number under which Paddle knows it."""
+    show_log()
     devices = arguments[1] if len(arguments) == 2 and arguments[0] == "--devices" else None
     if arguments and devices is None:
         print("usage: python -m ernie.utils.cards [--devices 0,1]", file=sys.stderr)
@@ -100,7 +102,7 @@ def main(arguments: list[str]) -> int:
     try:
         chosen = choose_cards(devices)
     except InputError as error:
-        print(f"ernie: {error}", file=sys.stderr)
+        LOG.error("%s", error)
         return 2
     for card in chosen:
         print(f"{card.label} is gpu:{card.ordinal}")

@@ -10,6 +10,7 @@ import pytest
 from ernie.training import rendezvous
 from ernie.training.cluster import first_host, from_flags
 from ernie.training.launcher import free_ports, rank_environment
+from ernie.utils.console import show_log
 from reader.utils.errors import InputError
 from tests.ernie import runs
 
@@ -118,6 +119,7 @@ def test_nodes_meet_at_a_host_name_and_all_get_the_same_table():
 
 
 def test_nodes_that_do_not_come_are_named_after_a_bounded_wait(capsys):
+    show_log()
     port = free_ports(1)[0]
     with pytest.raises(InputError, match=r"waited . s for 3 nodes at localhost:\d+ \(127.0.0.1\); missing: node 1, 2"):
         meet(0, 3, port, timeout=1.5)
