@@ -16,7 +16,8 @@ from ernie.utils.limits import Count, Natural
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--task", metavar="NAME", help="one of the recipes in configs/finetune, or the path of a yaml")
-    parser.add_argument("--data", metavar="DIR", help="the task's files as published, or a folder of several tasks")
+    parser.add_argument("--data", metavar="DIR", help="the task's files as published, a folder of several tasks, "
+                        "or the training file alone")
     parser.add_argument("--init", metavar="CHECKPOINT", help="weights to start from, of any family; default: random")
     parser.add_argument("--output", metavar="DIR", help="models, predictions and figures")
     parser.add_argument("--size", default="base", choices=("base", "large"), help="which of the paper's settings")

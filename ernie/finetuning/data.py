@@ -67,7 +67,7 @@ class FinetuningData:
         if path is None:
             return None
         source = self.recipe.reader.open(path, name, self.classes)
-        stream = self._drawn(source, path) if name == "train" and self.recipe.train_rows else source
+        stream = self.drawn(source, path) if name == "train" and self.recipe.train_rows else source
         parts: list[Features] = []
         rows: list = []
         count = 0
@@ -84,7 +84,7 @@ class FinetuningData:
                  f"({time.perf_counter() - begun:.1f} s)")
         return Split(name, path, count, features, rows)
 
-    def _drawn(self, source: Iterable, path: Path) -> Iterator:
+    def drawn(self, source: Iterable, path: Path) -> Iterator:
         """``train_rows`` rows, drawn from the whole file and left in its order: the same for every seed."""
         total = sum(1 for _ in self.recipe.reader.open(path, "train", self.classes))
         generator = np.random.Generator(np.random.Philox(key=0xD4A3))

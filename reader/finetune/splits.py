@@ -76,16 +76,17 @@ class SplitReader:
     def find(self, directory: str | Path, split: str, required: bool = True) -> Any:
         """Find the file of a split in ``folder`` (else in the directory) or anywhere below; None when not required.
 
+        Args:
+            directory: the data, or one file of it alone: of the split whose name it bears, else the training file.
         Raises:
             InputError: no such directory, several files that could be meant, or none where one is required.
         """
         directory = Path(directory)
+        names = self._names(split)
         if directory.is_file():
-            raise InputError("is a file: the data is a folder with the files of train, dev and test", directory)
+            return self._alone(directory, split, required)
         if not directory.is_dir():
             raise InputError("no such data directory", directory)
-        names = self.files.get(split, [split + suffix for suffix in SUFFIXES[self.layout]])
-        names = [names] if isinstance(names, str) else names
         directory = self._inside(directory) or directory  # of a folder of several tasks look into no other
         for name in names:
             if (directory / name).is_file():
@@ -102,9 +103,26 @@ class SplitReader:
             raise InputError(f"no {split} file: expected {' or '.join(names)}; found {present}", directory)
         return None
 
+    def _names(self, split: str) -> list[str]:
+        """The file names that a split may have, as patterns below the data directory."""
+        names = self.files.get(split, [split + suffix for suffix in SUFFIXES[self.layout]])
+        return [names] if isinstance(names, str) else names
+
+    def _alone(self, file: Path, split: str, required: bool) -> Path | None:
+        """The file if it is that of the split: it bears its name or, for the training file, that of no split."""
+        splits = {"train", "dev", "test", *self.files}
+        known = {each: [Path(name).name for name in self._names(each)] for each in sorted(splits)}
+        bears = [each for each, names in known.items() if file.name in names] or ["train"]
+        if split in bears:
+            return file
+        if required:
+            raise InputError(f"is the {bears[0]} file by its name, and the {split} data is needed: name their folder, "
+                             "or give the file another name", file)
+        return None
+
     def _inside(self, directory: Path):
         """The task's own folder in a folder of several tasks, however its name is written; None without one."""
-        if not self.folder:
+        if not self.folder or directory.is_file():
             return None
         return next((path for path in sorted(directory.iterdir())
                      if _plain(path.name) == _plain(self.folder) and path.is_dir()), None)

@@ -328,8 +328,21 @@ def test_baidus_folders_of_mnli(tmp_path):
 
 
 def test_a_file_in_place_of_a_folder(tmp_path):
-    with pytest.raises(InputError, match="train.tsv: is a file: the data is a folder"):
-        load("rte").reader.find(write(tmp_path, "x"), "train")
+    reader, file = load("rte").reader, write(tmp_path, "x")
+    assert file.name == "train.tsv" and reader.find(file, "train") == file
+    assert reader.find(file, "dev", required=False) is None
+    mine = write(tmp_path, "x", name="mine.tsv")
+    assert reader.find(mine, "train") == mine and reader.find(mine, "test", required=False) is None
+    dev = write(tmp_path, "x", name="dev.tsv")
+    assert reader.find(dev, "dev", required=False) == dev
+    with pytest.raises(InputError, match="dev.tsv: is the dev file by its name, and the train data is needed"):
+        reader.find(dev, "train")
+
+
+def test_one_file_of_a_distribution_that_holds_train_and_dev(tmp_path):
+    file = write(tmp_path, "x", name="msr_paraphrase_train.txt")
+    reader = load("mrpc").reader
+    assert reader.find(file, "train") == reader.find(file, "dev") == file
 
 
 def test_lines_that_end_in_carriage_returns_alone(tmp_path):
