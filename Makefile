@@ -2,17 +2,20 @@
 SHELL := /bin/bash
 PYTEST_ARGS ?=
 
-.PHONY: test test-slow test-all lint bench dist release docs clean distclean
+.PHONY: test test-browser test-slow test-all lint bench dist release docs clean distclean
 
 define in_environment
 ERNIE_EXTRAS=test; . scripts/environment.sh; ernie_tune_cpu
 endef
 
 test: ## fast tests, about ten minutes on two cores
-	@$(in_environment); "$$PYTHON" -m pytest -m "not slow and not peer" $(PYTEST_ARGS)
+	@$(in_environment); "$$PYTHON" -m pytest -m "not slow and not peer and not browser" $(PYTEST_ARGS)
 
 test-slow: ## tests that take longer than a minute
-	@$(in_environment); "$$PYTHON" -m pytest -m "slow and not peer" $(PYTEST_ARGS)
+	@$(in_environment); "$$PYTHON" -m pytest -m "slow and not peer and not browser" $(PYTEST_ARGS)
+
+test-browser: ## the report page and the site in a headless Chromium; apt-get install chromium first
+	@ERNIE_EXTRAS=test,browser,docs; . scripts/environment.sh; "$$PYTHON" -m pytest -m browser $(PYTEST_ARGS)
 
 test-all: test test-slow
 

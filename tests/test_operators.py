@@ -1,4 +1,5 @@
 """Files for operators: the SLURM job, the Kubernetes job, the Dockerfile."""
+import importlib.util
 import os
 import shutil
 import signal
@@ -50,6 +51,15 @@ def test_the_kubernetes_job_names_the_service_that_resolves_its_master():
     command = pod["containers"][0]["args"][0]
     assert f"--nnodes {job['spec']['completions']}" in command
     assert f"--master {job['metadata']['name']}-0.{pod['subdomain']}:" in command
+
+
+def test_the_kubernetes_job_is_valid_for_old_and_new_clusters():
+    if importlib.util.find_spec("kubernetes_validate") is None:
+        pytest.skip("kubernetes-validate is not installed (pip install kubernetes-validate)")
+    import kubernetes_validate
+    for version in (kubernetes_validate.latest_version(), "1.28"):
+        for document in yaml.safe_load_all((ROOT / "docker" / "job.yaml").read_text()):
+            kubernetes_validate.validate(document, version, strict=True)
 
 
 def test_the_dockerfile_passes_hadolint():

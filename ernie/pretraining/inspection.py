@@ -49,8 +49,6 @@ def step_of_run(directory, number: int, step: int) -> tuple[Batches, int, list]:
     Raises:
         InputError: no such run, stage or step; its corpora are no longer where they were.
     """
-    from ernie.utils.paddle_setup import import_paddle
-    import_paddle()
     from ernie.pretraining.curriculum import Curriculum
     from ernie.pretraining.data import PretrainingData
     from ernie.pretraining.run_directory import RunDirectory

@@ -29,7 +29,8 @@ class Chart:
 
     Args:
         levels: (name, y) of dashed horizontal lines. stages: (label, first x, last x).
-        resumes: (x, what happened). zero: whether the axis begins at 0. axis: what x counts.
+        resumes, skips: (x, what happened), marked by triangles and crosses. zero: whether the axis begins at 0.
+        axis: what x counts.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Chart:
     resumes: list[tuple[int, str]] = field(default_factory=list)
     zero: bool = False
     axis: str = "step"
+    skips: list[tuple[int, str]] = field(default_factory=list)
 
     def svg(self) -> Markup:
         """Return the drawing as markup; empty when there is no point to draw."""
@@ -47,7 +49,7 @@ class Chart:
         if not values:
             return Markup("")
         self._scale(values + [y for _, y in self.levels])
-        parts = [*self._grid(), *self._stages(), *self._lines(), *self._levels(), *self._resumes()]
+        parts = [*self._grid(), *self._stages(), *self._lines(), *self._levels(), *self._marks()]
         label = escape(f"{self.title}: " + ", ".join(series.name for series in self.series))
         return Markup(f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{"".join(parts)}</svg>')
 
@@ -126,11 +128,15 @@ class Chart:
             pen = "L"
         return "".join(text)
 
-    def _resumes(self) -> Iterator[str]:
+    def _marks(self) -> Iterator[str]:
         for x, what in self.resumes:
             place, bottom = self._x(x), HEIGHT - BOTTOM
             yield (f'<path class="resume" d="M{place} {bottom - 9}L{place + 5} {bottom}L{place - 5} {bottom}Z">'
                    f'<title>{escape(what)}</title></path>')
+        for x, what in self.skips:
+            place, y = self._x(x), HEIGHT - BOTTOM - 5
+            yield (f'<path class="skip" d="M{place - 4} {y - 4}L{place + 4} {y + 4}M{place - 4} {y + 4}'
+                   f'L{place + 4} {y - 4}"><title>{escape(what)}</title></path>')
 
     def _say(self, value: float, exact: bool = False) -> str:
         if self.unit == "%":

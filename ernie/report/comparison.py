@@ -42,17 +42,18 @@ def group_of(name: str, runs: Mapping[int, RunRecord],
 
 def render_comparison(title: str, runs: Mapping[str, Mapping[int, RunRecord]], groups: Sequence[Group],
                       budgets: Optional[Mapping[str, Budget]] = None, equal: Sequence[str] = (),
-                      now: Optional[float] = None) -> str:
+                      now: Optional[float] = None, refresh: Optional[int] = None) -> str:
     """Render the page as HTML.
 
     Args:
         runs: name of the group -> seed -> run. groups: their figures, in the same order. budgets: of each group, where
-            curricula are compared. equal: the totals that were checked to be equal.
+            curricula are compared. equal: the totals that were checked to be equal. refresh: seconds after
+            which a browser loads the page again; None for never.
     """
     views = [_view(group, list(runs[group.name].values()), (budgets or {}).get(group.name)) for group in groups]
     return environment().get_template("comparison.html").render(
-        title=title, groups=views, budgets=bool(budgets), equal=equal, tasks_table=compare_tasks(groups),
-        downstream_table=compare_downstream(groups), curves=curves(runs),
+        title=title, refresh=refresh, groups=views, budgets=bool(budgets), equal=equal,
+        tasks_table=compare_tasks(groups), downstream_table=compare_downstream(groups), curves=curves(runs),
         made=time.strftime("%Y-%m-%d %H:%M", time.localtime(now)))
 
 

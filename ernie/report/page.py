@@ -12,20 +12,34 @@ from typing import Any, Optional
 import jinja2
 import yaml
 
+from ernie.pretraining.curriculum import Curriculum
 from ernie.pretraining.forgetting import ForgettingMatrix, difference, figure, floor, percent
+from ernie.pretraining.passes import known_tokens, passes, tokens_drawn
+from ernie.pretraining.stages import Stage
 from ernie.report.charts import Chart, Series
+from ernie.report.examples import TaskExamples
 from ernie.report.runs import RunRecord, StageRecord
 from ernie.training.metrics import LogLine, TaskMetrics
+from ernie.utils.config_io import build
+from reader.utils.errors import InputError
 
 Point = tuple[int, Optional[float]]  # (step of the run, value)
 MOST = 300  # points of a curve; a longer log is averaged down to this
+FIRST = 10  # log lines of the run that are never averaged: in the first steps a loss falls fastest
 FULL_TINT = {True: 0.10, False: 1.0}  # a change of this much has the full colour: share of accuracy, nats of loss
 
 
-def render(run: RunRecord, now: float | None = None) -> str:
-    """Render the page of a run. ``now``: seconds since the epoch, to say how long ago the run was heard of."""
+def render(run: RunRecord, now: float | None = None, shown: Sequence[TaskExamples] = (),
+           refresh: float | None = None) -> str:
+    """Render the page of a run.
+
+    Args:
+        now: seconds since the epoch, to say how long ago the run was heard of. shown: examples of its batches.
+        refresh: seconds after which a browser loads the page again; None for never.
+    """
     record = run.record
     return environment().get_template("page.html").render(
+        shown=shown, refresh=refresh, launches=launches(run), corpora=corpora(run), skips=skips(run),
         run=run, name=record["curriculum"].get("name", run.path.name), summary=summary(run, now or time.time()),
         tasks=[(name, task_charts(run, name)) for name in run.tasks], engine=engine_charts(run), matrix=run.matrix,
         columns=columns(run.matrix),
@@ -193,13 +207,57 @@ def resumes(run: RunRecord) -> list[tuple[StageRecord, int, str]]:
             for stage in run.stages for line in stage.launches[1:] if line.launched]
 
 
+def skips(run: RunRecord) -> list[tuple[StageRecord, int, int, int]]:
+    """Return (stage, step before, step, skipped steps between them) wherever the log counts more skipped steps."""
+    found = []
+    for stage in run.stages:
+        for before, line in zip([LogLine(0), *stage.lines], stage.lines):
+            if line.skipped > before.skipped:
+                found.append((stage, before.step, line.step, line.skipped - before.skipped))
+    return found
+
+
+def launches(run: RunRecord) -> list[tuple[str, str, dict[str, str]]]:
+    """Return (what was trained, dates, versions and machine) for each sequence of launches on one machine."""
+    found: list[tuple[list[str], list[str], dict[str, str]]] = []
+    for launch in run.launches:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(launch.time))
+        if not found or found[-1][2] != launch.facts:
+            found.append(([], [], launch.facts))
+        found[-1][0].append(launch.of)
+        found[-1][1].append(when)
+    return [(", ".join(dict.fromkeys(of)), when[0] if when[0] == when[-1] else f"{when[0]} to {when[-1]}", facts)
+            for of, when, facts in found]
+
+
+def corpora(run: RunRecord) -> list[tuple[str, str, str, str]]:
+    """Return (corpus, tokens in it, tokens drawn from it so far, passes) for each source of the run.
+
+    What is drawn follows from the steps trained and the weights of the corpora, as the walk over them is even. Where
+    run.json does not hold a whole curriculum the list is empty.
+    """
+    try:
+        curriculum = build(Curriculum, run.record["curriculum"], str(run.path / "run.json"))
+    except InputError:
+        return []
+    known = known_tokens(curriculum)
+    trained = [Stage(stage.number, {name: round(budget * stage.step / max(1, stage.planned))
+                                    for name, budget in stage.budgets.items()}, stage.new) for stage in run.stages]
+    made = passes(curriculum, trained, known)
+    return [(name, count(known[name]) if name in known else "no longer there", count(round(drawn)),
+             f"{made[name]:.2f}" if name in made else "")
+            for name, drawn in tokens_drawn(curriculum, trained, known).items()]
+
+
 def _chart(run: RunRecord, title: str, series: list[Series], unit: str = "",
            levels: Sequence[tuple[str, float]] = (), zero: bool = False) -> Chart:
     marks = [(stage.start + step, f"resumed in stage {stage.number} before step {step:,}, {when}")
              for stage, step, when in resumes(run)]
     stages = [(str(stage.number), stage.start, stage.start + stage.length) for stage in run.stages]
     levels = [level for level in levels if math.isfinite(level[1])]
-    return Chart(title, series, unit, levels, stages if len(stages) > 1 else [], marks, zero)
+    missed = [(stage.start + step, f"{number:,} step{'s' * (number > 1)} skipped in stage {stage.number} between steps "
+                                   f"{before:,} and {step:,}") for stage, before, step, number in skips(run)]
+    return Chart(title, series, unit, levels, stages if len(stages) > 1 else [], marks, zero, missed)
 
 
 def _drawable(charts: list[Chart]) -> list[Chart]:
@@ -219,8 +277,10 @@ def curve_of(run: RunRecord, value: Callable[[LogLine], Optional[float]]) -> lis
     size, curve = -(-len(run.lines) // MOST), []
     for stage in run.stages:
         points = [(stage.start + line.step, value(line)) for line in stage.lines]
+        first = FIRST if stage.start == 0 else 0
         if any(y is not None for _, y in points):
-            curve.append([_mean(points[k:k + size]) for k in range(0, len(points), size)])
+            curve.append([*map(_mean, ([point] for point in points[:first])),
+                          *(_mean(points[k:k + size]) for k in range(first, len(points), size))])
     return curve
 
 

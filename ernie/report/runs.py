@@ -10,6 +10,7 @@ from ernie.pretraining.forgetting import ForgettingMatrix, read_dev
 from ernie.training.metrics import LogLine, TaskMetrics
 from ernie.utils.config_io import build
 from ernie.utils.limits import Count, Natural, NotNegative, Range
+from ernie.utils.machine import Launch, read_launches
 from reader.utils.errors import InputError
 
 
@@ -84,11 +85,12 @@ class StageRecord:
 
 @dataclass
 class RunRecord:
-    """A run as its directory tells it. record: content of run.json."""
+    """A run as its directory tells it. record: content of run.json. launches: what each launch ran on."""
 
     path: Path
     record: dict[str, Any]
     stages: list[StageRecord]
+    launches: list[Launch] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -138,7 +140,7 @@ def read_run(path: str | Path) -> RunRecord:
         stages.append(StageRecord(entry.number, entry.budgets, entry.new, start, _lines(folder / "log.jsonl"),
                                   read_dev(folder / "dev.json"), done))
         start += stages[-1].length
-    return RunRecord(path, record, stages)
+    return RunRecord(path, record, stages, read_launches(path))
 
 
 @dataclass

@@ -32,6 +32,7 @@ from ernie.training.trainer import ASKED_TO_STOP, Trainer, TrainState
 from ernie.training.watchdog import DIVERGED, STOPPED, StopSignals, Watchdog
 from ernie.utils.console import close_console, make_console_lossy
 from ernie.utils.files import lock
+from ernie.utils.machine import record_launch
 from reader.utils.errors import InputError
 
 
@@ -113,6 +114,8 @@ class Run:
         """Train to the end, or until something stops it. Returns the exit code of the process."""
         self.watchdog.begin(training.name)
         trainer = training.prepare()
+        if self.world.main:
+            record_launch(self.directory, training.name, self.world.size)
         reason = trainer.run()
         self.watchdog.heartbeat()
         # A rank may be asked after its last step: then all end here, lest those of other nodes wait for it.
@@ -167,7 +170,7 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
         baselines: task -> its best shallow baseline, shown beside its metrics. percent: see ``Log``.
     """
     updater, state = _model_and_state(run, model, directory, settings, warm_start)
-    scalars = scalar_writer(directory / "visualdl") if run.world.main else None
+    scalars = scalar_writer(directory) if run.world.main else None
     elsewhere = _copies(directory, settings)
     copier = Copier(elsewhere, settings.keep_checkpoints, run.say) if elsewhere else None
     writer = checkpoint.CheckpointWriter(directory, settings.keep_checkpoints, files, copier=copier)

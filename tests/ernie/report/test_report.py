@@ -10,8 +10,10 @@ import pytest
 
 from ernie.cli import main
 from ernie.report.charts import Chart, Series, short, ticks
-from ernie.report.page import FULL_TINT, MOST, clock, columns, render, resumes, tint
+from ernie.report.examples import examples
+from ernie.report.page import FIRST, FULL_TINT, MOST, clock, columns, curve_of, render, resumes, tint
 from ernie.report.runs import read_run
+from tests.ernie import runs
 
 STAGES = [{"masking": 40}, {"masking": 20, "order": 60}, {"masking": 20, "order": 20, "distance": 80}]
 
@@ -219,3 +221,38 @@ def test_a_chart_breaks_its_line_where_a_value_is_missing():
 
 def test_clock():
     assert [clock(s) for s in (5, 65, 3700, 90000)] == ["5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h"]
+
+
+def test_the_first_steps_are_shown(run):
+    path = run(done=0, running=10)
+    (path / "stage-1" / "log.jsonl").write_text("".join(
+        json.dumps(line(step, ["masking"])) + "\n" for step in range(1, 3 * MOST)))
+    curve = curve_of(read_run(path), lambda entry: entry.learning_rate)
+    assert [step for step, _ in curve[0][:FIRST]] == list(range(1, FIRST + 1)) and len(curve[0]) <= MOST + FIRST
+
+
+def test_the_page_of_a_real_run_shows_its_batches_corpora_and_machine(tmp_path):
+    pytest.importorskip("paddle")
+    runs.run(runs.declare(tmp_path, [{"knowledge_masking": 6}]), tmp_path / "run", ERNIE_SCALARS="none")
+    record = read_run(tmp_path / "run")
+    page = render(record, shown=examples(record))
+    assert "What it reads" in page and re.search(r"word: \d+ of \d+ tokens chosen \(\d+\.\d%\)", page)
+    assert "Cannot be shown" not in page and "<h2>Corpora" in page
+    assert [launch.of for launch in record.launches] == ["stage 1"] and record.launches[0].paddle in page
+    drawn = re.search(r'<td class="text">made</td><td>([\d,]+)</td><td>([\d,]+)</td>', page)
+    assert drawn and int(drawn.group(2).replace(",", "")) == 6 * 256  # batch_tokens of the declaration
+    (tmp_path / "train").rename(tmp_path / "gone")
+    assert "Cannot be shown" in render(record, shown=examples(record))
+
+
+def test_a_page_executes_no_code_that_a_run_names(run, tmp_path):
+    path, evil = run(), tmp_path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'executed')!r}, 'w')\n")
+    record = json.loads((path / "run.json").read_text())
+    record["curriculum"]["tasks_from"] = [str(evil)]
+    (path / "run.json").write_text(json.dumps(record))
+    log = path / "stage-1" / "log.jsonl"
+    log.write_text("".join(json.dumps({**json.loads(text), "task": "masking"}) + "\n"
+                           for text in log.read_text().splitlines()))
+    assert main(["report", str(path)]) == 0
+    assert "ernie inspect --run" in (path / "report.html").read_text() and not (tmp_path / "executed").exists()

@@ -190,11 +190,3 @@ def test_the_error_of_a_task_names_its_document_and_stands_last(tmp_path, poison
                     "stages=[{tasks: {knowledge_masking: 6, broken: 6}}]", expect=1)
     assert text.count("starting stage 1 again") == 1 and "stage 1 failed 2 time(s); giving up" in text
     assert "RuntimeError: task broken failed on document " in text.splitlines()[-1]
-
-
-def test_curves_for_visualdl_are_those_of_the_log():
-    from ernie.training.metrics import LogLine, TrainingMetrics
-    from ernie.training.scalars import scalars
-    line = LogLine(5, tasks={"a": TrainingMetrics(2.0, 0.5, 7)}, learning_rate=0.1, gradient_norm=None)
-    assert scalars(line)["a/loss"] == 2.0 and scalars(line)["training/learning_rate"] == 0.1
-    assert "training/gradient_norm" not in scalars(line)
