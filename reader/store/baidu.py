@@ -32,6 +32,7 @@ from reader.utils.text import shortened
 START, INSIDE, SPECIAL = 0, 1, -1  # values of seg_labels
 FIELDS = ("token_ids", "sentence_type_ids", "position_ids", "seg_labels")
 BATCH = 4096  # instances written at once
+MOST_CLASSES = 1 << 16
 
 
 class Instance(NamedTuple):
@@ -155,6 +156,8 @@ def parse(line: str, vocab_size: int, specials: SpecialIds) -> Instance:
     label = int(numbers("label", fields[-1])[0])
     if label < 0:
         raise ValueError(f"label {label} is negative")
+    if label >= MOST_CLASSES:  # classes are the numbers up to the largest label: one odd line would make millions
+        raise ValueError(f"label {label} is not below {MOST_CLASSES}")
     return Instance(ids[text], word_flags(words[text], sizes), sizes, label)
 
 

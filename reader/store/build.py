@@ -43,6 +43,7 @@ from reader.utils.files import Paths, StrPath, one_writer
 
 PART_BYTES = (1 << 20, 1 << 26)  # least and most input of one part
 TRAIN, DEV = "", ".dev"         # suffixes of the folders of parts
+PLAN = "plan"                   # file in the folder of parts: what they are built from
 LEARNT = "annotator"            # folder inside a store: what its annotator has learnt
 
 
@@ -163,7 +164,7 @@ def learnt_of(store: StrPath) -> str:
 
 def claim(folder: Path, plan: str) -> None:
     """Make the folder of the parts; one that was left by another plan is emptied."""
-    file = folder / "plan"
+    file = folder / PLAN
     if not file.exists() or file.read_text() != plan:
         shutil.rmtree(folder, ignore_errors=True)
         try:
@@ -198,7 +199,7 @@ _pipelines: dict = {}  # of this process: learnt chunks serve all its parts
 
 def build_part(recipe: BuildRecipe, spans: list[Span], folder: Path, index: int) -> None:
     """Build the store of one part, and that of its dev documents before it; runs in a worker."""
-    key = json.dumps([asdict(recipe), str(folder)])
+    key = json.dumps([(folder / PLAN).read_text(), str(folder)])  # the plan: another input teaches an annotator anew
     if key not in _pipelines:
         _pipelines.clear()
         _pipelines[key] = Pipeline(recipe, folder / LEARNT)
@@ -319,14 +320,27 @@ def join_stores(stores: list, output: StrPath) -> dict[str, Any]:
         except InputError:
             writer.abandon()
             raise
-        rejected.merge(manifest.get("rejected", {}), manifest.get("rejected_examples", []))
+        left_out = manifest.get("rejected", {})
+        rejected.merge(left_out if isinstance(left_out, dict) else {"malformed line": left_out},
+                       manifest.get("rejected_examples", []))
         units.update(manifest.get("units", {}))
     if (Path(stores[0]) / LEARNT).is_dir():
         shutil.copytree(Path(stores[0]) / LEARNT, writer.partial / LEARNT)
     same = {key: first[key] for key in ("annotator", "layout", "lower_case", "options", "classes") if key in first}
-    return writer.close(**same, units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples,
+    return writer.close(**same, **joined_chances(manifests), units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples,
                         input_bytes=sum(m.get("input_bytes", 0) for m in manifests), built_bytes=0, seconds=0.0,
                         joined=[manifest["fingerprint"] for manifest in manifests])
+
+
+def joined_chances(manifests: list[dict]) -> dict[str, list]:
+    """Return the ``unit_chances`` of joined stores, see ``Corpus.unit_chances``; empty where no store has any."""
+    if not any("unit_chances" in manifest for manifest in manifests):
+        return {}
+    chances, before = [], 0
+    for manifest in manifests:
+        chances += [[before + stop, chance] for stop, chance in manifest.get("unit_chances", [[manifest["tokens"], 1.0]])]
+        before += manifest["tokens"]
+    return {"unit_chances": chances}
 
 
 def describe(manifest: dict) -> str:

@@ -8,6 +8,7 @@ import tasks
 from reader.batches.batches import Batches
 from reader.batches.corpus import Corpus
 from reader.store.baidu import build_from_baidu
+from reader.store.build import join_stores
 from reader.store.store import Store
 from reader.text.flags import KIND, KIND_SHIFT, UNIT_START
 from reader.utils.errors import InputError
@@ -59,6 +60,7 @@ def test_two_instances_by_hand(make):
     ("1 4 2;0 0 1;0 1 2;-1 0 -1;0", "position_ids or sentence_type_ids that do not count up"),
     ("1 4 2 2;0 0 0 1;0 1 2 3;-1 0 -1 -1;0", "a sentence without text"),
     ("1 4 2;0 0 0;0 1 2;-1 0 -1;-4", "label -4 is negative"),
+    ("1 4 2;0 0 0;0 1 2;-1 0 -1;70000", "label 70000 is not below 65536"),
     ("", "1 fields"),
 ])
 def test_bad_lines_are_named_and_the_good_ones_survive(make, line, reason):
@@ -127,6 +129,18 @@ def test_mask_word_prob_is_the_chance_of_masking_by_word(data, tmp_path):
         shares[chance], count = masked_whole(Store(tmp_path / f"store-{chance}"))
         assert count > 1000
     assert shares[0.0] < 0.25 and 0.3 < shares[0.5] < 0.7 and shares[1.1] == 1
+
+
+def test_joined_stores_keep_the_mask_word_prob_of_their_files(make, tmp_path):
+    paths = []
+    for number, (lines, chance) in enumerate([(GOOD, "0.25"), ([GOOD[0], "nonsense", GOOD[1]], "0.75")]):
+        make(lines, chance)
+        paths.append((tmp_path / "store").rename(tmp_path / str(number)))
+    joined = join_stores(paths, tmp_path / "joined")
+    assert joined["classes"] == ["0", "1"] and sum(joined["rejected"].values()) == 1
+    corpus = Corpus([tmp_path / "joined"])
+    assert joined["tokens"] == 14
+    assert corpus.unit_chances(0, np.arange(14)).tolist() == [0.25] * 7 + [0.75] * 7
 
 
 def test_the_released_file_is_read_as_it_is(data, tmp_path):

@@ -77,6 +77,16 @@ def test_shards_together_are_the_whole(tmp_path, vocab, monkeypatch):
     assert sum(part["units"]["entity"] for part in parts) == whole["units"]["entity"]
 
 
+def test_a_store_that_is_replaced_in_one_process_is_annotated_by_what_its_own_input_teaches(tmp_path, vocab):
+    old, new = (tmp_path / f"{name}.txt" for name in ("old", "new"))
+    old.write_text("The cat sat. It was unwanted?\n\n" * 200, "utf-8")
+    new.write_text("The cat ran with Smith in New York. New York City ran.\n\n" * 200, "utf-8")
+    build_corpus(old, "en", vocab, tmp_path / "store")
+    replaced = build_corpus(new, "en", vocab, tmp_path / "store", replace_old=True)
+    fresh = build_corpus(new, "en", vocab, tmp_path / "elsewhere")
+    assert (replaced["units"], replaced["fingerprint"]) == (fresh["units"], fresh["fingerprint"])
+
+
 def test_joined_shards_are_the_whole(tmp_path, vocab, monkeypatch):
     source = corpus(tmp_path / "a.jsonl")
     monkeypatch.setattr(build, "PART_BYTES", (900, 900))
