@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from reader.store.build import LEARNT
+from reader.store.integrity import verify_blocks
 from reader.store.pipeline import BuildRecipe, Pipeline
 from reader.store.store import Store, StoreWriter
 from reader.text.annotators.word_lists import DATA
@@ -75,6 +76,8 @@ def mine_discourse(stores: Paths, output: StrPath, *, dev_stores: Paths = (), de
     """
     given = {"train": [Store(path) for path in as_list(stores)], "dev": [Store(path) for path in as_list(dev_stores)]}
     opened = given["train"]
+    for store in (*opened, *given["dev"]):  # all of it is read: what is damaged must not become pairs
+        verify_blocks(store)
     language = opened[0].language
     names = read_markers(markers or DATA / MARKERS[language])
     tokenizer = Tokenizer.load(opened[0].vocab_file, opened[0].manifest.get("lower_case", True))

@@ -1,6 +1,7 @@
 """Discourse pairs and search logs: the labels of small texts by hand, the published files as they are."""
 import gzip
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -66,6 +67,16 @@ def test_limits_and_split(corpus, tmp_path):
     assert set(report["train"].values()) == {10} and set(report["dev"].values()) == {1}
     with pytest.raises(InputError, match="fewer than two markers open 50 sentences"):
         mine_discourse(corpus / "store", tmp_path / "out", markers=corpus / "markers.txt", least=50)
+
+
+def test_a_damaged_store_is_not_mined(corpus, tmp_path):
+    shutil.copytree(corpus / "store", tmp_path / "store")
+    flags = np.load(tmp_path / "store" / "flags.npy", mmap_mode="r+")
+    flags[40] ^= CAPITAL
+    flags.flush()
+    for stores in ({"stores": tmp_path / "store"}, {"stores": corpus / "store", "dev_stores": tmp_path / "store"}):
+        with pytest.raises(InputError, match="store is damaged: entries 0 to .* of flags.npy"):
+            mine_discourse(output=tmp_path / "out", markers=corpus / "markers.txt", least=5, **stores)
 
 
 def test_marker_lists():
