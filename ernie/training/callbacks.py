@@ -145,7 +145,9 @@ class Checkpoints(Callback):
             self._save(trainer)  # where training stops here, ``finish`` saves what other callbacks have made of it
 
     def finish(self, trainer: Trainer) -> None:
-        if trainer.stop != Divergence.REASON and trainer.state.step != self.saved:
+        self.writer.wait()
+        lost = self.writer.error is not None  # of this very step, perhaps; known on the main rank, which writes
+        if trainer.stop != Divergence.REASON and (trainer.state.step != self.saved or lost):
             self._save(trainer, wait=True)
         self.writer.finish()
         distributed.barrier(trainer.world)
@@ -236,7 +238,7 @@ class DevEvaluation(Callback):
         self._judge(trainer)  # a run that was killed between its last step and its end has converged all the same
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
-        if result.step % self.convergence.evaluate_every or result.step == trainer.total:
+        if result.step % self.convergence.evaluate_every or result.step == trainer.total or trainer.stop:
             return
         memory = trainer.state.callbacks.setdefault("evaluation", {"best": {}, "without_gain": 0})
         gained, measured = False, self.measure()

@@ -62,6 +62,14 @@ def test_it_measures_only_when_it_is_due():
     assert not trainer.stop
 
 
+def test_a_stage_that_has_diverged_has_not_converged():
+    memory = {"evaluation": {"best": {"a": 1.0}, "without_gain": 2, "total": 1.0}}
+    trainer = SimpleNamespace(state=TrainState(callbacks=memory), stop="diverged", total=20, world=World())
+    Evaluation(lambda: {"a": TaskMetrics(2.0, 0.0, 1)}, Convergence(evaluate_every=1, patience=3), Path("best"),
+               {}).after_step(trainer, SimpleNamespace(step=7))
+    assert trainer.stop == "diverged"
+
+
 def test_a_converged_stage_ends_with_its_best_weights(tmp_path):
     """A learning rate that ruins what was learnt: the dev loss rises, and the weights before that are kept."""
     settings = {"until_converged": {"evaluate_every": 4, "patience": 3}, "checkpoint_every": 4, "dev_batches": 4,

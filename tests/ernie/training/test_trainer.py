@@ -4,7 +4,9 @@ import pytest
 
 paddle = pytest.importorskip("paddle")
 
+from ernie.checkpoints.checkpoint import CheckpointWriter, newest  # noqa: E402
 from ernie.training.amp import Precision  # noqa: E402
+from ernie.training.callbacks import Checkpoints  # noqa: E402
 from ernie.training.distributed import World  # noqa: E402
 from ernie.training.optimizer import Updater  # noqa: E402
 from ernie.training.schedule import Schedule  # noqa: E402
@@ -63,6 +65,28 @@ def trainer(labels, weights=None, **settings) -> Trainer:
     updater = Updater(Growing(), options, schedule, Precision("fp32", "O1", LossScaling()), World())
     return Trainer(updater, Given([batch(label) for label in labels]), weights or {"a": 1.0, "b": 1.0}, len(labels),
                    state=TrainState(), world=World(), seed=1)
+
+
+class Ends(Callback):
+    """Ends training after a step, when the disk has room again."""
+
+    def __init__(self, step, writer, obstacle):
+        self.step, self.writer, self.obstacle = step, writer, obstacle
+
+    def after_step(self, trainer, result):
+        if result.step == self.step:
+            self.writer.wait()
+            self.obstacle.unlink()
+            trainer.stop = "asked to stop"
+
+
+def test_a_checkpoint_that_could_not_be_written_is_written_when_training_ends_at_its_step(tmp_path):
+    writer, obstacle = CheckpointWriter(tmp_path, 2, {}), tmp_path / "step-00000002.partial"
+    obstacle.write_text("in the way")
+    made = trainer([1] * 6)
+    made.callbacks = [Checkpoints(2, writer), Ends(2, writer, obstacle)]
+    made.run()
+    assert newest(tmp_path) == tmp_path / "step-00000002"
 
 
 def test_a_skipped_step_does_not_advance_the_learning_rate():
