@@ -96,7 +96,8 @@ class Batch:
     token_ids, token_type_ids, position_ids: [rows, width] int64. lengths: [rows] int64, tokens that are not padding.
     task: the drawn task, whose id every token's task embedding takes. addresses: (store, document, first token) of
     each row, so that a bad batch can be found again. place: which slice of the global batch it is, on all ranks
-    together. factors: task name -> factor of its loss in this batch, 1 where it is not named.
+    together. factors: task name -> factor of its loss in this batch, 1 where it is not named. silent: its rows only
+    keep a rank in step with the others, which train on them; they have no targets and do not count.
     """
 
     task: str
@@ -109,11 +110,12 @@ class Batch:
     addresses: list = field(default_factory=list)
     place: int = 0
     factors: dict = field(default_factory=dict)
+    silent: bool = False
 
     @property
     def tokens(self) -> int:
         """Tokens that are not padding."""
-        return int(self.lengths.sum())
+        return 0 if self.silent else int(self.lengths.sum())
 
     @property
     def row_hash(self) -> int:
@@ -121,4 +123,6 @@ class Batch:
 
         Sums over all ranks are exact in float64 up to two million rows.
         """
+        if self.silent:
+            return 0
         return sum(zlib.crc32(row[:length].tobytes()) for row, length in zip(self.token_ids, self.lengths.tolist()))

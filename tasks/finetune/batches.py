@@ -114,7 +114,7 @@ def make_batch(features: Features, kind: Kind, chosen: np.ndarray, task_id: int,
     batch = features.batch(chosen, task=kind.name, task_id=task_id, pad_id=pad_id)
     targets = kind.targets(features, chosen, batch.token_ids.shape[1])
     if silent:
-        targets = Targets(targets.positions[:0], targets.labels[:0])
+        targets, batch.silent = Targets(targets.positions[:0], targets.labels[:0]), True
     batch.targets = {kind.name: targets}
     batch.addresses = [("row", int(row), 0) for row in features.row[chosen]]
     return batch

@@ -57,6 +57,15 @@ def test_any_number_of_cards_sees_the_same_batch(step):
         assert len(set(counts)) == 1
 
 
+@pytest.mark.parametrize("step", [0, 2])
+def test_tokens_and_hash_of_a_step_do_not_hang_on_the_cards(step):
+    """Ranks beyond the number of examples read one of them again, so that all take the same steps."""
+    def sums(size):
+        parts = [part for rank in range(size) for part in batches(LENGTHS, rank=rank, size=size).at(step)]
+        return sum(part.tokens for part in parts), sum(part.row_hash for part in parts)
+    assert sums(1) == sums(2) == sums(8) != (0, 0)
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(2, 30), min_size=1, max_size=40), st.integers(30, 90))
 def test_batches_by_tokens_hold_what_fits(lengths, budget):
