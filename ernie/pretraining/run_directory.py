@@ -130,13 +130,12 @@ def _comparable(record: dict, old: dict | None = None) -> dict:
     """The parts that must agree: all but what is free, where the data lies, and tasks that ``old`` did not have."""
     curriculum = {key: value for key, value in record["curriculum"].items() if key not in FREE}
     known = len((old or record)["curriculum"]["tasks"])
-    curriculum["tasks"] = curriculum["tasks"][:known]
+    curriculum["tasks"] = [{key: value for key, value in task.items() if key != "rehearsal"}
+                           for task in curriculum["tasks"][:known]]
     if curriculum["stages"]:
         curriculum["stages"] = curriculum["stages"][:len((old or record)["curriculum"]["stages"] or ())]
     for group in ("corpora", "pairs"):
         names = (old or record)["curriculum"][group]
         curriculum[group] = {name: source["weight"] for name, source in curriculum[group].items() if name in names}
-    for task in curriculum["tasks"]:
-        task.pop("rehearsal", None)
     data = {name: value for name, value in record["data"].items() if name in (old or record)["data"]}
     return {"curriculum": curriculum, "model": record["model"], "vocabulary": record["vocabulary"], "data": data}

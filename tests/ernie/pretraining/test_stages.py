@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ernie.pretraining.curriculum import Curriculum, load
+from ernie.pretraining.run_directory import RunDirectory
 from ernie.pretraining.stages import allocate, extend, stages_of
 from ernie.utils.config_io import build, override
 from reader.utils.errors import InputError
@@ -82,6 +83,15 @@ def test_an_appended_task_gets_one_new_stage_and_leaves_the_others():
     assert stages[4].budgets == {NAMES[0]: 7, NAMES[1]: 16, NAMES[2]: 16, NAMES[3]: 16, "mine": 100}
     assert stages[4].new == ["mine"]
     assert extend(done, curriculum(iterations_per_task=100)) == done
+
+
+def test_what_is_recorded_of_an_extended_run_is_the_whole_declaration(tmp_path):
+    facts = {"model": {}, "vocabulary": "", "data": {}, "classes": {}}
+    run, first = RunDirectory(tmp_path), curriculum(iterations_per_task=100)
+    run.record(first, stages_of(first), facts)
+    more = curriculum(iterations_per_task=100, tasks=[{"name": NAMES[0], "rehearsal": 7}, *NAMES[1:], "mine"])
+    run.record(more, run.stages(more), facts)
+    assert run.recorded()["curriculum"] == more.to_dict()
 
 
 def test_an_extension_must_begin_with_the_trained_tasks():
