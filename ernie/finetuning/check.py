@@ -57,7 +57,7 @@ def check(recipe: Recipe, directory: str | Path, init: str | Path | None = None,
             say(f"  {line}")
         if name == "train":
             training = found.texts
-            steps = -(-source.account.rows // recipe.batch_size)
+            steps = -(-min(source.account.rows, recipe.train_rows or source.account.rows) // recipe.batch_size)
             if recipe.batch_unit == "examples" and recipe.kind != "reading_comprehension":
                 say(f"  {steps:,} steps of {recipe.batch_size} rows an epoch, {recipe.epochs} epochs")
         elif found.texts & training:

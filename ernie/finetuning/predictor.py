@@ -12,6 +12,7 @@ import numpy as np
 from ernie.checkpoints.formats import Pretrained
 from ernie.finetuning.foreign import described
 from ernie.finetuning.recipe import Recipe, from_dict, make_classes, make_kind
+from ernie.finetuning.summary import best_run
 from ernie.model.config import ErnieConfig
 from ernie.model.exported import ExportedScores, is_exported
 from ernie.utils.config_io import override
@@ -36,7 +37,7 @@ def find_model(path: str | Path) -> Path | None:
     result = path / "result.json"
     if result.is_file():
         content = json.loads(result.read_text("utf-8"))
-        return find_model(path / str(content.get("best_run", f"seed-{content.get('best_seed')}")))
+        return find_model(path / best_run(content))
     return None
 
 

@@ -34,6 +34,17 @@ FREE = ("seed", "log_every", "checkpoint_every", "copy_checkpoints_to",
         "deterministic", "kernels", "predict_batch_tokens", "max_bad_steps", "workers", "check_ranks_every")
 
 
+DEV_DATA = "dev data"  # by which the best weights are chosen, and whose figures are summed up over seeds
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """Read what a run was started with. Raises InputError where the file is damaged."""
+    try:
+        return dict(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"is not readable ({error})", file) from None
+
+
 class FinetuningRun:
     """Everything that the seeds of one fine-tuning run share.
 
@@ -76,14 +87,16 @@ class FinetuningRun:
         facts = {**self.recipe.to_dict(), "init": str(init or ""), "size": size,
                  "folds": cross_validation,
                  "training data": fingerprint(self.material.train_data.features),
+                 DEV_DATA: {split.name: fingerprint(split.features) for split in self.material.measured},
                  "classes": list(self.data.classes.names),
                  "model": self.start.config.to_dict()}
         facts = json.loads(json.dumps(facts))
         for free in FREE:
-            facts.pop(free)
+            if free != "seed" or not cross_validation:  # it draws the folds, of which some may be done
+                facts.pop(free)
         file = self.output / "finetune.json"
         if file.exists():
-            old = json.loads(file.read_text("utf-8"))
+            old = {DEV_DATA: facts[DEV_DATA], "seed": facts.get("seed"), **read_record(file)}  # not in older records
             refuse_another_run(file, {key: old.get(key) for key in facts}, facts)
         self.run.barrier()
         if self.world.main:

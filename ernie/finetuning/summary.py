@@ -96,6 +96,11 @@ def outputs_below(directory: Path) -> tuple[dict, list]:
     return found, sorted(begun - found.keys())
 
 
+def best_run(summary: dict) -> str:
+    """Return the directory, in an output, of the training that was best on dev data: a seed's, or a fold's."""
+    return str(summary.get("best_run", f"seed-{summary.get('best_seed')}"))
+
+
 def counted(found: dict) -> dict:
     """Task -> path of the output that stands for it: the best on dev data; of equals, or without any, the newest."""
     def merit(path: Path):
@@ -132,7 +137,7 @@ def summarise(directory: str | Path, say: Callable[[str], None] = print) -> None
         say(f"\n{name} on dev data: {score:.1f}" + (f"; missing: {', '.join(missing)}" if missing else "")
             + "; the paper's GLUE score on test data: " + ", ".join(f"{known[size]} ({size})" for size in sizes))
     files = [file for path in chosen.values()
-             for file in sorted((path / f"seed-{found[path]['best_seed']}" / "submission").glob("*.tsv"))]
+             for file in sorted((path / best_run(found[path]) / "submission").glob("*.tsv"))]
     if files:
         archive = directory / "glue_submission.zip"
         try:

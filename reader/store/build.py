@@ -327,9 +327,9 @@ def join_stores(stores: list, output: StrPath) -> dict[str, Any]:
     if (Path(stores[0]) / LEARNT).is_dir():
         shutil.copytree(Path(stores[0]) / LEARNT, writer.partial / LEARNT)
     same = {key: first[key] for key in ("annotator", "layout", "lower_case", "options", "classes") if key in first}
-    return writer.close(**same, **joined_chances(manifests), units=dict(units), rejected=dict(rejected.reasons), rejected_examples=rejected.examples,
-                        input_bytes=sum(m.get("input_bytes", 0) for m in manifests), built_bytes=0, seconds=0.0,
-                        joined=[manifest["fingerprint"] for manifest in manifests])
+    return writer.close(**same, **joined_chances(manifests), units=dict(units), rejected=dict(rejected.reasons),
+                        rejected_examples=rejected.examples, input_bytes=sum(m.get("input_bytes", 0) for m in manifests),
+                        built_bytes=0, seconds=0.0, joined=[manifest["fingerprint"] for manifest in manifests])
 
 
 def joined_chances(manifests: list[dict]) -> dict[str, list]:
@@ -338,8 +338,9 @@ def joined_chances(manifests: list[dict]) -> dict[str, list]:
         return {}
     chances, before = [], 0
     for manifest in manifests:
-        chances += [[before + stop, chance] for stop, chance in manifest.get("unit_chances", [[manifest["tokens"], 1.0]])]
-        before += manifest["tokens"]
+        tokens = manifest["tokens"]
+        chances += [[before + stop, chance] for stop, chance in manifest.get("unit_chances", [[tokens, 1.0]])]
+        before += tokens
     return {"unit_chances": chances}
 
 

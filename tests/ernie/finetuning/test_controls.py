@@ -278,6 +278,8 @@ def test_cross_validation(tmp_path, model_files, capsys, task):  # noqa: F811
     capsys.readouterr()
     assert finetune(task, data, output, model_files, extra=["--runs", "1"]) == 2
     assert "folds: was 3, is now 0" in capsys.readouterr().err
+    assert finetune(task, data, output, model_files, "seed=2", extra=["--folds", "3"]) == 2  # it draws the folds
+    assert "seed: was 1, is now 2" in capsys.readouterr().err
 
 
 def test_a_sweep(tmp_path, model_files, capsys):  # noqa: F811

@@ -164,6 +164,13 @@ def test_a_resume_with_another_recipe_is_refused(tmp_path, model_files, capsys):
     capsys.readouterr()
     assert finetune("rte", data, tmp_path / "out", model_files, "learning_rate=1e-3") == 2
     assert "learning_rate: was 2e-05, is now 0.001" in capsys.readouterr().err
+    dev = next(data.glob("dev*"))
+    dev.write_text("\n".join(dev.read_text().splitlines()[:-1]) + "\n")  # figures over seeds would mix two files
+    assert finetune("rte", data, tmp_path / "out", model_files, extra=["--runs", "2"]) == 2
+    assert "dev data.dev: was " in capsys.readouterr().err
+    (tmp_path / "out" / "finetune.json").write_text("{")
+    assert finetune("rte", data, tmp_path / "out", model_files) == 2
+    assert "finetune.json: is not readable" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("settings", "message"), [
@@ -273,6 +280,16 @@ def test_of_two_outputs_of_a_task_the_better_one_counts_and_is_named(tmp_path, c
     with zipfile.ZipFile(tmp_path / "glue_submission.zip") as archive:
         assert archive.namelist() == ["CoLA.tsv"]
         assert archive.read("CoLA.tsv") == b"a"
+
+
+def test_the_answers_of_the_best_fold_are_submitted(tmp_path):
+    output_of(tmp_path / "a", "cola", {"dev": {"matthews": 0.4}}, best_seed=2)
+    (tmp_path / "a" / "seed-2").rename(tmp_path / "a" / "fold-2")
+    file = tmp_path / "a" / "result.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "best_run": "fold-2"}))
+    summarise(tmp_path)
+    with zipfile.ZipFile(tmp_path / "glue_submission.zip") as archive:
+        assert archive.namelist() == ["CoLA.tsv"]
 
 
 def test_a_score_of_all_nine_tasks_is_called_the_glue_score(tmp_path, capsys):
