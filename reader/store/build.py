@@ -328,8 +328,9 @@ def join_stores(stores: list, output: StrPath) -> dict[str, Any]:
         shutil.copytree(Path(stores[0]) / LEARNT, writer.partial / LEARNT)
     same = {key: first[key] for key in ("annotator", "layout", "lower_case", "options", "classes") if key in first}
     return writer.close(**same, **joined_chances(manifests), units=dict(units), rejected=dict(rejected.reasons),
-                        rejected_examples=rejected.examples, input_bytes=sum(m.get("input_bytes", 0) for m in manifests),
-                        built_bytes=0, seconds=0.0, joined=[manifest["fingerprint"] for manifest in manifests])
+                        rejected_examples=rejected.examples, built_bytes=0, seconds=0.0,
+                        input_bytes=sum(m.get("input_bytes", 0) for m in manifests),
+                        joined=[manifest["fingerprint"] for manifest in manifests])
 
 
 def joined_chances(manifests: list[dict]) -> dict[str, list]:

@@ -65,8 +65,8 @@ def test_it_measures_only_when_it_is_due():
 def test_a_stage_that_has_diverged_has_not_converged():
     memory = {"evaluation": {"best": {"a": 1.0}, "without_gain": 2, "total": 1.0}}
     trainer = SimpleNamespace(state=TrainState(callbacks=memory), stop="diverged", total=20, world=World())
-    Evaluation(lambda: {"a": TaskMetrics(2.0, 0.0, 1)}, Convergence(evaluate_every=1, patience=3), Path("best"),
-               {}).after_step(trainer, SimpleNamespace(step=7))
+    DevEvaluation(lambda: {"a": TaskMetrics(2.0, 0.0, 1)}, Convergence(evaluate_every=1, patience=3), Path("best"),
+                  {}).after_step(trainer, SimpleNamespace(step=7))
     assert trainer.stop == "diverged"
 
 
