@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if run.recorded():
         run.check(curriculum, stages, facts)  # the stage that is trained next records it
     else:
-        for line in forecast(dataclasses.replace(Plan.of(curriculum, 1), config=config)).lines():
+        planned = dataclasses.replace(Plan.of(curriculum, 1), config=config)
+        for line in forecast(planned, timed=not args.dry_run).lines():
             LOG.info("%s", line)
     finished = run.finished(stages, LOG.info)
     if finished:

@@ -65,8 +65,8 @@ def needed(plan: Plan, device: str, micro_tokens: int) -> float:
     return peak * OVERHEAD + PROCESS if device == "cpu" else peak + 1.0
 
 
-def forecast(plan: Plan) -> Forecast:
-    """Count memory and, on a CPU, time a short step for this machine; takes seconds."""
+def forecast(plan: Plan, timed: bool = True) -> Forecast:
+    """Count memory and, on a CPU, where it is to be ``timed``, time a short step for this machine; takes seconds."""
     from ernie.utils.paddle_setup import import_paddle
     paddle = import_paddle()
     device = paddle.device.get_device()
@@ -74,7 +74,7 @@ def forecast(plan: Plan) -> Forecast:
         free = paddle.device.cuda.get_device_properties().total_memory / GIB
         return Forecast(plan, device, needed(plan, device, plan.micro_tokens), free, None)
     free, tokens = free_memory(), max(plan.curriculum.max_length, SAMPLE_TOKENS)
-    fits = free is None or needed(plan, device, tokens) <= free
+    fits = timed and (free is None or needed(plan, device, tokens) <= free)
     seconds = _seconds(plan, tokens) if fits else None
     return Forecast(plan, device, needed(plan, device, plan.micro_tokens), free, seconds)
 
