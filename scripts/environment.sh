@@ -7,7 +7,7 @@ ernie_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ernie_works() { # does this interpreter have paddle and ernie, and what the extras need?
     "$1" - "${ERNIE_EXTRAS:-}" >/dev/null 2>&1 <<'PY'
 import importlib.util as u, sys
-probe = {"test": ["pytest", "hypothesis", "pytest_timeout", "mypy"], "release": ["build", "twine"], "docs": ["mkdocs"], "zh": ["rjieba", "snownlp", "opencc"], "spacy": ["spacy"]}
+probe = {"test": ["pytest", "hypothesis", "pytest_timeout", "mypy", "tensorboardX"], "browser": ["playwright"], "release": ["build", "twine"], "docs": ["mkdocs"], "zh": ["rjieba", "snownlp", "opencc"], "spacy": ["spacy"]}
 names = ["paddle", "ernie", "tokenizers", "gensim", "textblob", "safetensors", "yaml"]
 names += [n for extra in sys.argv[1].split(",") for n in probe.get(extra, [])]
 sys.exit(any(u.find_spec(n) is None for n in names))

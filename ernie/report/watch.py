@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from ernie.utils.console import LOG
 from reader.utils.errors import InputError
 from reader.utils.files import atomic_write
 
@@ -28,7 +29,7 @@ def watch(paths: Iterable[Path], file: Path, render: Callable[[bool], tuple[str,
             try:
                 page, finished = render(True)  # a page of finished runs comes without a refresh
             except InputError as error:  # such as a record that is just being replaced: the page stays as it was
-                print(f"ernie: {error}; the page stays as it was", flush=True)
+                LOG.warning("%s; the page stays as it was", error)
             else:
                 write_page(file, page)
                 if finished:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Optional, Protocol
 
 from ernie.training.metrics import LogLine
+from ernie.utils.console import LOG
 from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean
 
@@ -124,7 +125,7 @@ def _try(name: str, writers: dict[str, ScalarWriter], action: Callable[[], None]
     except Exception as error:  # noqa: BLE001  (three libraries, each with errors of its own)
         writers.pop(name, None)
         first = (str(error).splitlines() or [""])[0]
-        print(f"note: no more curves for {name} ({type(error).__name__}: {first}); log.jsonl has them", flush=True)
+        LOG.warning("no more curves for %s (%s: %s); log.jsonl has them", name, type(error).__name__, first)
 
 
 def chosen() -> list[str]:

@@ -80,12 +80,13 @@ def test_a_resumed_stage_goes_on_in_its_mlflow_run(use, tmp_path):
         (5, 2.0), (6, 2.0)]
 
 
-def test_a_tool_that_fails_is_named_once_and_the_others_go_on(monkeypatch, tmp_path, capsys):
+def test_a_tool_that_fails_is_named_once_and_the_others_go_on(monkeypatch, tmp_path, caplog):
     pytest.importorskip("tensorboardX")
     monkeypatch.setenv("ERNIE_SCALARS", "tensorboard")
+    monkeypatch.setattr(module.LOG, "propagate", True)  # a command that ran in this process turned it off
     (tmp_path / "tensorboard").write_text("a file where the folder should be")
     assert scalar_writer(tmp_path) is None
-    said = capsys.readouterr().out
+    said = caplog.text
     assert said.count("no more curves for tensorboard") == 1 and "log.jsonl" in said
 
 
