@@ -53,12 +53,13 @@ def strike(random_source, shell) -> str:
     return victim
 
 
+@pytest.mark.timeout(0)  # has a deadline of its own, which grows with the kills
 @pytest.mark.slow
 def test_killed_runs_end_with_the_weights_of_one_that_was_left_alone(tmp_path, capsys):
     file = runs.declare(tmp_path, [dict.fromkeys(stage, SHARE) for stage in STAGES], workers=2, checkpoint_every=4)
-    runs.run(file, tmp_path / "alone", *DEVICES, timeout=600)
+    runs.run(file, tmp_path / "alone", *DEVICES, timeout=600 + 60 * KILLS)
     output, source, kills, shell = tmp_path / "killed", random.Random(SEED), 0, None
-    deadline = time.monotonic() + 120 * (KILLS + 1)
+    deadline = time.monotonic() + 240 * (KILLS + 1)
     try:
         while time.monotonic() < deadline:
             if shell is None or shell.poll() is not None:

@@ -1,6 +1,7 @@
 """One rank or two, resumed or not: the same losses and weights; and those that were seen when this was made."""
 import json
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -122,6 +123,39 @@ def test_forms_for_gpus_train_what_the_plain_ones_train(tmp_path, train, capsys)
     assert runs.difference(runs.final(tmp_path / "fused"), runs.final(tmp_path / "again")) < 1e-5
     runs.run(file, tmp_path / "two", "--devices", "0,1", "--max-restarts", "0", "--set", "kernels=fused")
     assert runs.difference(runs.final(tmp_path / "fused"), runs.final(tmp_path / "two")) < 1e-5
+
+
+@pytest.mark.parametrize("before, after", [
+    ("0,1", "0"), ("0", "0,1"), pytest.param("0,1,2,3", "0,1", marks=pytest.mark.slow)])
+def test_a_run_may_come_back_with_another_number_of_ranks(tmp_path, train, before, after):
+    """The global batches stay what they are: the hash of all rows that were read is that of one rank."""
+    file = runs.declare(tmp_path, [{"knowledge_masking": 40, "sentence_reordering": 8}], dropout=0.1, workers=1)
+    assert train(file, tmp_path / "one") == 0
+    output = tmp_path / "run"
+    process = runs.start(file, output, "--devices", before)
+    try:
+        deadline = time.monotonic() + 120
+        while not list(output.glob("stage-1/step-*")):
+            assert process.poll() is None and time.monotonic() < deadline, runs.said(output)
+            time.sleep(0.005)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 1, runs.said(output)
+    finally:
+        runs.end(process)
+    words = runs.run(file, output, "--devices", after)
+    assert "resumes" in words
+    cards = [json.loads(line)["cards"] for line in (output / "stage-1" / "log.jsonl").read_text().splitlines()]
+    assert (cards[0], cards[-1]) == (before.count(",") + 1, after.count(",") + 1) and len(cards) == 48
+    assert data_hash(output) == data_hash(tmp_path / "one")
+    assert runs.difference(runs.final(tmp_path / "one"), runs.final(output)) < 1e-5
+    for one, several in zip(runs.losses(tmp_path / "one"), runs.losses(output), strict=True):
+        assert one == pytest.approx(several, abs=1e-4)
+
+
+def data_hash(output) -> str:
+    """Of all rows that stage 1 has read."""
+    done = json.loads((output / "stage-1" / "done.json").read_text())
+    return json.loads((output / "stage-1" / done["checkpoint"] / "state.json").read_text())["data_hash"]
 
 
 @pytest.mark.parametrize("workers", [0, 1])
