@@ -1,7 +1,7 @@
 """Time the writing of a checkpoint: the copy that holds training up, and the write beside it.
 
-    python benchmarks/checkpoint_writing.py --config configs/model/base_en.json          # a real model after a real step
-    python benchmarks/checkpoint_writing.py --config configs/model/large_en.json --arrays   # arrays of its size
+    python benchmarks/checkpoint_writing.py --config configs/model/base_en.json     # a real model after an update
+    python benchmarks/checkpoint_writing.py --config configs/model/large_en.json --arrays    # arrays of its size
 """
 from __future__ import annotations
 
