@@ -1,12 +1,14 @@
-"""One self-contained HTML page about a pre-training run, also while it is still going.
+"""One self-contained HTML page about a pre-training or fine-tuning run, also while it is still going.
 
 Curves of every task over all stages, what each stage did to each task, learning rate, speed, gradients, waste, skipped
 steps and resumes, examples of its batches, corpora, versions and machine. The page loads nothing from elsewhere and
-follows light and dark.
+follows light and dark. Of fine-tuning: curves of every seed, dev figures by epoch and the chosen one, confusion, and
+the table beside the paper.
 
 example: ernie report output/demo_en
          ernie report output/first output/second        several runs over each other
          ernie report output/demo_en --watch --serve    kept fresh until the run is finished, at http://127.0.0.1:PORT
+         ernie report output/mrpc, or output            a fine-tuning run, or all below a folder
 """
 from __future__ import annotations
 
@@ -64,7 +66,15 @@ def run(args: argparse.Namespace) -> None:
 
 def _draw(names: dict[str, str], every: float, with_examples: bool, refresh: bool) -> tuple[str, bool]:
     """Return the page, and whether every run is finished. A page of a finished run does not refresh itself."""
+    from ernie.report.finetuning_runs import is_output, read_outputs
     from ernie.report.runs import read_run
+    paths = [Path(path) for path in names.values()]
+    if len(paths) == 1 and is_output(paths[0]):
+        from ernie.report.finetuning import render_finetuning
+        outputs = read_outputs(paths[0])
+        finished = all(output.summary for output in outputs)
+        seconds = max(1, round(every)) if refresh and not finished else None
+        return render_finetuning(paths[0], outputs, refresh=seconds), finished
     records = {name: read_run(path) for name, path in names.items()}
     finished = all(record.current is None for record in records.values())
     seconds = max(1, round(every)) if refresh and not finished else None

@@ -45,10 +45,14 @@ def averaged_line(recipe: Recipe, scores: dict[str, dict[str, float]], runs: int
                    for split, found in scores.items())
 
 
-def table(summaries: list, names: Iterable[str] | None = None) -> str:
-    """Task, split, metric: ours with the spread over seeds, and the paper's. Percent. names: to show, one for each."""
+def beside_the_paper(summaries: list, names: Iterable[str] | None = None) -> list[tuple[str, ...]]:
+    """Return rows of (task, split, metric, ours with the spread over seeds, the paper's). Percent.
+
+    Args:
+        names: to show, one for each summary; default: the tasks.
+    """
     published = paper()["results"]
-    rows = [("task", "split", "metric", "ours", "paper")]
+    rows: list[tuple[str, ...]] = []
     for summary, name in zip(summaries, names or [summary["task"] for summary in summaries]):
         runs = f" ({summary['over_runs']} of {summary['runs']})" if summary["runs"] > 1 else ""
         for split, figures in summary["figures"].items():
@@ -58,6 +62,12 @@ def table(summaries: list, names: Iterable[str] | None = None) -> str:
                 known = published.get(summary["task"], {}).get(summary["size"], {}).get(split, {}).get(metric)
                 rows.append((name, split, metric, f"{100 * found['value']:.1f}{spread}{runs}",
                              "-" if known is None else f"{known} ({summary['size']})"))
+    return rows
+
+
+def table(summaries: list, names: Iterable[str] | None = None) -> str:
+    """Format what ``beside_the_paper`` returns."""
+    rows = [("task", "split", "metric", "ours", "paper"), *beside_the_paper(summaries, names)]
     if len(rows) == 1:
         return "no labelled dev or test data: nothing was measured"
     widths = [max(len(row[column]) for row in rows) for column in range(5)]

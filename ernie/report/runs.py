@@ -131,13 +131,13 @@ def read_run(path: str | Path) -> RunRecord:
         raise InputError("no such directory", path)
     if not file.exists():
         raise InputError("holds no pre-training run (run.json is missing)", path)
-    record, stages, start = _json(file), [], 0
+    record, stages, start = read_json(file), [], 0
     for entry in build(_RunFile, record, str(file), strict=False).stages:
         folder = path / f"stage-{entry.number}"
-        done = _json(folder / "done.json")
+        done = read_json(folder / "done.json")
         if done is not None:
             build(_DoneFile, done, str(folder / "done.json"), strict=False)
-        stages.append(StageRecord(entry.number, entry.budgets, entry.new, start, _lines(folder / "log.jsonl"),
+        stages.append(StageRecord(entry.number, entry.budgets, entry.new, start, read_log(folder / "log.jsonl"),
                                   read_dev(folder / "dev.json"), done))
         start += stages[-1].length
     return RunRecord(path, record, stages, read_launches(path))
@@ -179,7 +179,8 @@ class _DoneFile:
     reason: str = "finished"
 
 
-def _json(file: Path) -> Any:
+def read_json(file: Path) -> Any:
+    """Read a json file; None where there is none. Raises InputError for a damaged one."""
     if not file.exists():
         return None
     try:
@@ -188,8 +189,8 @@ def _json(file: Path) -> Any:
         raise InputError(f"is not readable ({error})", file) from None
 
 
-def _lines(file: Path) -> list[LogLine]:
-    """The log, each step once; a line that is just being written, or was cut by a kill, is left out."""
+def read_log(file: Path) -> list[LogLine]:
+    """Read a log, each step once; a line that is just being written, or was cut by a kill, is left out."""
     by_step = {}
     if file.exists():
         for text in file.read_text("utf-8", errors="replace").splitlines():

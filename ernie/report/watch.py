@@ -12,7 +12,8 @@ from reader.utils.errors import InputError
 from reader.utils.files import atomic_write
 
 HOST = "127.0.0.1"  # never another one: the page has no password
-RECORDS = ("run.json", "launches.jsonl", "stage-*/log.jsonl", "stage-*/dev.json", "stage-*/done.json")
+RECORDS = ("run.json", "launches.jsonl", "stage-*/log.jsonl", "stage-*/dev.json", "stage-*/done.json",
+           "result.json", "seed-*/log.jsonl", "fold-*/log.jsonl", "*/result.json", "*/seed-*/log.jsonl")  # fine-tuning
 
 
 def watch(paths: Iterable[Path], file: Path, render: Callable[[bool], tuple[str, bool]], every: float) -> None:

@@ -1,0 +1,142 @@
+"""Read fine-tuning outputs: seeds, dev metrics by epoch, training log. A run that is still going can be read, too."""
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from ernie.report.runs import read_json, read_log
+from ernie.training.metrics import LogLine
+from ernie.utils.config_io import build
+from ernie.utils.limits import Natural
+from reader.utils.errors import InputError
+
+TRAININGS = ("seed-*", "fold-*")
+
+
+@dataclass
+class Training:
+    """One seed or fold.
+
+    Attributes:
+        name: of its directory. lines: of log.jsonl, in order of steps. result: content of result.json; None while it
+            goes on. points: dev metrics at every measurement, with "step", "epoch" and "loss". best_step: whose weights
+            were taken. confusion: [label, answer] counts on dev data in the order of ``classes``.
+    """
+
+    name: str
+    lines: list[LogLine]
+    result: Optional[dict[str, Any]]
+    points: list[dict[str, Any]] = field(default_factory=list)
+    best_step: int = 0
+    majority: Optional[float] = None
+    classes: list[str] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
+
+    @property
+    def best(self) -> Optional[dict[str, Any]]:
+        """Return the measurement whose weights were taken."""
+        return next((point for point in self.points if point.get("step") == self.best_step), None)
+
+
+@dataclass
+class Output:
+    """One fine-tuning output.
+
+    Attributes:
+        record: content of finetune.json. summary: content of result.json; None while it goes on.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    summary: Optional[dict[str, Any]]
+    trainings: list[Training]
+
+    @property
+    def task(self) -> str:
+        """Name of the task."""
+        return str(self.record.get("task", self.path.name))
+
+    @property
+    def metrics(self) -> list[str]:
+        """Metrics of the recipe; their mean on dev data chooses the weights."""
+        return [str(name) for name in self.record.get("metrics", [])]
+
+
+def is_output(path: str | Path) -> bool:
+    """Tell whether a directory is, or holds somewhere below, a fine-tuning output and is no pre-training run."""
+    path = Path(path)
+    return not (path / "run.json").exists() and path.is_dir() and next(path.rglob("finetune.json"), None) is not None
+
+
+def read_outputs(path: str | Path) -> list[Output]:
+    """Read all fine-tuning outputs at or below a directory, in order of their paths.
+
+    Raises:
+        InputError: there is none, or a file is damaged.
+    """
+    found = [_output(file.parent) for file in sorted(Path(path).rglob("finetune.json"))]
+    if not found:
+        raise InputError("holds no fine-tuning run (finetune.json is missing)", path)
+    return found
+
+
+def _output(path: Path) -> Output:
+    record = read_json(path / "finetune.json")
+    if not isinstance(record, dict):
+        raise InputError("expected a mapping", path / "finetune.json")
+    folders = [folder for pattern in TRAININGS for folder in sorted(path.glob(pattern), key=_number) if folder.is_dir()]
+    summary = read_json(path / "result.json")
+    return Output(path, record, summary if isinstance(summary, dict) else None, [_training(each) for each in folders])
+
+
+def _number(folder: Path) -> tuple[int, str]:
+    digits = folder.name.partition("-")[2]
+    return int(digits) if digits.isdigit() else 0, folder.name
+
+
+@dataclass
+class _Dev:
+    names: list[str] = field(default_factory=list)
+    confusion: list[list[Natural]] = field(default_factory=list)
+    majority: Optional[float] = None
+
+
+@dataclass
+class _Evaluation:
+    dev: _Dev = field(default_factory=_Dev)
+
+
+@dataclass
+class _Result:
+    """The parts of a training's result.json that a page needs."""
+
+    best_step: Natural = 0
+    dev_points: list[dict] = field(default_factory=list)
+    evaluation: _Evaluation = field(default_factory=_Evaluation)
+
+
+def _training(folder: Path) -> Training:
+    file = folder / "result.json"
+    content, lines = read_json(file), read_log(folder / "log.jsonl")
+    if content is None:
+        points = _points_so_far(folder)
+        return Training(folder.name, lines, None, points)
+    known = build(_Result, content, str(file), strict=False)
+    if any(not isinstance(point.get("step"), int) for point in known.dev_points):
+        raise InputError("dev_points: a measurement without its step", file)
+    dev = known.evaluation.dev
+    return Training(folder.name, lines, content, known.dev_points, known.best_step, dev.majority, dev.names,
+                    dev.confusion)
+
+
+def _points_so_far(folder: Path) -> list[dict[str, Any]]:
+    """Dev measurements of a training that goes on, from the state of its newest checkpoint; none before the first."""
+    states = sorted(folder.glob("step-*/state.json"), reverse=True)
+    for file in states:
+        try:
+            return list(json.loads(file.read_text("utf-8"))["callbacks"]["dev"]["history"])
+        except (OSError, ValueError, KeyError, TypeError):  # being written or removed at this moment
+            continue
+    return []

@@ -1,0 +1,78 @@
+"""The fine-tuning page: real runs of two seeds, a folder of several, one that goes on, damaged files."""
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from ernie.cli import main
+from tests.ernie.finetuning.test_run import finetune, make_data, model_files  # noqa: F401  (a fixture)
+
+VOID = {"meta", "br", "line", "circle", "path", "link"}
+
+
+class Tags(HTMLParser):
+    """Fails where a tag is closed that is not open."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.loaded = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.loaded += [value for name, value in attributes if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def page_of(path, capsys):
+    assert main(["report", str(path)]) == 0, capsys.readouterr()
+    page = (path / "report.html").read_text("utf-8")
+    parser = Tags()
+    parser.feed(page)
+    assert not parser.open and not parser.loaded  # well formed, and nothing comes from elsewhere
+    return page
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory, request):
+    folder = tmp_path_factory.mktemp("outputs")
+    files = request.getfixturevalue("model_files")
+    for task, more in ("mrpc", ["epochs=2"]), ("sts-b", []):
+        assert finetune(task, make_data(task, folder / "data" / task), folder / "out" / task, files, *more,
+                        extra=["--runs", "2"]) == 0
+    return folder / "out"
+
+
+def test_two_seeds_of_a_task(outputs, capsys):
+    page = page_of(outputs / "mrpc", capsys)
+    result = json.loads((outputs / "mrpc" / "seed-2" / "result.json").read_text("utf-8"))
+    best = next(point for point in result["dev_points"] if point["step"] == result["best_step"])
+    assert f"epoch {best['epoch']} (step {result['best_step']:,}) was best on dev data" in page
+    shown = re.findall(r'<td class="clear">([^<]+)</td>', page)
+    assert len(shown) == 2 and f"{100 * (best['accuracy'] + best['f1']) / 2:.1f}" == shown[1]
+    for title in "training loss", "dev loss", "dev accuracy", "dev f1", "confusion on dev data", "most frequent class":
+        assert title in page, title
+    assert sum(map(sum, result["evaluation"]["dev"]["confusion"])) == 8
+
+
+def test_a_folder_of_tasks_beside_the_paper(outputs, capsys):
+    page = page_of(outputs, capsys)
+    assert "2 outputs in" in page and ">mrpc<" in page and "sts-b" in page
+    assert "dev pearson" in page and "paper" in page
+
+
+def test_a_run_that_goes_on_and_one_that_is_damaged(tmp_path, outputs, capsys):
+    import shutil
+    run = tmp_path / "run"
+    shutil.copytree(outputs / "mrpc", run)
+    (run / "result.json").unlink()
+    (run / "seed-2" / "result.json").unlink()
+    page = page_of(run, capsys)
+    assert "Not finished: mrpc" in page and "step 2 of 2" in page
+    (run / "seed-1" / "result.json").write_text('{"dev_points": 3}')
+    assert main(["report", str(run)]) == 2
+    assert "result.json" in capsys.readouterr().err
