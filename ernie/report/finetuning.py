@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from ernie.finetuning.summary import beside_the_paper
 from ernie.report.charts import Chart, Series
-from ernie.report.finetuning_runs import Output, Training
+from ernie.report.finetuning_runs import OutputRecord, TrainingRecord
 from ernie.report.page import MOST, environment
 
 STYLES = 6        # colours of the style sheet
@@ -17,7 +17,7 @@ MOST_CLASSES = 20  # of a confusion matrix that is shown
 
 
 @dataclass
-class Cell:
+class DevCell:
     """A dev figure. chosen: its weights were taken."""
 
     text: str
@@ -34,15 +34,15 @@ class OutputView:
     """
 
     name: str
-    output: Output
+    output: OutputRecord
     charts: list[Chart]
     epochs: list[str]
-    seeds: list[tuple[Training, str, list[Cell]]]
-    confused: Optional[Training]
+    seeds: list[tuple[TrainingRecord, str, list[DevCell]]]
+    confused: Optional[TrainingRecord]
     tints: list[list[str]]
 
 
-def render_finetuning(path: Path, outputs: list[Output], now: float | None = None,
+def render_finetuning(path: Path, outputs: list[OutputRecord], now: float | None = None,
                       refresh: Optional[int] = None) -> str:
     """Render the page of all outputs at or below ``path``. refresh: seconds after which a browser loads it again."""
     done = [output for output in outputs if output.summary]
@@ -57,7 +57,7 @@ def render_finetuning(path: Path, outputs: list[Output], now: float | None = Non
         views=[view(output, names[output.path]) for output in outputs])
 
 
-def view(output: Output, name: str) -> OutputView:
+def view(output: OutputRecord, name: str) -> OutputView:
     """Collect what is shown of one output."""
     steps = sorted({(int(point["step"]), int(point.get("epoch", 0))) for each in output.trainings
                     for point in each.points})
@@ -69,7 +69,7 @@ def view(output: Output, name: str) -> OutputView:
                        for each in output.trainings], confused, tints(confused.confusion) if confused else [])
 
 
-def state(training: Training) -> str:
+def state(training: TrainingRecord) -> str:
     """Tell how a training stands and which weights it took."""
     if training.result is None:
         return f"step {training.lines[-1].step:,} of {training.lines[-1].of:,}" if training.lines else "not begun"
@@ -86,14 +86,14 @@ def chosen_by(point: dict[str, Any], metrics: list[str]) -> Optional[float]:
     return sum(found) / len(found) if found and len(found) == len(metrics) else None
 
 
-def _cell(output: Output, training: Training, step: int) -> Cell:
+def _cell(output: OutputRecord, training: TrainingRecord, step: int) -> DevCell:
     point = next((point for point in training.points if point.get("step") == step), {})
     value = chosen_by(point, output.metrics)
-    return Cell("-" if value is None else f"{100 * value:.1f}",
+    return DevCell("-" if value is None else f"{100 * value:.1f}",
                 training.result is not None and value is not None and step == training.best_step)
 
 
-def charts(output: Output) -> list[Chart]:
+def charts(output: OutputRecord) -> list[Chart]:
     """Chart training loss, and at each measurement dev loss and every metric of the recipe, a line for each seed."""
     unit = "" if output.record.get("kind") == "regression" else "%"
     found = [Chart("training loss", [_losses(each, number) for number, each in enumerate(output.trainings)])]
@@ -106,7 +106,7 @@ def charts(output: Output) -> list[Chart]:
     return [chart for chart in found if any(y is not None for each in chart.series for _, y in each.points)]
 
 
-def _losses(training: Training, number: int) -> Series:
+def _losses(training: TrainingRecord, number: int) -> Series:
     points = [(line.step, _finite(next((values.loss for values in line.tasks.values()), None)))
               for line in training.lines]
     size = -(-len(points) // MOST) or 1

@@ -16,7 +16,7 @@ TRAININGS = ("seed-*", "fold-*")
 
 
 @dataclass
-class Training:
+class TrainingRecord:
     """One seed or fold.
 
     Attributes:
@@ -41,7 +41,7 @@ class Training:
 
 
 @dataclass
-class Output:
+class OutputRecord:
     """One fine-tuning output.
 
     Attributes:
@@ -51,7 +51,7 @@ class Output:
     path: Path
     record: dict[str, Any]
     summary: Optional[dict[str, Any]]
-    trainings: list[Training]
+    trainings: list[TrainingRecord]
 
     @property
     def task(self) -> str:
@@ -70,7 +70,7 @@ def is_output(path: str | Path) -> bool:
     return not (path / "run.json").exists() and path.is_dir() and next(path.rglob("finetune.json"), None) is not None
 
 
-def read_outputs(path: str | Path) -> list[Output]:
+def read_outputs(path: str | Path) -> list[OutputRecord]:
     """Read all fine-tuning outputs at or below a directory, in order of their paths.
 
     Raises:
@@ -82,13 +82,14 @@ def read_outputs(path: str | Path) -> list[Output]:
     return found
 
 
-def _output(path: Path) -> Output:
+def _output(path: Path) -> OutputRecord:
     record = read_json(path / "finetune.json")
     if not isinstance(record, dict):
         raise InputError("expected a mapping", path / "finetune.json")
     folders = [folder for pattern in TRAININGS for folder in sorted(path.glob(pattern), key=_number) if folder.is_dir()]
     summary = read_json(path / "result.json")
-    return Output(path, record, summary if isinstance(summary, dict) else None, [_training(each) for each in folders])
+    return OutputRecord(path, record, summary if isinstance(summary, dict) else None,
+                        [_training(each) for each in folders])
 
 
 def _number(folder: Path) -> tuple[int, str]:
@@ -97,37 +98,37 @@ def _number(folder: Path) -> tuple[int, str]:
 
 
 @dataclass
-class _Dev:
+class _DevEntry:
     names: list[str] = field(default_factory=list)
     confusion: list[list[Natural]] = field(default_factory=list)
     majority: Optional[float] = None
 
 
 @dataclass
-class _Evaluation:
-    dev: _Dev = field(default_factory=_Dev)
+class _EvaluationEntry:
+    dev: _DevEntry = field(default_factory=_DevEntry)
 
 
 @dataclass
-class _Result:
+class _ResultFile:
     """The parts of a training's result.json that a page needs."""
 
     best_step: Natural = 0
     dev_points: list[dict] = field(default_factory=list)
-    evaluation: _Evaluation = field(default_factory=_Evaluation)
+    evaluation: _EvaluationEntry = field(default_factory=_EvaluationEntry)
 
 
-def _training(folder: Path) -> Training:
+def _training(folder: Path) -> TrainingRecord:
     file = folder / "result.json"
     content, lines = read_json(file), read_log(folder / "log.jsonl")
     if content is None:
         points = _points_so_far(folder)
-        return Training(folder.name, lines, None, points)
-    known = build(_Result, content, str(file), strict=False)
+        return TrainingRecord(folder.name, lines, None, points)
+    known = build(_ResultFile, content, str(file), strict=False)
     if any(not isinstance(point.get("step"), int) for point in known.dev_points):
         raise InputError("dev_points: a measurement without its step", file)
     dev = known.evaluation.dev
-    return Training(folder.name, lines, content, known.dev_points, known.best_step, dev.majority, dev.names,
+    return TrainingRecord(folder.name, lines, content, known.dev_points, known.best_step, dev.majority, dev.names,
                     dev.confusion)
 
 
