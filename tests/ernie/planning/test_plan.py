@@ -158,7 +158,7 @@ def test_mistakes_are_one_line(arguments, message, capsys):
 def test_zero_cards_are_refused(capsys):
     with pytest.raises(SystemExit):
         main(["plan", "--config", "x", "--cards", "0"])
-    assert "'0' is not a number above 0" in capsys.readouterr().err
+    assert "'0' must be at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["demo_en", "demo_zh", "ernie2_en", "ernie2_zh"])
