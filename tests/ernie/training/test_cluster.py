@@ -68,7 +68,7 @@ def test_mistakes_are_named(flags, environment, words):
 
 
 def test_run_pretrain_names_its_mistakes_before_it_starts_anything(tmp_path):
-    for options, words in ((["--max-restarts", "x"], "--max-restarts x is not a number"),
+    for options, words in ((["--max-restarts", "x"], "--max-restarts x is not a whole number"),
                            (["--output"], "--output needs a value"), (["--outptu", "x"], "unknown option --outptu")):
         done = subprocess.run(["bash", "run_pretrain.sh", *options], cwd=runs.ROOT, capture_output=True, text=True)
         assert done.returncode == 2 and words in done.stderr
