@@ -19,7 +19,7 @@ INPUTS = ("token_ids", "token_type_ids", "position_ids", "lengths", "task_ids")
 KEPT_PRIMITIVES = 64
 
 
-def is_exported(path) -> bool:
+def is_exported(path: str | Path) -> bool:
     """Tell whether a directory was written by ``ernie export``."""
     return (Path(path) / FILE).is_file()
 
@@ -31,7 +31,7 @@ class Exported:
         precision: "fp32" or "bf16"; None: as it was exported.
     """
 
-    def __init__(self, path, precision: str | None = None):
+    def __init__(self, path: str | Path, precision: str | None = None):
         self.path, self.facts = Path(path), read_json(Path(path) / FILE)
         self.precision = precision or self.facts["precision"]
         make = {"inference": _paddle, "onnx": _onnx}.get(str(self.facts.get("to")))

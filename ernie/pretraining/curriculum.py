@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Optional
@@ -158,7 +159,7 @@ class Curriculum:
         return dataclasses.asdict(self)
 
 
-def load(path, assignments=()) -> Curriculum:
+def load(path: str | Path, assignments: Iterable[str] = ()) -> Curriculum:
     """Read the curriculum in a yaml file, or the one of that name among the shipped ones ("demo_en").
 
     ``base: FILE`` inside names a curriculum, relative to this one, whose keys hold where this one gives none. Other

@@ -73,7 +73,7 @@ class PretrainingData:
         return Corpus([stores[key] for key in chosen], weights if len(weights) == len(chosen) else None,
                       max_length=self.curriculum.max_length)
 
-    def measurable(self, names) -> list[str]:
+    def measurable(self, names: Iterable[str]) -> list[str]:
         """List the tasks that have dev data to be measured on."""
         return [name for name in names if any(key in self.dev_stores for key in self.curriculum.sources(name))]
 

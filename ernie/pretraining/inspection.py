@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,12 +16,13 @@ from reader.batches.windows import draw as draw_one
 from reader.text.flags import WORD_START
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
+from tasks.base import Task
 
 TRIED = 4  # units that are looked at for each example shown: a task may pass over some
 BOLD, RED, GREEN, DIM, PLAIN = "\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m"
 
 
-def draw(task, corpus: Corpus, count: int, seed: int) -> Window:
+def draw(task: Task, corpus: Corpus, count: int, seed: int) -> Window:
     """Draw the first examples of the walk that ``seed`` names. Raises InputError if there are none."""
     task.bind(corpus)
     rng = generator(seed, "inspect", task.name)
@@ -32,7 +34,7 @@ def draw(task, corpus: Corpus, count: int, seed: int) -> Window:
     return Window.of(found, hash_int(seed, "mask", task.name))
 
 
-def pages(task, corpus: Corpus, window: Window, rows: np.ndarray, colour: bool = False):
+def pages(task: Task, corpus: Corpus, window: Window, rows: np.ndarray, colour: bool = False) -> Iterator[str]:
     """Yield the text of one example after the other, then a summary of the labels."""
     writer = Writer(task, corpus, read_tokens(corpus, window, rows, Collator(window, rows)), colour)
     examples = [window.example(index) for index in rows.tolist()]
@@ -89,7 +91,7 @@ class Writer:
     def paint(self, text: str, colour: str) -> str:
         return f"{colour}{text}{PLAIN}" if self.colour else text
 
-    def head(self, row: int, example: Example):
+    def head(self, row: int, example: Example) -> Iterator[str]:
         """Yield the header of an example: its place in the store, and its label."""
         start = example.segments[0][0]
         sentence = self.corpus.stores[example.store].sentence_at(start)
@@ -102,7 +104,7 @@ class Writer:
             label = f"label {example.label}: {self.task.explain(example.label)}" if given else "no label"
             yield self.paint(label, GREEN)
 
-    def body(self, row: int, example: Example):
+    def body(self, row: int, example: Example) -> Iterator[str]:
         """Yield a line for each segment."""
         mine = np.flatnonzero(self.tokens.row == row)
         segments = self.tokens.segment[mine] - self.tokens.segment[mine[0]]
@@ -115,7 +117,7 @@ class Writer:
         pieces = self.masked_units(places) if self.task.corrupts else self.labelled_words(places)
         return ("" if self.corpus.language == "zh" else " ").join(pieces)
 
-    def masked_units(self, places: np.ndarray):
+    def masked_units(self, places: np.ndarray) -> Iterator[str]:
         """Yield words, and chosen units as {kind: original > as the model reads it}."""
         for chosen, run in runs(places, self.unit_numbers(places)):
             text = self.text(self.tokens.ids[run])
@@ -132,7 +134,7 @@ class Writer:
         word = np.cumsum(self.tokens.flags[places] & WORD_START > 0)
         return np.where(chosen, units * 2 + 1, word * 2)
 
-    def labelled_words(self, places: np.ndarray):
+    def labelled_words(self, places: np.ndarray) -> Iterator[str]:
         """Yield words with their class behind them, unless it is class 0; piece by piece where pieces differ."""
         starts = (self.tokens.flags[places] & WORD_START > 0) | (self.tokens.offset[places] == 0)
         for word in np.split(places, np.flatnonzero(starts)[1:]):
@@ -168,7 +170,7 @@ class Writer:
         return "labels: " + "; ".join(f"{label} {self.task.classes[label]}: {count} ({100 * count / total:.1f}%)"
                                       for label, count in sorted(counts.items())) if counts else "labels: none"
 
-    def masking_rates(self):
+    def masking_rates(self) -> Iterator[str]:
         chosen, kinds = self.labels != IGNORE, self.groups
         for group, name in enumerate(self.task.groups):
             tokens = int((kinds == group).sum())
@@ -177,7 +179,7 @@ class Writer:
                 yield f"{name}: {hit} of {tokens} tokens chosen ({100 * hit / tokens:.1f}%)"
 
 
-def runs(places: np.ndarray, numbers: np.ndarray):
+def runs(places: np.ndarray, numbers: np.ndarray) -> Iterator[tuple[bool, np.ndarray]]:
     """Yield (chosen, places) of each run of one number; odd numbers are chosen units."""
     edges = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]])
     for run in np.split(places, edges[1:]):

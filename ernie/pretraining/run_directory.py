@@ -26,7 +26,7 @@ FREE = ("workers", "log_every", "checkpoint_every", "keep_checkpoints", "copy_ch
 class RunDirectory:
     """Paths and records of a run. Nothing is created until ``record`` is called."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
         self.file = self.path / "run.json"
 

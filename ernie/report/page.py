@@ -257,7 +257,8 @@ def _chart(run: RunRecord, title: str, series: list[Series], unit: str = "",
     levels = [level for level in levels if math.isfinite(level[1])]
     missed = [(stage.start + step, f"{number:,} step{'s' * (number > 1)} skipped in stage {stage.number} between steps "
                                    f"{before:,} and {step:,}") for stage, before, step, number in skips(run)]
-    return Chart(title, series, unit, levels, stages if len(stages) > 1 else [], marks, zero, missed)
+    return Chart(title, series, unit, levels, stages if len(stages) > 1 else [], marks, zero,
+                 skips=missed)
 
 
 def _drawable(charts: list[Chart]) -> list[Chart]:

@@ -11,8 +11,9 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import ClassVar, Optional, Protocol
 
 from ernie.training.metrics import LogLine
 from ernie.utils.console import LOG
@@ -28,6 +29,8 @@ PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT
 class ScalarWriter(Protocol):
     """A tool that draws curves."""
 
+    package: ClassVar[str]
+
     def __init__(self, directory: Path):
         """Begin to write. directory: of the stage or of the seed, where log.jsonl lies."""
 
@@ -38,7 +41,7 @@ class ScalarWriter(Protocol):
 class VisualDL:
     """Write into ``visualdl/`` for ``visualdl --logdir RUN``."""
 
-    package = "visualdl"
+    package: ClassVar[str] = "visualdl"
 
     def __init__(self, directory: Path):
         from visualdl import LogWriter
@@ -54,7 +57,7 @@ class VisualDL:
 class TensorBoard:
     """Write into ``tensorboard/`` for ``tensorboard --logdir RUN``."""
 
-    package = "tensorboardX"
+    package: ClassVar[str] = "tensorboardX"
 
     def __init__(self, directory: Path):
         from tensorboardX import SummaryWriter
@@ -69,7 +72,7 @@ class TensorBoard:
 class MLflow:
     """Write to the server or folder that ``MLFLOW_TRACKING_URI`` names; a resumed stage goes on in its MLflow run."""
 
-    package = "mlflow"
+    package: ClassVar[str] = "mlflow"
 
     def __init__(self, directory: Path):
         for key, value in PATIENCE.items():  # by default it would hold the run for minutes where its server is away
@@ -94,7 +97,7 @@ class MLflow:
                                                    for tag, value in values.items()])
 
 
-WRITERS = {"visualdl": VisualDL, "tensorboard": TensorBoard, "mlflow": MLflow}
+WRITERS: dict[str, type[ScalarWriter]] = {"visualdl": VisualDL, "tensorboard": TensorBoard, "mlflow": MLflow}
 
 
 def scalar_writer(directory: str | Path) -> Optional[Callable[[LogLine], None]]:
@@ -107,16 +110,20 @@ def scalar_writer(directory: str | Path) -> Optional[Callable[[LogLine], None]]:
     """
     writers: dict[str, ScalarWriter] = {}
     for name in chosen():
-        _try(name, writers, lambda name=name: writers.update({name: WRITERS[name](Path(directory))}))
+        _try(name, writers, partial(_open, name, writers, Path(directory)))
     if not writers:
         return None
 
     def write(line: LogLine) -> None:
         values = scalars(line)
         for name, writer in list(writers.items()):
-            _try(name, writers, lambda writer=writer: writer.write(values, line.step))
+            _try(name, writers, partial(writer.write, values, line.step))
 
     return write
+
+
+def _open(name: str, writers: dict[str, ScalarWriter], directory: Path) -> None:
+    writers[name] = WRITERS[name](directory)
 
 
 def _try(name: str, writers: dict[str, ScalarWriter], action: Callable[[], None]) -> None:

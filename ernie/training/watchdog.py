@@ -182,7 +182,7 @@ def stacks() -> str:
                      + "".join(traceback.format_stack(frame)).rstrip() for ident, frame in frames)
 
 
-def read_marks(directory, since: float) -> list[dict]:
+def read_marks(directory: str | Path, since: float) -> list[dict]:
     """Return the marks that ranks have left since a time (seconds since the epoch), in rank order."""
     marks = []
     for file in Path(directory).glob("rank-*.json"):

@@ -39,7 +39,8 @@ class Tokenizer:
         InputError: a special token is missing.
     """
 
-    def __init__(self, vocab: list[str], lower_case: bool = True, split_symbols: bool = False, path=None):
+    def __init__(self, vocab: list[str], lower_case: bool = True, split_symbols: bool = False,
+                 path: StrPath | None = None):
         from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
         from tokenizers import Tokenizer as Backend
 
