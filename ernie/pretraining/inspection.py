@@ -162,7 +162,7 @@ class Writer:
 
     def summary(self, examples: list[Example]) -> str:
         """Count how often each label was given."""
-        if self.groups is not None:
+        if self.task.corrupts:
             return "\n".join(self.masking_rates())
         given = [example.label for example in examples] if self.task.level == "sequence" else self.labels.tolist()
         counts = Counter(label for label in given if label != IGNORE)

@@ -89,7 +89,6 @@ def test_the_step_of_a_run_is_shown_as_it_is_trained(run, tmp_path):
     ("--corpus s", "--task is missing"),
     ("--corpus nowhere --task capitalization", "nowhere: not a corpus store"),
     ("--corpus s --task capitals", "unknown task 'capitals': did you mean 'capitalization'?"),
-    ("--corpus s --task capitalization -n 0", "-n 0: at least 1"),
     ("--corpus s --task knowledge_masking --option basic", "--option 'basic' is not KEY=VALUE"),
     ("--corpus s --task knowledge_masking --option basic=lots", "basic 'lots' is no probability"),
     ("--corpus s --task ir_relevance", "ir_relevance draws from pairs"),
