@@ -18,7 +18,8 @@ from reader.utils.errors import InputError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("--init", required=True, help="checkpoint of any family, run or archive")
+    parser.add_argument("--init", "--model", required=True, metavar="PATH",
+                        help="checkpoint of any family, run or archive")
     parser.add_argument("--input", required=True, help="UTF-8 text, one text a line")
     parser.add_argument("--output", required=True, help=".npy file to write")
     parser.add_argument("--pooling", choices=("mean", "cls", "first", "tokens"), default="mean",
