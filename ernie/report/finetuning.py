@@ -76,7 +76,10 @@ def state(training: TrainingRecord) -> str:
     best = training.best
     if best is None or not any(name not in ("step", "epoch") for name in best):
         return "finished; no dev data, the last weights were taken"
-    return f"finished; epoch {best.get('epoch', '?')} (step {training.best_step:,}) was best on dev data"
+    place = f"step {training.best_step:,}"
+    if best.get("epoch"):  # not in the records of older versions
+        place = f"epoch {best['epoch']} ({place})"
+    return f"finished; {place} was best on dev data"
 
 
 def chosen_by(point: dict[str, Any], metrics: list[str]) -> Optional[float]:
