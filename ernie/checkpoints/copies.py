@@ -118,7 +118,12 @@ def newer(copies: Path, local: Path | None, report: Callable[[str], None]) -> Pa
     return found
 
 
-def bring_back_best(copies: Path, directory: Path) -> None:
-    """Bring the best weights back beside checkpoints that begin with a copy, unless they are there."""
-    if (copies / BEST).is_dir() and (not (directory / BEST).is_dir() or check(directory / BEST)):
-        copy(copies / BEST, directory / BEST)
+def bring_back(found: Path, directory: Path) -> None:
+    """Copy a checkpoint back to where it was, and the best weights unless they are there.
+
+    A training that is at its end writes no further checkpoint, and what follows it looks for this one in ``directory``.
+    """
+    copy(found, directory / found.name)
+    best = found.parent / BEST
+    if best.is_dir() and (not (directory / BEST).is_dir() or check(directory / BEST)):
+        copy(best, directory / BEST)

@@ -17,7 +17,7 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints import checkpoint
-from ernie.checkpoints.copies import Copier, bring_back_best, newer
+from ernie.checkpoints.copies import Copier, bring_back, newer
 from ernie.model import fused
 from ernie.model.recompute import Choice
 from ernie.training import distributed
@@ -220,15 +220,15 @@ def _copies(directory: Path, settings: TrainingSettings) -> Path | None:
 
 
 def _newest(run: Run, directory: Path, copies: Path | None) -> Path | None:
-    """Find the checkpoint to resume from: the newest whole one here, or among the copies where those are newer."""
+    """Find the checkpoint to resume from: the newest whole one here, or brought back from the copies if newer there."""
     local = checkpoint.newest(directory, run.say)
     if copies is None:
         return local
-    newest = newer(copies, local, run.say) or local
-    if newest and newest != local and run.world.main:
-        bring_back_best(copies, directory)
+    if run.world.main and (found := newer(copies, local, run.say)):
+        bring_back(found, directory)
+        local = directory / found.name
     # A mounted store may show its files to one node later than to another.
-    return distributed.gather(run.world, newest)[0]
+    return distributed.gather(run.world, local)[0]
 
 
 def set_weights(model: Any, arrays: dict[str, np.ndarray]) -> None:

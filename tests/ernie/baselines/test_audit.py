@@ -94,7 +94,6 @@ def test_one_store_is_audited_on_other_examples(folder):
     ("--corpus c --task ir_relevance", "ir_relevance draws from pairs"),
     ("--corpus c --examples 3", "--examples 3: at least 100"),
     ("--corpus c --option m=3", "--option belongs to exactly one --task"),
-    ("--corpus c --max-length 3", "--max-length 3: at least 8"),
 ])
 def test_mistakes_are_one_line(folder, capsys, arguments, message):
     assert main(["audit", *arguments.split()]) == 2
