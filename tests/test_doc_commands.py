@@ -111,6 +111,8 @@ def check(found):
         text = (ROOT / found[1]).read_text()
         if "common.add_run_arguments" in text:
             text += (ROOT / "ernie" / "commands" / "common.py").read_text()
+        if "import paired" in text:
+            text += (ROOT / "benchmarks" / "peers" / "paired.py").read_text()
         flags = set(re.findall(r'"(--[a-z][a-z-]*)"', text))
         assert {word for word in found[2:] if word.startswith("--")} <= flags, f"{found[1]}: {sorted(flags)}"
 

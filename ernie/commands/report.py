@@ -16,8 +16,14 @@ import argparse
 import time
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
+from ernie.utils.arguments import within
+from ernie.utils.limits import Range
 from reader.utils.errors import InputError
+
+Seconds = Annotated[float, Range(above=0, most=86_400)]
+Port = Annotated[int, Range(0, 65_535)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", action="store_true",
                         help="write the page again whenever the run logs something, until it is finished or Ctrl-C; "
                              "a browser loads it again by itself")
-    parser.add_argument("--every", type=float, default=5.0, metavar="SECONDS",
+    parser.add_argument("--every", type=within(Seconds), default=5.0, metavar="SECONDS",
                         help="with --watch: how often to look (default: 5)")
     parser.add_argument("--serve", action="store_true",
                         help="serve the page, and nothing else, on 127.0.0.1 until Ctrl-C")
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="with --serve (default: a free one)")
+    parser.add_argument("--port", type=within(Port), default=0, metavar="N", help="with --serve (default: a free one)")
 
 
 def run(args: argparse.Namespace) -> None:
