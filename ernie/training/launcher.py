@@ -97,11 +97,11 @@ class Launcher:
         """Until all have ended, or one has failed here or on another node."""
         while True:
             codes = [rank.poll() for rank in self.ranks]
-            failed = next((code for code in codes if code and code != STOPPED), 0)
-            if failed and STOPPED not in codes:
+            if any(code and code != STOPPED for code in codes) and STOPPED not in codes:
                 self._let_speak()
-            if failed and STOPPED not in codes or None not in codes:
-                return 128 - failed if failed < 0 else failed or max(code or 0 for code in codes)
+                return first_of([rank.poll() for rank in self.ranks])
+            if None not in codes:
+                return first_of(codes)
             if peers.failed():
                 self._let_speak()
                 LOG.error("another node has failed or was stopped; its own log says why")
@@ -176,6 +176,18 @@ def free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("", 0))
         return [one.getsockname()[1] for one in sockets]
+
+
+def first_of(codes: list[int | None]) -> int:
+    """Return the exit code to report of those of the ranks, as a shell writes it; None: still running.
+
+    A rank aborts because another has gone; none is killed for that reason.
+    """
+    failures = [code for code in codes if code and code != STOPPED]
+    if not failures:
+        return max(code or 0 for code in codes)
+    failed = -signal.SIGKILL if -signal.SIGKILL in failures else failures[0]
+    return 128 - failed if failed < 0 else failed
 
 
 def main(arguments: list[str]) -> int:
