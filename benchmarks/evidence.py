@@ -24,8 +24,8 @@ from typing import Optional
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from ernie.comparison.results import Group, compare_downstream, compare_tasks, difference  # noqa: E402
-from ernie.pretraining.forgetting import figure, floor, percent  # noqa: E402
+from ernie.comparison.results import Group, compare_downstream, compare_tasks  # noqa: E402
+from ernie.pretraining.forgetting import difference, figure, floor, percent  # noqa: E402
 from ernie.report.charts import HEIGHT, WIDTH, Chart, Series  # noqa: E402
 from ernie.training.metrics import TaskMetrics  # noqa: E402
 from ernie.utils.config_io import read_yaml  # noqa: E402

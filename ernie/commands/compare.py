@@ -99,8 +99,9 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
     if args.untouched and not finetune:
         raise InputError("--untouched is for --finetune: nothing else is done with it", args.untouched)
     untouched = str(locate_checkpoint(args.untouched)) if args.untouched else None
-    return ComparisonPlan(Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune,
-                [*options, *devices], finetune_options, args.finetune_seeds, untouched), budgets
+    return ComparisonPlan(
+        Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune, [*options, *devices],
+        finetune_options, args.finetune_seeds, untouched), budgets
 
 
 def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[str]) -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Optional, Protocol
+from typing import Any, ClassVar, Optional, Protocol
 
 from ernie.training.metrics import LogLine
 from ernie.utils.console import LOG
@@ -38,7 +38,18 @@ class ScalarWriter(Protocol):
         """Write the value of each curve at a step, so that it can be seen soon."""
 
 
-class VisualDL:
+class AddsScalars:
+    """Share the writing of libraries that take one point of one curve at a time."""
+
+    _writer: Any
+
+    def write(self, values: Mapping[str, float], step: int) -> None:
+        """Add a point to each curve."""
+        for tag, value in values.items():
+            self._writer.add_scalar(tag, value, step)
+
+
+class VisualDL(AddsScalars):
     """Write into ``visualdl/`` for ``visualdl --logdir RUN``."""
 
     package: ClassVar[str] = "visualdl"
@@ -48,13 +59,8 @@ class VisualDL:
         self._writer = LogWriter(str(directory / "visualdl"), flush_secs=SOON)
         atexit.register(self._writer.close)
 
-    def write(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to each curve."""
-        for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)
 
-
-class TensorBoard:
+class TensorBoard(AddsScalars):
     """Write into ``tensorboard/`` for ``tensorboard --logdir RUN``."""
 
     package: ClassVar[str] = "tensorboardX"
@@ -62,11 +68,6 @@ class TensorBoard:
     def __init__(self, directory: Path):
         from tensorboardX import SummaryWriter
         self._writer = SummaryWriter(str(directory / "tensorboard"), flush_secs=SOON)
-
-    def write(self, values: Mapping[str, float], step: int) -> None:
-        """Add a point to each curve."""
-        for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)
 
 
 class MLflow:

@@ -9,7 +9,7 @@ import pytest
 
 from ernie.training import rendezvous
 from ernie.training.cluster import first_host, from_flags
-from ernie.training.launcher import free_ports, rank_environment
+from ernie.training.launcher import first_of, free_ports, rank_environment
 from ernie.utils.console import show_log
 from reader.utils.errors import InputError
 from tests.ernie import runs
@@ -149,3 +149,9 @@ def test_a_busy_port_and_an_unknown_host_are_one_line_each():
             meet(0, port=port, timeout=2)
     with pytest.raises(InputError, match="node 0 does not know this host"):
         meet(0, port=port, host="no-such-host.invalid")
+
+
+@pytest.mark.parametrize("codes, reported", [
+    ([0, 0], 0), ([0, 75], 75), ([1, None], 1), ([-6, -9], 137), ([-9, -6], 137), ([-6, None], 134), ([2, 75], 2)])
+def test_the_reason_of_a_failure_is_the_kill_and_not_the_abort_that_follows(codes, reported):
+    assert first_of(codes) == reported
