@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 import time
@@ -18,8 +17,9 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from ernie.checkpoints.formats.tensor_files import write_safetensors
-from ernie.checkpoints.manifest import check, fsync, write_manifest
+from ernie.checkpoints.manifest import check, write_manifest
 from reader.utils.errors import InputError
+from reader.utils.files import OLD, replace_directory
 
 PREFIX = "step-"
 
@@ -114,7 +114,6 @@ class CheckpointWriter:
             prune(self.directory, self.keep, self._whole, self.copier.in_use() if self.copier else set())
         except Exception as error:  # a full disk above all (safetensors has an error of its own for it)
             self.error = error
-            shutil.rmtree(partial(path), ignore_errors=True)
             self.report(f"checkpoint {path} could not be written ({error}); the one before it is intact")
 
 
@@ -126,16 +125,18 @@ def write(path: str | Path, arrays: dict[str, dict[str, np.ndarray]], texts: dic
     """
     path, temporary = Path(path), partial(path)
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, tensors in arrays.items():
-        write_safetensors(temporary / name, tensors)
-    for name, text in texts.items():
-        (temporary / name).write_text(text, "utf-8")
-    write_manifest(temporary, [*arrays, *texts])
-    size = sum(file.stat().st_size for file in temporary.iterdir())
-    shutil.rmtree(path, ignore_errors=True)
-    os.rename(temporary, path)
-    fsync(path.parent)
+    try:
+        temporary.mkdir(parents=True)
+        for name, tensors in arrays.items():
+            write_safetensors(temporary / name, tensors)
+        for name, text in texts.items():
+            (temporary / name).write_text(text, "utf-8")
+        write_manifest(temporary, [*arrays, *texts])
+        size = sum(file.stat().st_size for file in temporary.iterdir())
+        replace_directory(temporary, path)
+    except Exception:  # a full disk above all, which half a checkpoint would keep full
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     return size
 
 
@@ -156,6 +157,14 @@ def newest(directory: str | Path, report: Callable[[str], Any] = print, above: s
             return path
         report(f"checkpoint {path} is damaged and passed over: {damage}")
     return None
+
+
+def read_best(path: Path) -> dict[str, np.ndarray]:
+    """Read the weights of a directory of best weights. Raises InputError where they are damaged or gone."""
+    damage = check(path)
+    if damage:
+        raise InputError(f"the best weights are damaged: {damage}", path)
+    return load_file(path / "model.safetensors")
 
 
 def read(path: str | Path) -> Checkpoint:
@@ -196,12 +205,14 @@ def prune(directory: str | Path, keep: int, known: set[Path], in_use: Collection
         elif path in known or not check(path):
             known.add(path)
             kept += 1
-    for path in Path(directory).glob(f"{PREFIX}*.partial"):
-        shutil.rmtree(path, ignore_errors=True)
+    for ending in (".partial", OLD):
+        for path in Path(directory).glob(f"{PREFIX}*{ending}"):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _steps(directory: str | Path) -> list[Path]:
-    return [path for path in Path(directory).glob(f"{PREFIX}*") if path.is_dir() and path.suffix != ".partial"]
+    return [path for path in Path(directory).glob(f"{PREFIX}*")
+            if path.is_dir() and path.suffix not in (".partial", OLD)]
 
 
 def _number(path: Path) -> int:

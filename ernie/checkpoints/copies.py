@@ -1,14 +1,18 @@
 """Copies of the kept checkpoints in another folder, such as a mounted object store, made beside training."""
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 from ernie.checkpoints import checkpoint
-from ernie.checkpoints.manifest import FILE, check, fsync
+from ernie.checkpoints.manifest import FILE, check
+from reader.utils.files import present, replace_directory
 
 BEST = "best"   # directory of the best weights beside the checkpoints, without which they cannot be resumed
 
@@ -72,7 +76,7 @@ class Copier:
         begun = time.perf_counter()
         try:
             best = path.parent / BEST
-            if best.is_dir():
+            if present(best).is_dir():
                 copy(best, self.target / BEST)
             copy(path, self.target / path.name)
             self._whole.add(self.target / path.name)
@@ -93,21 +97,39 @@ def copy(source: Path, target: Path) -> None:
     Raises:
         OSError: it could not be read, written or renamed, or is not what was written.
     """
-    manifest = (source / FILE).read_bytes()
-    if (target / FILE).is_file() and (target / FILE).read_bytes() == manifest and not check(target):
-        return
     temporary = checkpoint.partial(target)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for file in sorted(source.iterdir()):
-        shutil.copyfile(file, temporary / file.name)
-        fsync(temporary / file.name)
+    with contextlib.ExitStack() as opened:
+        files = _opened(source, opened)
+        manifest = files[FILE].read()
+        files[FILE].seek(0)
+        if (target / FILE).is_file() and (target / FILE).read_bytes() == manifest and not check(target):
+            return
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        for name, file in files.items():
+            with open(temporary / name, "wb") as written:
+                shutil.copyfileobj(file, written, 1 << 22)
+                written.flush()
+                os.fsync(written.fileno())
     damage = check(temporary)
     if damage:
         raise OSError(f"the copy is not what was written: {damage}")
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.rename(target)
-    fsync(target.parent)
+    replace_directory(temporary, target)
+
+
+def _opened(source: Path, stack: contextlib.ExitStack) -> dict[str, IO[bytes]]:
+    """Open all files of a directory at once: they stay readable when training replaces the directory (best weights)."""
+    for attempt in range(3):
+        try:
+            place = present(source)
+            folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, folder)
+            return {name: stack.enter_context(os.fdopen(os.open(name, os.O_RDONLY, dir_fd=folder), "rb"))
+                    for name in sorted(os.listdir(folder))}
+        except FileNotFoundError:  # it was being replaced
+            if attempt == 2:
+                raise
+    raise AssertionError
 
 
 def newer(copies: Path, local: Path | None, report: Callable[[str], None]) -> Path | None:

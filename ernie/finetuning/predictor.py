@@ -19,6 +19,7 @@ from ernie.utils.config_io import override
 from reader.finetune.labels import Classes
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
+from reader.utils.files import present
 from tasks.finetune.batches import answer_batches, make_batch
 from tasks.finetune.features import Features
 from tasks.finetune.kind import Kind
@@ -32,8 +33,9 @@ def find_model(path: str | Path) -> Path | None:
     path = Path(path)
     if (path / FILE).is_file():
         return path
-    if (path / "best" / FILE).is_file():
-        return path / "best"
+    best = present(path / "best")
+    if (best / FILE).is_file():
+        return best
     result = path / "result.json"
     if result.is_file():
         content = json.loads(result.read_text("utf-8"))

@@ -130,7 +130,7 @@ class SeedTraining:
         memory = trainer.state.callbacks.get("dev", {})
         best = self.directory / "best"
         distributed.barrier(self.world)
-        set_weights(self.updater.layer, checkpoint.load_file(best / "model.safetensors"))
+        set_weights(self.updater.layer, checkpoint.read_best(best))
         result = {"seed": self.seed, "run": self.directory.name, "steps": trainer.state.step,
                   "seconds": trainer.state.seconds, "tokens": trainer.state.tokens,
                   "best_step": memory.get("step", trainer.state.step),

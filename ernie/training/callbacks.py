@@ -18,7 +18,6 @@ from ernie.training import distributed
 from ernie.training.metrics import Baseline, LogLine, TaskMetrics, TrainingMetrics
 from ernie.training.trainer import Callback, StepResult, Trainer
 from ernie.utils import progress
-from reader.utils.errors import InputError
 from reader.utils.files import atomic_write
 
 
@@ -259,10 +258,7 @@ class DevEvaluation(Callback):
         step = trainer.state.callbacks.get("evaluation", {}).get("step")
         if trainer.stop != self.CONVERGED or step in (None, trainer.state.step):
             return
-        damage = checkpoint.check(self.best)
-        if damage:
-            raise InputError(f"the best weights of the stage are damaged: {damage}", self.best)
-        trainer.updater.restore(checkpoint.load_file(self.best / "model.safetensors"), {})
+        trainer.updater.restore(checkpoint.read_best(self.best), {})
         if trainer.world.main:
             print(f"ends with the weights of step {step}, the best on dev data", flush=True)
 

@@ -34,6 +34,7 @@ from ernie.utils.console import close_console, make_console_lossy
 from ernie.utils.files import lock
 from ernie.utils.machine import record_launch
 from reader.utils.errors import InputError
+from reader.utils.files import settle
 
 
 class Training(Protocol):
@@ -221,6 +222,9 @@ def _copies(directory: Path, settings: TrainingSettings) -> Path | None:
 
 def _newest(run: Run, directory: Path, copies: Path | None) -> Path | None:
     """Find the checkpoint to resume from: the newest whole one here, or brought back from the copies if newer there."""
+    if run.world.main:
+        settle(directory)
+    run.barrier()
     local = checkpoint.newest(directory, run.say)
     if copies is None:
         return local

@@ -73,6 +73,7 @@ class Watchdog:
         self.log = os.path.join(os.environ.get("PADDLE_LOG_DIR", ""), "workerlog." + os.environ.get(
             "PADDLE_LOCAL_RANK", "0"))
         self.orphaned_at = 0.0
+        self._marking, self._failed = threading.Lock(), False  # marks come from two threads
         self._closed = threading.Event()
         self.begin(where)
         self._leave_mark()
@@ -117,8 +118,8 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._closed.wait(min(1.0, self.timeout / 4)):
             self._leave_mark()
-            if self.stop_file.exists():
-                self.ask_to_stop(self.stop_file.read_text("utf-8").strip() or "the launcher")
+            with contextlib.suppress(OSError):  # nobody asks, or the launcher takes it back at this moment
+                self.ask_to_stop(self.stop_file.read_text("utf-8", "replace").strip() or "the launcher")
             if self._is_orphan():
                 if not self.orphaned_at:
                     self.orphaned_at = time.monotonic()
@@ -138,7 +139,11 @@ class Watchdog:
         mark = {"rank": self.rank, "pid": os.getpid(), "node": os.uname().nodename, "where": self.where,
                 "step": self.step + 1, "time": time.time(), "log": self.log,
                 "ranks": int(os.environ.get("PADDLE_TRAINERS_NUM", "1")), "limit": self.timeout, **more}
-        with contextlib.suppress(OSError):  # a full disk must not end a healthy run; marks only help to name a culprit
+        # A full disk must not end a healthy run; marks only help to name a culprit.
+        with self._marking, contextlib.suppress(OSError):
+            if self._failed and "code" not in more:
+                return  # the other thread must not write over why this rank ends
+            self._failed = "code" in more
             temporary = self.directory / f"rank-{self.rank}.tmp"
             temporary.write_text(json.dumps(mark), "utf-8")
             temporary.replace(self.directory / f"rank-{self.rank}.json")

@@ -2,20 +2,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import tempfile
 import zlib
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from reader.store.build import build_corpus
 from reader.store.pairs import build_relevance, mine_discourse
 from reader.text.documents import ReadOptions, Rejected, Span, read_documents
 from reader.text.vocabulary import build_vocab
 from reader.utils.errors import InputError
-from reader.utils.files import sole_writer
+from reader.utils.files import replace_directory, sole_writer
 
 PEOPLES_DAILY = "tag/199801.txt"
 WIKIPEDIA = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
@@ -42,13 +41,26 @@ def prepare_demo(language: str, output: str | Path, vocab_size: int = 8000, work
     output, recipe = Path(output), {"language": language, "vocab_size": vocab_size, "version": 3}
     if vocab is not None:
         recipe["vocab_size"] = f"given: {zlib.crc32(Path(vocab).read_bytes()):08x}"
-    if (output / "demo.json").exists() and json.loads((output / "demo.json").read_text()) == recipe:
+    if _made_of(output) == recipe:
         return output
-    if output.exists() and any(output.iterdir()) and not (output / "demo.json").exists():
-        raise InputError("output exists and is not demo data: choose another place", output)
     with sole_writer(output):
+        made_of = _made_of(output)
+        if made_of == recipe:  # by another process, which has just left
+            return output
+        if made_of is None and output.exists() and any(output.iterdir()):
+            raise InputError("output exists and is not demo data: choose another place", output)
         build_demo(language, output, recipe, workers, progress, vocab)
     return output
+
+
+def _made_of(output: Path) -> Any:
+    """Return the recipe by which the demo's data in a directory was made; None where there is none."""
+    try:
+        return json.loads((output / "demo.json").read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read ({error})", output / "demo.json") from None
 
 
 def build_demo(language: str, output: Path, recipe: dict, workers: int, progress: TextIO | None,
@@ -74,8 +86,7 @@ def build_demo(language: str, output: Path, recipe: dict, workers: int, progress
             write_log(partial / "text" / f"{part}.jsonl", partial / "text" / "log" / f"{part}.tsv")
         build_relevance(partial / "text" / "log", partial / "train", pairs / "ir_relevance")
     (partial / "demo.json").write_text(json.dumps(recipe) + "\n")
-    shutil.rmtree(output, ignore_errors=True)
-    os.rename(partial, output)
+    replace_directory(partial, output)
 
 
 def write_texts(language: str, output: str | Path) -> dict[str, int]:

@@ -33,7 +33,7 @@ from reader.store.integrity import (
     verify_store,
 )
 from reader.utils.errors import InputError
-from reader.utils.files import StrPath
+from reader.utils.files import StrPath, replace_directory
 
 VERSION = 1
 NOBODY = 255  # in ``speakers``: the document is no conversation, or nobody said who speaks
@@ -283,8 +283,7 @@ class StoreWriter:
         for name in ("manifest.json", "vocab.txt", CHECKSUMS):
             with open(self.partial / name, "rb") as opened:
                 os.fsync(opened.fileno())
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.rename(self.partial, self.path)
+        replace_directory(self.partial, self.path)
         return self.manifest
 
     def abandon(self) -> None:

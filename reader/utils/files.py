@@ -8,6 +8,7 @@ import gzip
 import inspect
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar, Union, cast
@@ -50,6 +51,45 @@ def write_json(path: StrPath, content: Any) -> None:
     """Write ``content`` as indented JSON, whole or not at all."""
     with atomic_write(path) as file:
         json.dump(content, file, indent=1, ensure_ascii=False)
+
+
+OLD = ".old"  # ends the name of a directory that another one is just replacing
+
+
+def replace_directory(partial: StrPath, path: StrPath) -> None:
+    """Rename a whole directory to ``path``; one that is there already is deleted after that, not before.
+
+    A kill in between leaves the former directory as ``<path>.old``, which ``present`` finds and ``settle`` puts back.
+    """
+    path = Path(path)
+    old = path.with_name(path.name + OLD)
+    if path.exists():  # then what has the other name was replaced by it
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(path, old)
+    os.rename(partial, path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def present(path: StrPath) -> Path:
+    """Return where a directory is now: at ``path``, or beside it where a kill left it half replaced."""
+    path = Path(path)
+    old = path.with_name(path.name + OLD)
+    return old if not path.exists() and old.is_dir() else path
+
+
+def settle(folder: StrPath) -> None:
+    """End what a kill left half replaced in a folder; for its only writer."""
+    for old in Path(folder).glob(f"*{OLD}"):
+        path = old.with_name(old.name.removesuffix(OLD))
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.rename(old, path)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Checkpoints that are copied to another folder: whole or absent, never at the run's expense, and good to resume."""
 import os
+import resource
 import shutil
 import signal
 import threading
@@ -56,34 +57,77 @@ def test_a_store_that_fails_is_counted_and_costs_nothing(tmp_path):
     assert names(tmp_path / "copies") == ["step-00000003"]
 
 
-def test_a_slow_store_holds_nothing_up_and_its_source_stays(tmp_path, monkeypatch):
-    said, go, real = [], threading.Event(), shutil.copyfile
-    monkeypatch.setattr(copies.shutil, "copyfile", lambda *args: (go.wait(30), real(*args)))
+def test_a_slow_store_holds_nothing_up_and_its_source_stays(tmp_path):
+    """A pipe among the files holds the copier up, as a slow file system does, until somebody closes its other end."""
+    said = []
     to, copier = writer(tmp_path, said, keep=1)
+    checkpoint.write(tmp_path / "run" / "best", {"model.safetensors": {"w": np.zeros(3, np.float32)}}, {})
+    os.mkfifo(tmp_path / "run" / "best" / "pipe")
     begun = time.monotonic()
     for step in (1, 2, 3):
         save(to, step)
     assert time.monotonic() - begun < 10
-    assert names(tmp_path / "run") == ["step-00000001", "step-00000003"]  # the first is being copied
+    assert names(tmp_path / "run") == ["best", "step-00000001", "step-00000003"]  # the first is being copied
     assert not copier.wait(0.1) and "left unfinished" in said[-1]
-    go.set()
-    assert copier.wait(10) and copier.left_out == 1 and names(tmp_path / "copies") == ["step-00000003"]
+    for _ in range(2):  # the best weights are looked at again beside each checkpoint
+        open(tmp_path / "run" / "best" / "pipe", "wb").close()
+        time.sleep(0.2)
+    assert copier.wait(10) and copier.left_out == 1 and names(tmp_path / "copies") == ["best", "step-00000003"]
 
 
-def test_a_copy_that_was_cut_short_is_none(tmp_path, monkeypatch):
+def test_a_copy_that_is_not_what_was_written_is_none(tmp_path):
     said = []
     to, copier = writer(tmp_path, said)
-    real = shutil.copyfile
-
-    def short(source, target):
-        real(source, target)
-        os.truncate(target, 10)
-
-    monkeypatch.setattr(copies.shutil, "copyfile", short)
     save(to, 1)
-    copier.wait(10)
+    assert copier.wait(10)
+    shutil.rmtree(tmp_path / "copies")
+    os.truncate(tmp_path / "run" / "step-00000001" / "model.safetensors", 100)  # the disk has lost some of it
+    copier.add(tmp_path / "run" / "step-00000001")
+    assert copier.wait(10)
     assert copier.failed == 1 and "is not what was written" in said[-1]
     assert checkpoint.newest(tmp_path / "copies") is None
+
+
+def test_a_store_that_is_full_keeps_the_copy_before(tmp_path):
+    said = []
+    to, copier = writer(tmp_path, said)
+    save(to, 1)
+    assert copier.wait(10)
+    save(CheckpointWriter(tmp_path / "run", 2, {}, said.append), 2)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))  # a quota: the file ends in the middle
+    try:
+        copier.add(tmp_path / "run" / "step-00000002")
+        assert copier.wait(10)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert copier.failed == 1 and "File too large" in said[-1] and "training goes on" in said[-1]
+    assert checkpoint.newest(tmp_path / "copies") == tmp_path / "copies" / "step-00000001"
+
+
+def test_best_weights_that_are_replaced_while_they_are_copied_are_copied_whole(tmp_path):
+    over, errors = threading.Event(), []
+
+    def replace():
+        turn = 0
+        while not over.is_set():
+            turn += 1
+            checkpoint.write(tmp_path / "best", {"model.safetensors": {"w": np.full(50_000, turn, np.float32)}}, {})
+
+    checkpoint.write(tmp_path / "best", {"model.safetensors": {"w": np.zeros(50_000, np.float32)}}, {})
+    thread = threading.Thread(target=replace)
+    thread.start()
+    try:
+        for _ in range(60):
+            try:
+                copies.copy(tmp_path / "best", tmp_path / "copy")
+            except OSError as error:
+                errors.append(error)
+            assert not checkpoint.check(tmp_path / "copy")
+    finally:
+        over.set()
+        thread.join()
+    assert not errors
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "finetune"])

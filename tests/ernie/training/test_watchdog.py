@@ -42,6 +42,16 @@ def test_a_rank_that_was_torn_down_by_its_peers_end_is_no_culprit(tmp_path):
     assert first_failure([mark(0, 1.0, log=str(tmp_path / "log")), mark(1, 1.0, log="absent")])["rank"] == 1
 
 
+def test_the_watching_thread_does_not_write_over_why_a_rank_ends(tmp_path):
+    watchdog = Watchdog(tmp_path, 0, "stage 1", 60, 60)
+    try:
+        watchdog.fail(1, "KeyError: 'x'")
+        time.sleep(1.5)  # a sign of life is due each second
+        assert read_marks(tmp_path, 0)[0]["error"] == "KeyError: 'x'"
+    finally:
+        watchdog.close()
+
+
 @pytest.mark.parametrize("error, code, words", [
     (InputError("is damaged", "store", 3), 2, "ernie: rank 3: store line 3: is damaged\n"),
     (KeyError("x"), 1, "rank 3 failed in stage 2 step 12; its last words:\n  | Traceback"),
