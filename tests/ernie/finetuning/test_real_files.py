@@ -1,4 +1,7 @@
-"""Every published file at hand goes through --check and two steps of training, in its distribution's own layout."""
+"""Every published file goes through --check and two steps of training, in its distribution's own layout.
+
+Where no published data are at hand, files in the same layouts with rows written for the tests: ``tests.official``.
+"""
 import json
 from fnmatch import fnmatch
 
@@ -6,7 +9,8 @@ import pytest
 
 from ernie.cli import main
 from reader.text.tokenizer import SPECIAL_TOKENS
-from tests.conftest import DATA, absent
+from tests import official
+from tests.conftest import DATA
 from tests.ernie.finetuning.test_run import TINY
 
 NLI = {"classes": ["contradiction", "neutral", "entailment"], "skip_labels": ["-"]}
@@ -50,20 +54,22 @@ SUFFIXES = {"ocnli": ".jsonl", "nli": ".jsonl", "tags": ".txt", "cmrc2018": ".js
 
 def real_files():
     """(path below the data, task) of every file that is labelled or can be answered."""
+    real = {path.relative_to(DATA).as_posix(): path.stat().st_size
+            for folder in FOLDERS for path in (DATA / folder).rglob("*") if path.is_file()}
+    written = {name: len(text) for name, text in official.texts().items() if name.startswith(FOLDERS)}
     found = []
-    for path in sorted(path for folder in FOLDERS for path in (DATA / folder).rglob("*") if path.is_file()):
-        name = path.relative_to(DATA).as_posix()
+    for name, size in sorted((real or written).items()):
         task = next((task for pattern, task in FILES if fnmatch(name, pattern)), None)
         if task != "":
-            found.append(pytest.param(name, task, marks=[pytest.mark.slow] * (path.stat().st_size > LONG), id=name))
-    return found or [pytest.param("glue", None, id="no data")]
+            found.append(pytest.param(name, task, marks=[pytest.mark.slow] * (size > LONG), id=name))
+    return found
 
 
-def recipe_of(task, folder):
+def recipe_of(task, folder, data):
     """The task's name, or the path of a recipe of one's own."""
     own = dict(OWN)
     if task == "discovery":
-        names = (DATA / "discourse" / "discovery_markers.txt").read_text("utf-8").split("\n")
+        names = data("discourse/discovery_markers.txt").read_text("utf-8").split("\n")
         own["discovery"] = {"kind": "classification", "reader": {
             "classes": [name for name in names if name], "columns": [PAIR]}}
     if task not in own:
@@ -80,22 +86,22 @@ ANSWERED = {  # test files without labels, and the training file that makes the 
 }
 
 
-def training_file(name):
+def training_file(name, root):
     """The labelled file beside which an unlabelled one is read; None where it has labels itself."""
     pattern = next((train for test, train in ANSWERED.items() if fnmatch(name, test)), "")
-    folder = (DATA / name).parent.relative_to(DATA).as_posix()
-    return next(iter(sorted(DATA.glob(pattern.format(folder=folder)))), None) if pattern else None
+    folder = name.rpartition("/")[0]
+    return next(iter(sorted(root.glob(pattern.format(folder=folder)))), None) if pattern else None
 
 
 @pytest.fixture
-def command(tmp_path):
+def command(tmp_path, data):
     """Flags of a tiny model over letters, with short inputs."""
     (tmp_path / "model.json").write_text(json.dumps(TINY))
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *letters, *(f"##{c}" for c in letters)]) + "\n")
 
-    def build(task, data):
-        flags = ["finetune", "--task", recipe_of(task, tmp_path), "--data", str(data), "--vocab",
+    def build(task, files):
+        flags = ["finetune", "--task", recipe_of(task, tmp_path, data), "--data", str(files), "--vocab",
                  str(tmp_path / "vocab.txt"), "--set", "max_length=64", "--set", "batch_size=64"]
         if task == "cmrc2018":
             flags += ["--set", "options.max_query_length=16", "--set", "options.doc_stride=16"]
@@ -113,11 +119,10 @@ def two_steps(tmp_path, flags, size, capsys):
 
 
 @pytest.mark.parametrize(("name", "task"), real_files())
-def test_a_published_file(tmp_path, capsys, command, name, task):
-    if not (DATA / name).is_file():
-        absent("data", f"real data not at hand: {name} (set ERNIE_TEST_DATA)")
+def test_a_published_file(tmp_path, capsys, command, data, name, task):
     assert task, f"{name}: say in FILES how it is read"
-    path, train = DATA / name, training_file(name)
+    path = data(name)
+    train = training_file(name, path.parents[name.count("/")])
     suffix = SUFFIXES.get(task, ".tsv" if path.suffix not in (".json", ".jsonl") else path.suffix)
     (tmp_path / "data").mkdir()
     if path.with_name("label_map.json").exists():

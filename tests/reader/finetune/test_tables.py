@@ -8,6 +8,8 @@ from reader.finetune.labels import Classes, Score
 from reader.finetune.splits import INPUT, SplitReader
 from reader.finetune.tables import Columns, Table
 from reader.utils.errors import InputError
+from tests import official
+from tests.conftest import DATA
 
 PAIR = Columns(("sentence1", "sentence2"))
 YES_NO = Classes(["0", "1"])
@@ -170,15 +172,17 @@ PUBLISHED = [("cola", "glue/CoLA"), ("sst-2", "glue/SST-2"), ("qnli", "glue/QNLI
 
 
 @pytest.mark.parametrize(("task", "folder"), PUBLISHED)
-def test_row_counts_are_the_published_ones(data, task, folder):
+def test_every_row_of_the_published_files_is_read(data, task, folder):
+    """As many rows as the paper counts; in files that were written for the tests, as many as were written."""
     directory, recipe = data(folder), load(task)
+    real = directory.is_relative_to(DATA)
     recipe.reader.files.setdefault("train", ["train.tsv"])
     if task == "mrpc":  # the train.tsv at hand lacks a row of the original file, from which both are cut here
         recipe.reader.files.update(train=["msr_paraphrase_train.txt"], dev=["msr_paraphrase_train.txt"])
     if task == "msra-ner":
         recipe.reader.files["train"] = ["train_derived_from_dh_msra.tsv"]
     classes, checked = recipe.reader.labels(directory), 0
-    for split, count in paper()["rows"][task].items():
+    for split, count in (paper()["rows"] if real else official.ROWS)[task].items():
         path = recipe.reader.find(directory, split, required=False)
         if path:
             assert sum(1 for _ in recipe.reader.open(path, split, classes)) == count

@@ -121,11 +121,13 @@ def masked_whole(store, seed=1) -> tuple[float, int]:
 
 def test_mask_word_prob_is_the_chance_of_masking_by_word(data, tmp_path):
     vocab, part = data("baidu_release/config/vocab.txt"), data("baidu_release/data/demo_valid_set.gz")
+    with gzip.open(part, "rb") as file:
+        instances = sum(1 for _ in file)
     shares = {}
     for chance in (0.0, 0.5, 1.1):
         (tmp_path / "list").write_text(f"{part}\t{chance}\n")
         manifest, rejected = build_from_baidu([tmp_path / "list"], vocab, tmp_path / f"store-{chance}")
-        assert manifest["documents"] == 6000 and rejected.total == 0
+        assert manifest["documents"] == instances and rejected.total == 0
         shares[chance], count = masked_whole(Store(tmp_path / f"store-{chance}"))
         assert count > 1000
     assert shares[0.0] < 0.25 and 0.3 < shares[0.5] < 0.7 and shares[1.1] == 1
