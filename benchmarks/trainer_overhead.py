@@ -92,7 +92,7 @@ def _trainer(curriculum, config, data, names, steps, directory):
     from ernie.training.callbacks import Divergence, Log, SameOnAllRanks
     from ernie.training.distributed import World
     from ernie.training.optimizer import Updater
-    from ernie.training.schedule import Schedule
+    from ernie.training.settings import Schedule
     from ernie.training.trainer import Trainer, TrainState
 
     settings, world = curriculum.optimizer, World()

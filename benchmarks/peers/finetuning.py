@@ -28,8 +28,7 @@ def ours(options: set[str], shape: paired.Shape):
     from ernie.training.amp import Precision
     from ernie.training.distributed import World
     from ernie.training.optimizer import Updater
-    from ernie.training.schedule import Schedule
-    from ernie.training.settings import LossScaling, OptimizerSettings
+    from ernie.training.settings import LossScaling, OptimizerSettings, Schedule
     from ernie.training.trainer import Trainer, TrainState
     from reader.batches.examples import Batch, Targets
     kind = SimpleNamespace(name="task", level="sequence", loss="cross_entropy", outputs=2)

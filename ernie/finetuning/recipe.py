@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-from ernie.training.schedule import SCHEDULES
-from ernie.training.settings import LossScaling
+from ernie.training.settings import SCHEDULES, LossScaling
 from ernie.utils.config_io import build, override, read_yaml
 from ernie.utils.limits import (
     AmpLevel,
@@ -100,6 +99,7 @@ class Recipe:
     max_bad_steps: Count = 10
     start_timeout: Seconds = 1800.0   # seconds until the first step
     step_timeout: Seconds = 1800.0    # seconds of a step
+    health_every: NotNegative = 60.0    # seconds between lines about pace and slowest rank; 0: none
     workers: Workers = 0               # processes that make batches ahead of time
     check_ranks_every: Natural = 100   # steps between two comparisons of the ranks' weights; 0: never
 

@@ -31,7 +31,8 @@ from tasks.finetune.kind import Kind
 # what may change between two launches without changing what is computed
 FREE = ("seed", "log_every", "checkpoint_every", "copy_checkpoints_to",
         "start_timeout", "step_timeout", "micro_batch_tokens", "recompute",
-        "deterministic", "kernels", "predict_batch_tokens", "max_bad_steps", "workers", "check_ranks_every")
+        "deterministic", "kernels", "predict_batch_tokens", "max_bad_steps", "workers", "check_ranks_every",
+        "health_every")
 
 
 DEV_DATA = "dev data"  # by which the best weights are chosen, and whose figures are summed up over seeds

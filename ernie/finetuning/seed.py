@@ -23,8 +23,7 @@ from ernie.model.finetuning_model import FinetuningModel
 from ernie.training import distributed
 from ernie.training.optimizer import Updater
 from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
-from ernie.training.schedule import Schedule
-from ernie.training.settings import OptimizerSettings
+from ernie.training.settings import OptimizerSettings, Schedule
 from ernie.training.trainer import Callback, StepResult, Trainer
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
@@ -160,7 +159,7 @@ def settings_of(recipe: Recipe, warmup: int, total: int) -> TrainingSettings:
         recompute=recipe.recompute, workers=recipe.workers, log_every=recipe.log_every,
         checkpoint_every=recipe.checkpoint_every, keep_checkpoints=1, check_ranks_every=recipe.check_ranks_every,
         max_bad_steps=recipe.max_bad_steps, deterministic=recipe.deterministic, kernels=recipe.kernels,
-        copy_checkpoints_to=recipe.copy_checkpoints_to)
+        copy_checkpoints_to=recipe.copy_checkpoints_to, health_every=recipe.health_every)
 
 
 EARLY = "dev data gained no more"  # why training ends

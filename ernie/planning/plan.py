@@ -11,7 +11,7 @@ from ernie.pretraining import passes
 from ernie.pretraining.curriculum import Curriculum
 from ernie.pretraining.model_config import model_config
 from ernie.pretraining.stages import Stage, stages_of
-from ernie.training.schedule import Schedule
+from ernie.training.settings import Schedule
 
 GIB = 2 ** 30
 SPARE = 1.0  # GiB of a card left to the driver, the libraries' work space and fragmentation: assumed, not measured

@@ -117,6 +117,7 @@ class Curriculum:
     max_bad_steps: Count = 10
     start_timeout: Seconds = 1800.0     # seconds until the first step: joining the group, loading, building
     step_timeout: Seconds = 1800.0      # seconds of a step
+    health_every: NotNegative = 60.0    # seconds between lines about pace and slowest rank; 0: none
     demo: Optional[Annotated[str, OneOf("en", "zh")]] = None  # the corpus is made from text that a dependency ships
 
     def __post_init__(self):

@@ -20,7 +20,8 @@ from reader.utils.files import write_json
 # what may change between two launches without changing what is computed
 FREE = ("workers", "log_every", "checkpoint_every", "keep_checkpoints", "copy_checkpoints_to",
         "max_bad_steps", "step_timeout", "recompute",
-        "deterministic", "kernels", "check_ranks_every", "micro_batch_tokens", "name", "tasks_from", "start_timeout")
+        "deterministic", "kernels", "check_ranks_every", "micro_batch_tokens", "name", "tasks_from", "start_timeout",
+        "health_every")
 
 
 class RunDirectory:

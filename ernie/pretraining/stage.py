@@ -23,7 +23,7 @@ from ernie.training.callbacks import Callback, DevEvaluation
 from ernie.training.metrics import TaskMetrics
 from ernie.training.optimizer import Updater
 from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
-from ernie.training.schedule import Schedule
+from ernie.training.settings import Schedule
 from ernie.training.trainer import Trainer
 from ernie.utils.resources import locate_checkpoint
 from reader.utils.errors import InputError
@@ -93,7 +93,7 @@ class StageTraining:
             log_every=curriculum.log_every, checkpoint_every=curriculum.checkpoint_every,
             keep_checkpoints=curriculum.keep_checkpoints, check_ranks_every=curriculum.check_ranks_every,
             max_bad_steps=curriculum.max_bad_steps, deterministic=curriculum.deterministic, kernels=curriculum.kernels,
-            copy_checkpoints_to=curriculum.copy_checkpoints_to)
+            copy_checkpoints_to=curriculum.copy_checkpoints_to, health_every=curriculum.health_every)
 
     def _callbacks(self, updater: Updater) -> Iterable[Callback]:
         if self.stage.until_converged:

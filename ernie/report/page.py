@@ -69,6 +69,8 @@ def summary(run: RunRecord, now: float) -> list[tuple[str, str, str]]:
              ("training time", clock(seconds), f"{tokens / seconds:,.0f} tokens/s" if seconds else "")]
     if seconds and run.lines and run.lines[-1][1].cards > 1:
         tiles.append(("cards", str(run.lines[-1][1].cards), "in the last launch"))
+    if run.lines and (slowest := run.lines[-1][1].slowest):
+        tiles.append(("slowest rank", f"{slowest.ratio:.2f} x", f"the median: rank {slowest.rank} on {slowest.host}"))
     return [*tiles, ("skipped steps", f"{skipped:,}", "loss or gradient not finite"),
             ("resumes", str(len(resumes(run))), "launches that went on inside a stage")]
 

@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from ernie.checkpoints import checkpoint
 from ernie.checkpoints.checkpoint import CheckpointWriter
 from ernie.training import distributed
+from ernie.training.health import hosts_of_ranks, slowest_rank
 from ernie.training.metrics import Baseline, LogLine, TaskMetrics, TrainingMetrics
 from ernie.training.trainer import Callback, StepResult, Trainer
 from ernie.utils import progress
@@ -29,19 +30,22 @@ class Log(Callback):
     Args:
         file: the JSON lines; what a resumed run computes again is cut off first.
         stage: begins every console line. later_steps: of the stages that follow, for the ETA of the run.
-        also: called with every line on the main rank, or None.
+        also: functions that are called with every line on the main rank.
         baselines: task -> its best shallow baseline on dev data, shown beside the training metrics.
         percent: right answers are shares that mean something; otherwise the loss is shown alone.
     """
 
-    def __init__(self, every: int, file, stage: str = "", later_steps: int = 0, also=None,
+    def __init__(self, every: int, file, stage: str = "", later_steps: int = 0,
+                 also: Iterable[Callable[[LogLine], None]] = (),
                  baselines: Mapping[str, Baseline] | None = None, percent: bool = True):
         self.every, self.file, self.stage, self.later_steps = every, Path(file), stage, later_steps
-        self.also, self.baselines, self.percent = also, baselines or {}, percent
+        self.also, self.baselines, self.percent = list(also), baselines or {}, percent
 
     def start(self, trainer: Trainer) -> None:
         self.launched = time.time()
+        self.hosts = hosts_of_ranks(trainer.world)
         self._reset()
+        trainer.timed = self._due(trainer.state.step + 1, trainer.total)
         if trainer.world.main:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._cut(trainer.state.step)
@@ -55,7 +59,12 @@ class Log(Callback):
     def _reset(self) -> None:
         self.sums: dict[str, np.ndarray] = {}
         self.tokens, self.positions, self.wait, self.seconds, self.steps = 0, 0, 0.0, 0.0, 0
+        self.compute: list[float] = []
         self.drawn: dict = {}
+
+    def _due(self, step: int, total: int) -> bool:
+        early = step < self.every and step & (step - 1) == 0
+        return early or step % self.every == 0 or step == total
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
         for name, values in result.sums.items():
@@ -64,20 +73,22 @@ class Log(Callback):
         self.tokens += result.tokens
         self.positions += result.positions
         self.wait += result.data_wait
+        self.compute += [result.compute] if result.compute is not None else []
         self.seconds += result.seconds
         self.steps += 1
         if trainer.world.main:
             progress.report(self.stage.strip(), result.step, trainer.total)
-        early = result.step < self.every and result.step & (result.step - 1) == 0
-        if early or result.step % self.every == 0 or result.step == trainer.total:
+        if self._due(result.step, trainer.total):
             self._write(trainer, result)
             self._reset()
+        trainer.timed = self._due(result.step + 1, trainer.total)
 
     def _write(self, trainer: Trainer, result: StepResult) -> None:
         world, names = trainer.world, list(trainer.weights)
         local = np.concatenate([np.array(self.sums.get(name, np.zeros(3)), np.float64) for name in names]
-                               + [np.array([self.tokens, self.positions, self.wait], np.float64)])
-        total = distributed.sum_over_ranks(world, local)
+                               + [np.array([self.tokens, self.positions, self.wait, np.mean(self.compute or [0.0])])])
+        ranks = distributed.gather_values(world, local)
+        total = ranks.sum(axis=0)
         if not world.main:
             return
         tasks = {}
@@ -85,9 +96,10 @@ class Log(Callback):
             loss, right, count = total[3 * k:3 * k + 3]
             if count:
                 tasks[name] = TrainingMetrics(float(loss / count), float(right / count), int(count))
-        tokens, positions, wait = total[-3:]
+        tokens, positions, wait, _ = total[-4:]
         speed = tokens / self.seconds
         pace = self.seconds / self.steps
+        compute, waits = (column.round(5).tolist() for column in (ranks[:, -1], ranks[:, -2] / self.steps))
         left = (trainer.total - result.step) * pace
         line = LogLine(
             result.step, trainer.total, time.time(), self.launched, world.size, result.task, tasks, self.drawn,
@@ -95,12 +107,13 @@ class Log(Callback):
             tokens_per_second=float(speed), tokens_per_second_per_card=float(speed / world.size),
             padding=float(1 - tokens / positions), data_wait=float(wait / world.size / self.seconds),
             memory_mib=_memory(), skipped=trainer.state.skipped, tokens=trainer.state.tokens, eta_stage=left,
-            eta_run=left + self.later_steps * pace)
+            eta_run=left + self.later_steps * pace, slowest=slowest_rank(compute, waits, self.hosts),
+            rank_compute=compute * (world.size > 1), rank_data_wait=waits * (world.size > 1))
         try:
             with open(self.file, "a", encoding="utf-8") as opened:
                 opened.write(json.dumps(line.to_json()) + "\n")
-            if self.also:
-                self.also(line)
+            for watcher in self.also:
+                watcher(line)
         except OSError as error:  # a full disk: a line is lost, the run goes on
             print(f"{self.file} could not be written ({error})", flush=True)
         if line.step == 1 or line.step % self.every == 0 or line.step == line.of:

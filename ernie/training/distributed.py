@@ -118,6 +118,15 @@ def sum_over_ranks(world: World, values: np.ndarray) -> np.ndarray:
     return tensor.numpy()
 
 
+def gather_values(world: World, values: np.ndarray) -> np.ndarray:
+    """Return every rank's small float64 array [N], in rank order, as [ranks, N]."""
+    if world.size == 1:
+        return values[None]
+    tensors: list[Tensor] = []
+    paddle.distributed.all_gather(tensors, paddle.to_tensor(values))
+    return np.stack([tensor.numpy() for tensor in tensors])
+
+
 def begin_sum(world: World, values: np.ndarray) -> Callable[[], np.ndarray]:
     """Begin the element-wise sum of a small float64 array over all ranks; return what waits for it."""
     if world.size == 1:

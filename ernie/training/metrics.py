@@ -118,6 +118,22 @@ class TrainingMetrics:
 
 
 @dataclass
+class SlowestRank:
+    """The rank that takes longest for its own part of a step.
+
+    Attributes:
+        host: its node's name. compute, data_wait: seconds a step, see ``LogLine``. ratio: of their sum to the median
+            over the ranks (the lower one where their number is even).
+    """
+
+    rank: int
+    host: str
+    compute: float
+    data_wait: float
+    ratio: float
+
+
+@dataclass
 class LogLine:
     """A line of log.jsonl: means over all ranks since the line before.
 
@@ -127,6 +143,9 @@ class LogLine:
         drawn: task -> steps since the last line. gradient_norm: before clipping; None where it was not finite.
         padding: share of the positions. data_wait: share of the time. memory_mib: peak of rank 0.
         skipped, tokens: since the start of the stage. eta_stage, eta_run: seconds.
+        rank_compute: seconds a step of each rank, in rank order, in forward passes and in those backward passes that do
+            not sum gradients over the ranks, so that no rank waits for another in them; on a GPU those of the line's
+            last step. rank_data_wait: seconds a step of waiting for batches. Both empty with one rank.
     """
 
     step: int
@@ -149,6 +168,9 @@ class LogLine:
     tokens: int = 0
     eta_stage: Optional[float] = None
     eta_run: Optional[float] = None
+    rank_compute: list[float] = field(default_factory=list)
+    rank_data_wait: list[float] = field(default_factory=list)
+    slowest: Optional[SlowestRank] = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain containers, every key."""

@@ -23,11 +23,11 @@ from ernie.model.recompute import Choice
 from ernie.training import distributed
 from ernie.training.amp import Precision
 from ernie.training.callbacks import Callback, Checkpoints, Divergence, Log, SameOnAllRanks
+from ernie.training.health import Health
 from ernie.training.metrics import Baseline
 from ernie.training.optimizer import Updater
 from ernie.training.scalars import scalar_writer
-from ernie.training.schedule import Schedule
-from ernie.training.settings import LossScaling, OptimizerSettings
+from ernie.training.settings import LossScaling, OptimizerSettings, Schedule
 from ernie.training.trainer import ASKED_TO_STOP, Trainer, TrainState
 from ernie.training.watchdog import DIVERGED, STOPPED, StopSignals, Watchdog
 from ernie.utils.console import close_console, make_console_lossy
@@ -154,6 +154,7 @@ class TrainingSettings:
     deterministic: bool = False
     kernels: str = "auto"
     copy_checkpoints_to: str | None = None
+    health_every: float = 60.0
 
 
 def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float], total: int, *, directory: Path,
@@ -171,15 +172,17 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
         baselines: task -> its best shallow baseline, shown beside its metrics. percent: see ``Log``.
     """
     updater, state = _model_and_state(run, model, directory, settings, warm_start)
-    scalars = scalar_writer(directory) if run.world.main else None
+    health = Health(settings.health_every, f"{name}  ")
+    watchers = [health.see, *([scalars] if run.world.main and (scalars := scalar_writer(directory)) else [])]
     elsewhere = _copies(directory, settings)
     copier = Copier(elsewhere, settings.keep_checkpoints, run.say) if elsewhere else None
     writer = checkpoint.CheckpointWriter(directory, settings.keep_checkpoints, files, copier=copier)
     return Trainer(updater, batches, weights, total, state=state, world=run.world, seed=seed, directory=directory,
                    workers=settings.workers, stop_requested=run.signals, heartbeat=run.watchdog, callbacks=[
                        Divergence(settings.max_bad_steps, name, look),
-                       Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=scalars,
+                       Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=watchers,
                            baselines=baselines, percent=percent),
+                       health,
                        SameOnAllRanks(settings.check_ranks_every), *callbacks(updater),
                        Checkpoints(settings.checkpoint_every, writer)])
 

@@ -1,11 +1,52 @@
-"""Settings of training that curricula and fine-tuning recipes share. No paddle."""
+"""Settings of training that curricula and fine-tuning recipes share, and the learning rates they name. No paddle.
+
+A schedule is a pure function of the number of the optimiser update (1-based).
+"""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Callable
 
-from ernie.training.schedule import SCHEDULES
 from ernie.utils.limits import Count, Decay, Natural, NotNegative, OneOf, Positive, Range
+from reader.utils.errors import InputError
+
+
+def noam(update: int, peak: float, warmup: int, total: int) -> float:
+    """Linear warm-up, then inverse square root decay: the pre-training schedule (paper 5.1.2)."""
+    return peak * min((warmup / update) ** 0.5, update / warmup) if warmup else peak * update ** -0.5
+
+
+def linear(update: int, peak: float, warmup: int, total: int) -> float:
+    """Linear warm-up, then linear decay to zero at the end: GLUE fine-tuning."""
+    if update < warmup:
+        return peak * update / warmup
+    return peak * max(0.0, (total - update + 1) / max(1, total - warmup + 1))
+
+
+def constant(update: int, peak: float, warmup: int, total: int) -> float:
+    """Return the learning rate: ``peak`` after a linear warm-up (0 updates unless asked for); Chinese fine-tuning."""
+    return peak * min(1.0, update / warmup) if warmup else peak
+
+
+SCHEDULES: dict[str, Callable] = {"noam": noam, "linear": linear, "constant": constant}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A learning rate for every update of a stage or run of ``total`` updates."""
+
+    name: str
+    peak: float
+    warmup: int
+    total: int
+
+    def __post_init__(self):
+        if self.name not in SCHEDULES:
+            raise InputError(f"schedule {self.name!r} is not one of {', '.join(SCHEDULES)}")
+
+    def __call__(self, update: int) -> float:
+        """Learning rate of the ``update``-th optimiser update, counted from 1."""
+        return SCHEDULES[self.name](update, self.peak, self.warmup, self.total)
 
 
 @dataclass

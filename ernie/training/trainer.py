@@ -59,6 +59,7 @@ class StepResult:
     data_wait: float
     seconds: float
     batches: list
+    compute: float | None = None  # seconds without communication, see ``Stopwatch``
 
 
 @dataclass
@@ -75,6 +76,35 @@ class Ahead:
         if self.sums is None:
             self.sums = self.summed()
         return self.sums
+
+
+class Stopwatch:
+    """Times what a rank computes in a step before it waits for other ranks.
+
+    A GPU computes behind Python's back: there the time is taken only where ``wait`` lets the stopwatch wait for it.
+    """
+
+    def __init__(self, wait: bool):
+        self.on_gpu = paddle.device.get_device().startswith("gpu")
+        self.wait, self.running = wait, False
+        self.seconds = 0.0
+
+    def start(self) -> None:
+        """Go on, where it has been stopped."""
+        if not self.running:
+            self.running, self.since = True, time.perf_counter()
+
+    def stop(self) -> None:
+        """Stop, where it is running."""
+        if not self.running:
+            return
+        if self.on_gpu and self.wait:
+            paddle.device.cuda.synchronize()
+        self.running, self.seconds = False, self.seconds + time.perf_counter() - self.since
+
+    def read(self) -> float | None:
+        """Return the seconds, or None where they do not tell what the device did."""
+        return self.seconds if self.wait or not self.on_gpu else None
 
 
 class Callback:
@@ -111,6 +141,7 @@ class Trainer:
         self.callbacks, self.stop_requested, self.heartbeat = list(callbacks), stop_requested, heartbeat
         self.directory = directory
         self.rows_read = 0.0  # hash of the rows of the step under way, on all ranks
+        self.timed = False  # whether the next step may wait for the device once more, to time what it computes
         self.stop = ""  # why training ends before ``total``
         self.adversary: Callable[[Trainer, list, np.ndarray], None] | None = None  # adds to the gradients of a step
 
@@ -175,21 +206,26 @@ class Trainer:
         Returns None, with weights and state as before the step, when a stop was asked for between its micro-batches: a
         step with much accumulation can take longer than a scheduler waits.
         """
-        begun = time.perf_counter()
+        begun, stopwatch = time.perf_counter(), Stopwatch(self.timed and self.world.size > 1)
         state, names, shown = self.state, list(micro_batches[0].targets), []
         unused = self.updater.layer.unused(names)  # by the tasks of this step, the same in every micro-batch and rank
         for index, batch in enumerate(micro_batches):
             last = index == len(micro_batches) - 1
+            if last:
+                stopwatch.stop()
             if index and self.stopped_between(last):
                 if not last:
                     continue  # the other ranks may not have been asked: all decide together before the last one
                 self.updater.discard()
                 self.stop = ASKED_TO_STOP
                 return None
+            stopwatch.start()
             paddle.seed(self.dropout_seed(batch.place))
             with distributed.without_sync(self.updater.model, last):
                 with self.updater.precision.autocast():
                     losses = self.updater.model(**to_tensors(batch))
+                if last:
+                    stopwatch.stop()  # its backward pass waits for the gradients of the other ranks
                 self.updater.backward(self.total_loss(losses, counts, batch.factors), unused if last else ())
             shown += [value.detach().astype("float32").reshape([1]) for name in names for value in losses[name]]
         if self.adversary is not None:
@@ -207,7 +243,8 @@ class Trainer:
         state.seconds += seconds
         return StepResult(state.step, micro_batches[0].task, rate, outcome, dict(zip(names, values)),
                           bool(np.isfinite(values).all()), sum(b.tokens for b in micro_batches),
-                          sum(b.token_ids.size for b in micro_batches), data_wait, seconds, micro_batches)
+                          sum(b.token_ids.size for b in micro_batches), data_wait, seconds, micro_batches,
+                          stopwatch.read())
 
     def stopped_between(self, last: bool) -> bool:
         """Tell whether this rank was asked to stop during the step, or, before the ``last`` micro-batch, any rank."""

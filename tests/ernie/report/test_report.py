@@ -106,7 +106,7 @@ def page_of(path, now=5000.0):
 
 def test_a_finished_run(run):
     page, text = page_of(run())
-    assert "state finished 3 stages" in text and "tiny <run>" in text
+    assert "state finished 3 stages" in text and "tiny <run>" in text and "slowest rank" not in text
     assert "after stage 3" in text and "distance" in text
     assert page.count("<svg") >= 2 * 3 + 5 + 1
 
@@ -172,6 +172,15 @@ def test_loss_scale_skipped_steps_and_cards_are_shown_when_there_are_any(run):
     page = render(record, 5000.0)
     assert "loss scale" in page and "skipped steps of the stage" in page and "in the last launch" in page
     assert "gradient norm" not in page
+
+
+def test_the_slowest_rank_is_shown_when_there_are_several(run):
+    slowest = {"rank": 3, "host": "node7", "compute": 1.5, "data_wait": 0.3, "ratio": 1.8}
+
+    def slow(stage, lines):
+        return [{**entry, "slowest": slowest} for entry in lines]
+
+    assert "slowest rank 1.80 x the median: rank 3 on node7" in page_of(run(change=slow))[1]
 
 
 def test_a_long_log_is_thinned(run):

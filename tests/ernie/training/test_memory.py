@@ -14,8 +14,7 @@ from ernie.model.pretraining_model import PretrainingModel  # noqa: E402
 from ernie.training.amp import Precision  # noqa: E402
 from ernie.training.distributed import World  # noqa: E402
 from ernie.training.optimizer import Updater  # noqa: E402
-from ernie.training.schedule import Schedule  # noqa: E402
-from ernie.training.settings import LossScaling, OptimizerSettings  # noqa: E402
+from ernie.training.settings import LossScaling, OptimizerSettings, Schedule  # noqa: E402
 from ernie.training.trainer import Callback, Trainer, TrainState  # noqa: E402
 from reader.batches.examples import Batch, Targets  # noqa: E402
 from tests.ernie.released import checkpoint, config  # noqa: E402

@@ -10,8 +10,7 @@ from ernie.training import optimizer
 from ernie.training.amp import LossScale, Precision
 from ernie.training.distributed import World
 from ernie.training.optimizer import MASTER, Updater, decays
-from ernie.training.schedule import Schedule
-from ernie.training.settings import LossScaling, OptimizerSettings
+from ernie.training.settings import LossScaling, OptimizerSettings, Schedule
 
 SCALING = LossScaling(initial=1024.0, increase_every=3, increase_ratio=2.0, decrease_every=2, decrease_ratio=0.8)
 

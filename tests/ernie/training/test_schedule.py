@@ -1,7 +1,7 @@
 """Learning rates, worked by hand."""
 import pytest
 
-from ernie.training.schedule import Schedule
+from ernie.training.settings import Schedule
 from reader.utils.errors import InputError
 
 
