@@ -55,11 +55,11 @@ if [ -n "$dry_run" ]; then
     exit 0
 fi
 # Checks everything before a process group is started, prepares the demo's corpus, and lists what is left to train.
-pending=$("$PYTHON" -m ernie stages "${common[@]}") || exit $?
+pending=$(ERNIE_CPU_TOLD=1 "$PYTHON" -m ernie stages "${common[@]}") || exit $?
 for stage in $pending; do
     ernie_train "stage $stage" "$output" "$output/stage-$stage/logs" \
         pretrain "${common[@]}" --stage "$stage" ${training[@]+"${training[@]}"}
 done
-"$PYTHON" -m ernie stages "${common[@]}" --table
+ERNIE_CPU_TOLD=1 "$PYTHON" -m ernie stages "${common[@]}" --table
 exit
 }

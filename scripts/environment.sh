@@ -38,15 +38,17 @@ ernie_install() { # a virtual environment in the checkout, installed again when 
     stamp="$extras ${ERNIE_PADDLE:-} $(cksum <"$ernie_root/setup.py")"
     if [ ! -f "$venv/installed" ] || [ "$(cat "$venv/installed")" != "$stamp" ]; then
         base=$(ernie_find_python) || return 2
-        echo "ernie: installing into $venv ($extras); this happens once" >&2
+        echo "ernie: installing into $venv ($extras): once, minutes and over 1 GB" >&2
         [ -x "$venv/bin/python" ] || "$base" -m venv "$venv" || return 2
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade pip >&2 || return 2
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e "$ernie_root[$extras]" >&2 || return 2
+        # setuptools warns of every editable installation, at length
+        PYTHONWARNINGS=ignore "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+            -e "$ernie_root[$extras]" >&2 || return 2
         if [ -n "${ERNIE_PADDLE:-}" ]; then # a wheel, or a requirement with the options of pip that find it
             # shellcheck disable=SC2086  # several words on purpose
             "$venv/bin/python" -m pip install --quiet --disable-pip-version-check $ERNIE_PADDLE >&2 || return 2
         fi
-        "$venv/bin/python" -c 'from ernie.utils.paddle_setup import import_paddle; import_paddle()' >&2 || {
+        "$venv/bin/python" -c 'from ernie.utils.paddle_setup import import_paddle; import_paddle(tell=False)' >&2 || {
             echo "ernie: Paddle was installed into $venv and cannot be imported (see above, and docs/gpu.md)" >&2
             return 2
         }

@@ -46,6 +46,7 @@ ernie_train() {
         fi
         ernie_launch "$output" "$logs" "$@"
         code=$?
+        export ERNIE_CPU_TOLD=1 # how the CPU was set up is said once, not in each stage
         [ "$code" -eq 0 ] && return 0
         if [ -n "$ernie_stopping" ] || [ "$code" -eq 75 ]; then
             echo "ernie: stopped in $what; start the same command again to go on" >&2
@@ -88,6 +89,7 @@ ernie_on_failure=
 ernie_stop() { # SIGNAL
     if [ -z "$ernie_stopping" ]; then
         ernie_stopping=1
+        if [ -t 2 ]; then printf '\r\033[K' >&2; fi # not behind a progress bar
         echo "ernie: $1: saving what is done; once more ends without saving" >&2
         if [ -n "$ernie_group" ]; then echo "$1" >"$ERNIE_STOP_FILE" || kill -TERM "$ernie_group"; fi
     elif [ -n "$ernie_group" ]; then

@@ -125,8 +125,9 @@ class StageTraining:
         size = self.run.world.size
         budgets = ", ".join(f"{name} {count:,}" for name, count in self.stage.budgets.items())
         parameters = sum(int(np.prod(p.shape)) for p in self.model.parameters())
+        slices = self.curriculum.slices(size)
         self.run.say(f"stage {self.number} of {len(self.stages)}: {budgets} iterations; {self.stage.steps:,} steps of "
-                     f"{self.curriculum.batch_tokens:,} tokens in {self.curriculum.slices(size)} micro-batches on "
+                     f"{self.curriculum.batch_tokens:,} tokens in {slices} micro-batch{'es' * (slices > 1)} on "
                      f"{size} process{'es' * (size > 1)}; {parameters:,} parameters, vocabulary "
                      f"{self.data.tokenizer.size:,}")
         if self.number == 1:

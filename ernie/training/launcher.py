@@ -210,7 +210,7 @@ def main(arguments: list[str]) -> int:
             (flags.logs / "stop").unlink(missing_ok=True)
         stop_file = Path(os.environ["ERNIE_STOP_FILE"])
         chosen = share_cpu(where.nproc)
-        if chosen:
+        if chosen and not os.environ.get("ERNIE_CPU_TOLD"):
             LOG.info("%s (set them yourself to choose otherwise)", ", ".join(chosen))
         launcher = Launcher(where, flags.logs, flags.marks, script, flags.rendezvous_timeout, stop_file,
                             flags.on_failure)

@@ -124,7 +124,7 @@ def import_paddle(tell: bool = True) -> ModuleType:
     require_paddle()
     tune_this_process()
     keep_freed_memory()
-    if tell and _chosen:
+    if tell and _chosen and not os.environ.get("ERNIE_CPU_TOLD"):
         print(f"ernie: {', '.join(_chosen)} (set them yourself to choose otherwise)", file=sys.stderr)
     _chosen.clear()
     with warnings.catch_warnings(), quiet():

@@ -51,16 +51,16 @@ def shown(file: Path) -> Iterator[None]:
     file.unlink(missing_ok=True)
     os.environ[VARIABLE] = str(file)
     bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(),
-                   TimeElapsedColumn(), TextColumn("left"), Remaining(), console=Console(stderr=True), transient=True,
-                   redirect_stdout=sys.stdout.isatty())
+                   TimeElapsedColumn(), TextColumn("{task.fields[left]}"), Remaining(), console=Console(stderr=True),
+                   transient=True, redirect_stdout=sys.stdout.isatty())
     ended = threading.Event()
 
     def draw() -> None:
-        task = bar.add_task("starting", total=None)
+        task = bar.add_task("starting", total=None, left="")
         while not ended.wait(POLL):
             with contextlib.suppress(OSError, ValueError):  # not there yet, or just being replaced
                 what, step, total = json.loads(file.read_text("utf-8"))
-                bar.update(task, description=what or "training", completed=step, total=total)
+                bar.update(task, description=what or "training", completed=step, total=total, left="left")
 
     thread = threading.Thread(target=draw, name="progress", daemon=True)
     try:
