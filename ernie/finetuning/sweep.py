@@ -60,16 +60,20 @@ def sweep(task: str, size: str, assignments: Iterable[str], sweeps: Iterable[str
 
 
 def table(found: list[tuple[list[str], dict]]) -> str:
-    """Format the settings by the mean of their dev metrics, the best first, with the spread over seeds."""
+    """Format the settings by the mean over all dev metrics, the best first: the figure that the last column shows.
+
+    The figure of a metric is the recipe's median or mean over the seeds; the spread is that of the seeds' own means.
+    """
     rows = []
     for settings, summary in found:
-        figures = summary["figures"].get("dev", {})
-        runs = list(zip(*(figures[metric]["values"] for metric in summary["metrics"]))) if figures else []
-        values = [mean(run) for run in runs]
-        spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
-        each = [f"{100 * figures[metric]['value']:.1f}" if figures else "-" for metric in summary["metrics"]]
-        rows.append((dev_mean(summary) or 0.0, [" ".join(settings), *each, f"{100 * mean(values):.1f}{spread}"
-                                                if values else "-"]))
+        metrics, merit = summary["metrics"], dev_mean(summary)
+        splits = [figures for split, figures in summary["figures"].items() if split.startswith("dev")]
+        each = [f"{100 * mean(figures[metric]['value'] for figures in splits):.1f}" if splits else "-"
+                for metric in metrics]
+        seeds = [mean(run) for run in zip(*(figures[metric]["values"] for figures in splits for metric in metrics))]
+        spread = f" ± {100 * stdev(seeds):.1f}" if len(seeds) > 1 else ""
+        rows.append((-1e9 if merit is None else merit,
+                     [" ".join(settings), *each, "-" if merit is None else f"{100 * merit:.1f}{spread}"]))
     rows.sort(key=lambda row: -row[0])
     lines = [["setting", *found[0][1]["metrics"], "mean on dev"], *(cells for _, cells in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
