@@ -4,6 +4,7 @@ set -u
 usage() {
     cat <<'TEXT'
 usage: bash run_finetune.sh TASK --data DIR --init CHECKPOINT --output DIR [options]
+       bash run_finetune.sh --together TASK,TASK --data DIR --init CHECKPOINT --output DIR [options]
        bash run_finetune.sh --summary DIR
 
 English (GLUE): cola sst-2 mrpc sts-b qqp mnli qnli rte wnli, and ax with a fine-tuned mnli model as --init
@@ -17,6 +18,7 @@ or the path of a recipe of your own (see configs/finetune).
   --runs N             N different seeds; median (GLUE) or mean (Chinese) with the spread, beside the paper's figure
   --folds K            cross-validate: K trainings, each measured on the fold it has not seen
   --sweep KEY=V1,V2    train with every value, and the table of dev figures (one process)
+  --together T1=D1,T2=D2   instead of TASK: one encoder, a head for each task; --mixing says in which shares
   --check              read all files, say what is in them, train nothing
   --set KEY=VALUE      override a key of the recipe, repeatable: --set epochs=1 --set task_id=2
   --model FILE --vocab FILE   without --init: configuration and vocabulary of the random model
@@ -37,7 +39,8 @@ while [ $# -gt 0 ]; do
     case $1 in
         --output) ernie_need "$@"; output=$2; common+=("$1=$2"); shift ;;
         --check) common+=("$1"); check=1 ;;
-        --data | --init | --size | --runs | --folds | --sweep | --set | --model | --vocab) ernie_need "$@"; common+=("$1=$2"); shift ;;
+        --together) ernie_need "$@"; task=together common+=("$1=$2"); shift ;;
+        --data | --mixing | --init | --size | --runs | --folds | --sweep | --set | --model | --vocab) ernie_need "$@"; common+=("$1=$2"); shift ;;
         --summary) ernie_need "$@"; summary=$2; shift ;;
         -h | --help) usage; exit 0 ;;
         -*) echo "ernie: unknown option $1 (see --help)" >&2; exit 2 ;;

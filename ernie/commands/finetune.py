@@ -2,6 +2,7 @@
 
 example: ernie finetune --task mrpc --data glue/MRPC --init checkpoints/ernie_base_en --output output/mrpc --runs 5
          ernie finetune --task mine.yaml --data mine --init checkpoints/ernie_base_en --check
+         ernie finetune --together mnli,rte --data glue --init checkpoints/ernie_base_en --output output/together
          ernie finetune --summary output
 """
 from __future__ import annotations
@@ -27,6 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "without a fold of the training rows, which is its dev data")
     parser.add_argument("--sweep", action="append", default=[], metavar="KEY=V1,V2", help="train with every value (of "
                         "several sweeps: every combination) in an output of its own; prints the table of dev figures")
+    parser.add_argument("--together", action="append", default=[], metavar="TASK[=DIR]", help="instead of --task: "
+                        "train one encoder on several tasks, a head each; DIR where it is not below --data; a "
+                        "later --init takes the output")
+    parser.add_argument("--mixing", default="1", metavar="ALPHA", help="with --together: steps of a task are "
+                        "proportional to its batches to this power (default 1: every row once an epoch), or weights: "
+                        "mnli=3,rte=1")
     parser.add_argument("--model", metavar="FILE", help="without --init: configuration of the random model")
     parser.add_argument("--vocab", metavar="FILE", help="a vocabulary other than the checkpoint's; without --init and "
                                                         "without this, one is learnt from the training texts")
@@ -46,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         from ernie.finetuning.summary import summarise
         summarise(args.summary)
         return 0
+    if args.together:
+        return together(args)
     for name in ("task", "data") if args.check else ("task", "data", "output"):
         if not getattr(args, name):
             raise InputError(f"--{name} is missing (see --help)")
@@ -78,3 +87,26 @@ def run(args: argparse.Namespace) -> int:
         from ernie.serving.card import write_card
         write_card(args.output)
     return code if "ERNIE_LAUNCHER" in os.environ else min(code, 1)  # the launcher tells a stop from a failure
+
+
+def together(args: argparse.Namespace) -> int:
+    """Train on the tasks of ``--together``, or check their files. Returns the exit code."""
+    from ernie.finetuning.recipe import declared, joined
+    from reader.utils.errors import InputError
+    for name, unwanted in (("task", args.task), ("folds", args.folds), ("sweep", args.sweep)):
+        if unwanted:
+            raise InputError(f"--together and --{name} exclude each other")
+    recipes = joined(declared(args.together, args.data), args.size, args.assignments)
+    if args.check:
+        from ernie.finetuning.check import check
+        for recipe, directory in recipes:
+            check(recipe, directory, args.init, args.vocab)
+        return 0
+    if not args.output:
+        raise InputError("--output is missing (see --help)")
+    from ernie.utils.paddle_setup import import_paddle
+    import_paddle()
+    from ernie.finetuning.together import train
+    code = train(recipes, args.mixing, args.output, args.runs, init=args.init, size=args.size, model=args.model,
+                 vocab=args.vocab)
+    return code if "ERNIE_LAUNCHER" in os.environ else min(code, 1)

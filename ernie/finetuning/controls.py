@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 
 from ernie.finetuning.recipe import Recipe
-from ernie.model.finetuning_model import FinetuningModel, LossShaping
+from ernie.model.finetuning_model import LossShaping
 from ernie.model.pretraining_model import to_tensors
 from ernie.training.trainer import Trainer
 from reader.utils.errors import InputError
@@ -59,7 +59,7 @@ def depth(name: str, layers: int) -> int:
     return layers + 1 if name.startswith("ernie.embeddings.") else 0
 
 
-def apply_controls(model: FinetuningModel, recipe: Recipe, layers: int) -> None:
+def apply_controls(model: paddle.nn.Layer, recipe: Recipe, layers: int) -> None:
     """Freeze layers and give every parameter its share of the learning rate.
 
     Raises:

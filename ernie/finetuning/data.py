@@ -128,8 +128,8 @@ def find_start(recipe: Recipe, data: FinetuningData, init: str | Path | None, si
     """
     if init:
         from ernie.checkpoints.warm_start import read_pretrained
-        from ernie.finetuning.predictor import find_model
-        pretrained = read_pretrained(find_model(init) or init, model)
+        from ernie.finetuning.predictor import find_weights
+        pretrained = read_pretrained(find_weights(init), model)
         file = vocab or pretrained.vocab
         if file is None:
             raise InputError("has no vocab.txt; name one with --vocab", init)
@@ -142,17 +142,27 @@ def find_start(recipe: Recipe, data: FinetuningData, init: str | Path | None, si
         file = vocab or _learnt_vocabulary(data, language, config.vocab_size, Path(output) / "vocab.txt", recipe)
         tokenizer, pretrained = Tokenizer.load(file, recipe.lower_case), None
         config.vocab_size = tokenizer.size
+    fit(recipe, config, tokenizer, init or model, data.say)
+    text = "".join(token + "\n" for token in tokenizer.vocab)
+    return Start(config, tokenizer, text, pretrained)
+
+
+def fit(recipe: Recipe, config: ErnieConfig, tokenizer: Tokenizer, where: str | Path | None,
+        say: Callable[[str], None]) -> None:
+    """Check that a model can be trained by a recipe, and put into the recipe how texts are read.
+
+    Raises:
+        InputError: the model cannot read inputs as long as the recipe's, or has no such task embedding.
+    """
     recipe.lower_case = tokenizer.lower_case  # saved with the model, for those who read with it later
     if recipe.max_length > config.max_position_embeddings:
         raise InputError(f"max_length {recipe.max_length} is more than the model's {config.max_position_embeddings} "
-                         "positions (--set max_length=...)", init or model)
+                         "positions (--set max_length=...)", where)
     if config.use_task_id and not 0 <= recipe.task_id < config.task_type_vocab_size:
         raise InputError(f"task_id {recipe.task_id} is not below the model's {config.task_type_vocab_size} task "
-                         "embeddings", init or model)
+                         "embeddings", where)
     if recipe.task_id and not config.use_task_id:
-        data.say(f"task_id {recipe.task_id} does nothing: the model has no task embedding")
-    text = "".join(token + "\n" for token in tokenizer.vocab)
-    return Start(config, tokenizer, text, pretrained)
+        say(f"task_id {recipe.task_id} does nothing: the model has no task embedding")
 
 
 def find_vocabulary(recipe: Recipe, data: FinetuningData, init: str | Path | None, vocab: str | Path | None,
@@ -161,8 +171,8 @@ def find_vocabulary(recipe: Recipe, data: FinetuningData, init: str | Path | Non
     lower_case = recipe.lower_case
     if init:
         from ernie.checkpoints.formats.families import read
-        from ernie.finetuning.predictor import find_model
-        pretrained = read(find_model(init) or init)
+        from ernie.finetuning.predictor import find_weights
+        pretrained = read(find_weights(init))
         lower_case = lower_case and pretrained.lower_case
         vocab = vocab or pretrained.vocab
         if vocab is None:

@@ -25,6 +25,7 @@ from tasks.finetune.features import Features
 from tasks.finetune.kind import Kind
 
 FILE = "finetuned.json"
+TOGETHER = "together.json"  # record of a joint run: see ernie.finetuning.together
 
 
 def find_model(path: str | Path) -> Path | None:
@@ -41,6 +42,24 @@ def find_model(path: str | Path) -> Path | None:
         content = json.loads(result.read_text("utf-8"))
         return find_model(path / best_run(content))
     return None
+
+
+def find_weights(path: str | Path) -> Path:
+    """Find what training starts from in ``path``: the model of a fine-tuning output, the encoder of a joint one, or
+    ``path`` itself."""
+    path, found = Path(path), find_model(path)
+    if found is None and (path / TOGETHER).is_file():
+        joint = path / best_run(_result(path)) / "best"
+        found = joint if joint.is_dir() else None
+    return found or path
+
+
+def _result(path: Path) -> dict[str, Any]:
+    """The figures of a joint run; InputError while there are none."""
+    try:
+        return dict(json.loads((path / "result.json").read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        raise InputError("joint training has not finished here (no result.json)", path) from None
 
 
 def describe(recipe: Recipe, classes: Any) -> str:
@@ -109,6 +128,9 @@ def _own(path: Path, assignments: Iterable[str]) -> tuple[Recipe, list[str]]:
 def _foreign(path: Path) -> Pretrained:
     """A fine-tuned model of another family; InputError where there is none."""
     from ernie.checkpoints.formats import read
+    if (path / TOGETHER).is_file():
+        raise InputError("is of several tasks; each has a model of its own: "
+                         + ", ".join(str(path / "tasks" / name) for name in _result(path)["tasks"]), path)
     try:
         found = read(path)
     except InputError as error:

@@ -38,6 +38,7 @@ from tasks.finetune.kind import Kind
 DIRECTORY = CONFIGS / "finetune"
 NOT_TASKS = ("suites", "paper")
 SIZES = ("base", "large")
+ALONE = ("label_smoothing", "class_weights", "fgm", "r_drop")  # settings that training on several tasks does not have
 GLUE_SCORE = ("cola", "sst-2", "mrpc", "sts-b", "qqp", "mnli", "qnli", "rte", "wnli")  # AX is no part of it
 
 
@@ -147,6 +148,45 @@ def load(task: str, size: str = "base", assignments: Iterable[str] = ()) -> Reci
             raise InputError(f"{name}: expected a mapping, found {reprlib.repr(settings)}", path)
     mapping = {**suites[content["suite"]], **content, **sizes[size], "task": path.stem}
     return from_dict(override(mapping, assignments), str(path))
+
+
+def declared(texts: Iterable[str], directory: str | None) -> list[tuple[str, str]]:
+    """Return (task, its data directory) of ``TASK=DIR`` declarations, or of ``TASK`` where ``directory`` is given.
+
+    Raises:
+        InputError: a task stands twice or has no directory, or there is only one.
+    """
+    found: dict[str, str] = {}
+    for text in (part.strip() for given in texts for part in given.split(",") if part.strip()):
+        name, _, place = text.partition("=")
+        if not (place or directory):
+            raise InputError(f"--together {text}: expected TASK=DIR, or --data with the folder of all tasks")
+        if name in found:
+            raise InputError(f"--together {name} stands twice")
+        found[name] = place or str(directory)
+    if len(found) < 2:
+        raise InputError("--together takes two tasks or more: --together mnli=DIR --together rte=DIR")
+    return list(found.items())
+
+
+def joined(tasks: list[tuple[str, str]], size: str, assignments: Iterable[str]) -> list[tuple[Recipe, str]]:
+    """Read the recipes of the tasks. ``assignments`` hold for all of them.
+
+    Raises:
+        InputError: a task has no training data of its own, or a setting is for one task alone.
+    """
+    found: list[tuple[Recipe, str]] = []
+    for name, directory in tasks:
+        recipe = load(name, size, assignments)
+        odd = [key for key in ALONE if getattr(recipe, key)]
+        if recipe.predicted_with:
+            raise InputError(f"--together {name}: it has no training data of its own")
+        if odd:
+            raise InputError(f"{odd[0]} is for training on one task", recipe.task)
+        if "." in recipe.task or recipe.task in {other.task for other, _ in found}:
+            raise InputError(f"--together {name}: two tasks are called {recipe.task!r}, or there is a dot in that")
+        found.append((recipe, directory))
+    return found
 
 
 def from_dict(mapping: dict, where: str) -> Recipe:

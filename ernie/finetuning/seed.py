@@ -5,6 +5,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import paddle
@@ -28,6 +29,7 @@ from ernie.training.trainer import Callback, StepResult, Trainer
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 from tasks.finetune.batches import EpochBatches
+from tasks.finetune.kind import Kind
 
 
 @dataclass
@@ -122,6 +124,17 @@ class SeedTraining:
         self.watcher.measured(self, measurement)
         return measurement
 
+    def judge(self, step: int) -> tuple[float, Any, dict]:
+        """Measure every dev split after a step; the first one decides, by the mean of the recipe's metrics.
+
+        Without dev data the latest weights are the best.
+        """
+        found = [self.measure(split, step) for split in self.measured]
+        value = float(np.mean([found[0].scores[name] for name in self.recipe.metrics])) if found else step
+        point = {"step": step, "epoch": self.plan.batches.epoch(step - 1) + 1,
+                 **({"loss": found[0].loss, **found[0].scores} if found else {})}
+        return value, found[0].scores if found else None, point
+
     def finish(self, trainer: Trainer, reason: str) -> None:
         """Figures and predictions of the best weights, written by the main rank."""
         if reason:
@@ -137,16 +150,25 @@ class SeedTraining:
                   "evaluation": {}}
         for split in [*self.measured, *self.predicted]:
             outputs, _ = self.outputs(split)
-            predictions = self.kind.decode(split.rows, split.features, outputs)
-            if self.world.main:
-                save_outputs(self.directory / f"{split.name}.outputs.npz", outputs)
-                write_predictions(self.directory, split, self.kind, self.recipe.task, predictions)
-            if all(self.kind.labelled(row) for row in split.rows):
-                found = evaluate(self.kind, split.rows, predictions)
-                result[split.name] = found.metrics
-                result["evaluation"][split.name] = found.to_json()
+            answered(self.directory if self.world.main else None, self.kind, self.recipe.task, split, outputs, result)
         if self.world.main:
             write_json(self.directory / "result.json", result)
+
+
+def answered(directory: Path | None, kind: Kind, task: str, split: Split, outputs: list, result: dict) -> None:
+    """Write the answers about a split into ``directory``, and put its figures into ``result`` where it has labels.
+
+    Args:
+        directory: None on ranks that write nothing. outputs: the model's scores of every part.
+    """
+    predictions = kind.decode(split.rows, split.features, outputs)
+    if directory is not None:
+        save_outputs(directory / f"{split.name}.outputs.npz", outputs)
+        write_predictions(directory, split, kind, task, predictions)
+    if all(kind.labelled(row) for row in split.rows):
+        found = evaluate(kind, split.rows, predictions)
+        result[split.name] = found.metrics
+        result["evaluation"][split.name] = found.to_json()
 
 
 def settings_of(recipe: Recipe, warmup: int, total: int) -> TrainingSettings:
@@ -165,10 +187,21 @@ def settings_of(recipe: Recipe, warmup: int, total: int) -> TrainingSettings:
 EARLY = "dev data gained no more"  # why training ends
 
 
-class BestOnDev(Callback):
-    """Measures dev data at the given steps and keeps the weights that were best (the mean of the recipe's metrics)."""
+class Judged(Protocol):
+    """Part of a training that ``BestOnDev`` works on. recipe: tells when to stop early."""
 
-    def __init__(self, training: SeedTraining, points: set[int]):
+    directory: Path
+    files: dict[str, str]
+    recipe: Recipe
+
+    def judge(self, step: int) -> tuple[float, Any, dict]:
+        """Measure dev data after a step. Returns (what the best weights have most of, scores, the line to keep)."""
+
+
+class BestOnDev(Callback):
+    """Measures dev data at the given steps and keeps the weights that were best, as the training judges."""
+
+    def __init__(self, training: Judged, points: set[int]):
         self.training, self.points = training, points
 
     def start(self, trainer: Trainer) -> None:
@@ -179,12 +212,9 @@ class BestOnDev(Callback):
             return
         memory = trainer.state.callbacks.setdefault("dev", {"best": -float("inf"), "step": 0, "history": [],
                                                             "without_gain": 0})
-        found = [self.training.measure(split, result.step) for split in self.training.measured]
-        recipe, batches = self.training.recipe, self.training.plan.batches
-        value = float(np.mean([found[0].scores[name] for name in recipe.metrics])) if found else result.step
-        memory["last"] = found[0].scores if found else None
-        memory["history"].append({"step": result.step, "epoch": batches.epoch(result.step - 1) + 1,
-                                  **({"loss": found[0].loss, **found[0].scores} if found else {})})
+        value, last, point = self.training.judge(result.step)
+        memory["last"] = last
+        memory["history"].append(point)
         memory["without_gain"] = 0 if value > memory["best"] else memory.get("without_gain", 0) + 1
         if value > memory["best"]:
             memory.update(best=value, step=result.step)

@@ -1,7 +1,7 @@
-"""The encoder with the one head of a fine-tuning task, and its loss."""
+"""The encoder with the head of a fine-tuning task, or the heads of several, and their losses."""
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,57 @@ class FinetuningModel(nn.Layer):
         if self.loss is cross_entropy and (self.shaping.label_smoothing or self.shaping.class_weights):
             return cross_entropy(scores, lengths, positions, labels, self.shaping)
         return self.loss(scores, lengths, positions, labels)
+
+
+class JointModel(nn.Layer):
+    """One encoder with a head for each of several fine-tuning tasks; a batch has targets of one task.
+
+    Args:
+        config: sizes. kinds: task -> its kind, see ``FinetuningModel``.
+    """
+
+    def __init__(self, config: ErnieConfig, kinds: Mapping[str, Any]):
+        super().__init__()
+        self.kinds = dict(kinds)
+        self.ernie = Encoder(config)
+        self.heads = nn.LayerDict({name: DenseHead(config, kind.outputs) for name, kind in kinds.items()})
+
+    def unused(self, names: Collection[str]) -> list[paddle.Tensor]:
+        """Parameters that the losses of the tasks in ``names`` do not reach: other heads, and perhaps the pooler."""
+        layers = [head for name, head in self.heads.items() if name not in names]
+        if all(self.kinds[name].level != "sequence" for name in names):
+            layers.append(self.ernie.pooler)
+        return [parameter for layer in layers for parameter in layer.parameters()]
+
+    def scores(self, name: str, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+               task_ids: Tensor) -> Tensor:
+        """Scores of a task in float32: [rows, outputs], or [rows, width, outputs] at token level."""
+        hidden, pooled = self.ernie(token_ids, token_type_ids, position_ids, lengths, task_ids)
+        return self.heads[name](pooled if self.kinds[name].level == "sequence" else hidden).astype("float32")
+
+    def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+                task_ids: Tensor, targets: dict) -> dict:
+        """Name -> (sum of losses, right answers, targets), of the one task in ``targets``."""
+        ((name, target),) = targets.items()
+        scores = self.scores(name, token_ids, token_type_ids, position_ids, lengths, task_ids)
+        return {name: LOSSES[self.kinds[name].loss](scores, lengths, *target)}
+
+
+class OneOfJoint:
+    """A ``JointModel`` as its user of one task sees it: what ``FinetuningModel`` offers for measuring."""
+
+    def __init__(self, joint: JointModel, name: str):
+        self.joint, self.name, self.loss = joint, name, LOSSES[joint.kinds[name].loss]
+        self.eval, self.train = joint.eval, joint.train
+
+    @property
+    def training(self) -> bool:
+        """Tell whether dropout is on."""
+        return bool(self.joint.training)
+
+    def outputs(self, **inputs: Tensor) -> Tensor:
+        """Scores of the task, see ``JointModel.scores``."""
+        return self.joint.scores(self.name, **inputs)
 
 
 def cross_entropy(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor,

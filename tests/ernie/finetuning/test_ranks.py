@@ -14,9 +14,9 @@ from tests.ernie.finetuning.test_run import QUICK, TINY, finetune, make_data, mo
 EPOCH, EPOCHS = 4, 6  # steps of an epoch, epochs
 
 
-def start(task, data, output, model_files, *settings):  # noqa: F811
-    """``run_finetune.sh`` with two ranks; what it says is appended to ``<output>.log``."""
-    command = ["bash", str(runs.ROOT / "run_finetune.sh"), task, "--data", str(data), "--output", str(output),
+def start(task, data, output, model_files, *settings, between=()):  # noqa: F811
+    """``run_finetune.sh`` with two ranks; what it says is appended to ``<output>.log``. between: more arguments."""
+    command = ["bash", str(runs.ROOT / "run_finetune.sh"), task, *between, "--data", str(data), "--output", str(output),
                "--model", str(model_files[0]), "--vocab", str(model_files[1]), "--devices", "0,1"]
     for setting in [*QUICK, *settings]:
         command += ["--set", setting]
