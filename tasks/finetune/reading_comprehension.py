@@ -118,7 +118,11 @@ class ReadingComprehension(Kind):
         return [(pairs.flat[at], int(start[begins[at // len(ends)]]), int(stop[ends[at % len(ends)]])) for at in best]
 
     def _best(self, row: QuestionRow, found: list, nothing: float) -> Answer:
-        """The best span, or the empty answer where there is none; ``nothing``: the score of that."""
+        """The best span, or the empty answer where there is none; ``nothing``: the score of that.
+
+        Of spans with the same score the first found is the best, as in the release: by part, then by start from the
+        best one down, then by end.
+        """
         spans: dict[str, tuple] = {}
         for score, start, stop in sorted(found, key=lambda item: -item[0]):
             stop = with_marks(row.original, stop)
@@ -126,7 +130,7 @@ class ReadingComprehension(Kind):
         chosen = list(spans.items())[:self.n_best]
         if self.no_answer:
             chosen.append(("", (nothing, 0, 0)))
-            if len(chosen) == 1 or chosen[0][1][0] - nothing <= self.null_threshold:
+            if len(chosen) == 1 or chosen[0][1][0] - nothing < self.null_threshold:
                 chosen.insert(0, chosen.pop())
         if not chosen:  # an empty passage
             return Answer("", 0, 0, 0.0, 0.0)

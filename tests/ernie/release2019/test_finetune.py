@@ -31,6 +31,33 @@ def test_flags_become_a_recipe():
     assert not found.reader.remove_spaces
 
 
+# every flag of the three programs of 2019 with its default; None: the flag is taken, and without meaning
+FLAGS = {
+    "ernie_config_path": "", "init_checkpoint": "", "init_pretraining_params": "", "checkpoints": "checkpoints",
+    "is_classify": True, "is_regression": False, "task_id": 0, "epoch": 3, "learning_rate": 5e-5,
+    "lr_scheduler": "linear_warmup_decay", "weight_decay": 0.01, "warmup_proportion": 0.1, "save_steps": 10000,
+    "validation_steps": 1000, "use_fp16": False, "use_dynamic_loss_scaling": None, "init_loss_scaling": 102400,
+    "test_save": "checkpoints/test_result", "metric": "simple_accuracy", "incr_every_n_steps": 100,
+    "decr_every_n_nan_or_inf": 2, "incr_ratio": 2.0, "decr_ratio": 0.8, "skip_steps": 10, "verbose": None,
+    "tokenizer": None, "train_set": "", "test_set": "", "dev_set": "", "vocab_path": "", "max_seq_len": 512,
+    "batch_size": 32, "predict_batch_size": None, "in_tokens": False, "do_lower_case": True, "random_seed": 1,
+    "label_map_config": "", "num_labels": 2, "diagnostic": "", "diagnostic_save": "", "max_query_length": 64,
+    "max_answer_length": 100, "doc_stride": 128, "n_best_size": 20, "chunk_scheme": None, "use_cuda": True,
+    "is_distributed": None, "use_fast_executor": None, "num_iteration_per_drop_scope": None, "do_train": True,
+    "do_val": True, "do_test": True, "use_multi_gpu_test": None, "metrics": None, "shuffle": None, "for_cn": True,
+    "enable_ce": False}
+
+
+def test_every_flag_of_2019_is_taken_with_its_default():
+    found = vars(flags.parse([]))
+    assert {name: found[name] or "" if default == "" else found[name] for name, default in FLAGS.items()
+            if default is not None} == {name: default for name, default in FLAGS.items() if default is not None}
+    assert set(found) == set(FLAGS)
+    for name, default in FLAGS.items():
+        given = str(not default).lower() if isinstance(default, bool) else str(default or 1)
+        assert name in vars(flags.parse([f"--{name}", given]))
+
+
 def test_no_warm_up_means_a_constant_rate():
     assert recipe("--warmup_proportion", "0.0").schedule == "constant"
     assert recipe("--lr_scheduler", "noam_decay").schedule == "noam"

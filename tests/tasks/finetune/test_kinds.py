@@ -142,6 +142,32 @@ def test_answers_are_cut_from_the_original_text():
     assert blank.text == ""
 
 
+def test_equal_spans_in_the_order_of_the_release():
+    """The release sorts starts and ends by score, the earlier of equals first, pairs them start by start, part by part,
+    and sorts the pairs by their sum without changing the order of equals.
+    """
+    kind = finetune.load("reading_comprehension", None, doc_stride=2, max_query_length=1, n_best=4)
+    row = question("a b c d e", "a", 0)
+
+    def answer(*given, max_length=16):
+        """given: (part, place in the passage, score as first piece, as last piece)."""
+        features = kind.features([row], TOKENIZER, max_length)
+        scores = [np.full((int(length), 2), -9.0) for length in features.lengths]
+        for part, place, first, last in given:
+            scores[part][3 + place] = first, last
+        return kind.decode([row], features, scores)[0]
+
+    # b to c and d to e sum to 4; d is the better start, so d to e comes first, though it is later in the text
+    assert answer((0, 1, 2, -9), (0, 2, -9, 2), (0, 3, 3, -9), (0, 4, -9, 1)).text == "d e"
+    # equal starts: the earlier one; equal ends: the earlier one
+    assert answer((0, 1, 2, 2), (0, 3, 2, 2)).text == "b"
+    assert [one.text for one in answer((0, 1, 2, 2), (0, 3, 2, 2)).best[:3]] == ["b", "b c d", "d"]
+    # two parts (a b c and c d e) with the same sum: the first part
+    assert len(kind.features([row], TOKENIZER, 7)) == 2
+    assert answer((0, 0, 1, 3), (1, 1, 3, 1), max_length=7).text == "a"
+    assert answer((0, 0, 1, 3), (1, 1, 3, 1.5), max_length=7).text == "d"
+
+
 def decoded_truth(rows, tokenizer, max_length, **options):
     """What the reader answers when the scores say exactly what the labels say."""
     kind = finetune.load("reading_comprehension", None, **options)
@@ -299,5 +325,7 @@ def test_a_question_without_an_answer():
     scores = kind.score([held, none], answers)
     assert scores == {"em": 1.0, "f1": 1.0, "squad_em": 1.0, "squad_f1": 1.0}
     assert kind.score([held, none], answers[::-1])["squad_em"] == 0.0
+    low[0], high[0] = 3, 3  # the passage and [CLS] score the same: an answer, as in SQuAD 2's published reader
+    assert kind.decode([held], features, [high])[0].text == "b"
     strict = finetune.load("reading_comprehension", None, no_answer=True, null_threshold=10)
     assert strict.decode([held], strict.features([held], TOKENIZER, 16), [high])[0].text == ""
