@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import tasks as task_room
 from ernie.model.config import ErnieConfig
@@ -25,7 +26,10 @@ class PretrainingData:
         self.weights = {entry.name: self.tasks[entry.name].weight if entry.weight is None else entry.weight
                         for entry in curriculum.tasks}
         self.ids = {entry.name: number for number, entry in enumerate(curriculum.tasks)}
-        sources = {**curriculum.corpora, **curriculum.pairs}
+        untrained = {name for name, source in curriculum.pairs.items() if name not in self.tasks
+                     and not all(Path(path, "manifest.json").exists() for path in (source.path, source.dev) if path)}
+        sources = {name: source for name, source in {**curriculum.corpora, **curriculum.pairs}.items()
+                   if name not in untrained}  # a task that is left out need not have its pairs built
         if not sources:
             raise InputError("corpora: a curriculum needs at least one", curriculum.name)
         self.stores = {name: Store(source.path) for name, source in sources.items()}

@@ -76,3 +76,14 @@ def test_a_run_logs_what_trained(tmp_path):
                            "knowledge_masking": ["knowledge_masking"] if name == "drawn" else both}
         final[name] = runs.final(folder / "run")
     assert not runs.identical(final["all"], final["tenth"]) and not runs.identical(final["none"], final["drawn"])
+
+
+def test_a_task_that_is_left_out_needs_no_pairs(tmp_path):
+    absent = {"path": str(tmp_path / "pairs" / "train"), "dev": str(tmp_path / "pairs" / "dev")}
+    file = runs.declare(tmp_path, [{"sentence_distance": 2}], pairs={"discourse_relation": absent})
+    data = PretrainingData(load(file))
+    assert list(data.stores) == ["made"] and data.measurable(["sentence_distance"]) == ["sentence_distance"]
+    both = {"sentence_distance": 2, "discourse_relation": 2}
+    file = runs.declare(tmp_path, [both], pairs={"discourse_relation": absent})
+    with pytest.raises(InputError, match="pairs/train"):
+        PretrainingData(load(file))
