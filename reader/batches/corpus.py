@@ -35,7 +35,7 @@ class Corpus:
         self.max_length = max_length
         self._check(weights)
         for store in self.stores:
-            store.read_here_and_there()
+            store.advise_random_access()
         self.weights = weights
         sizes = np.array([len(store) for store in self.stores] if weights is None else weights, np.float64)
         self.shares = sizes / sizes.sum()

@@ -157,7 +157,7 @@ class Store:
         """Give the pages that were read back to the system, so that resident memory stays flat over a long run."""
         self._advise("MADV_DONTNEED")
 
-    def read_here_and_there(self) -> None:
+    def advise_random_access(self) -> None:
         """Tell the system not to read ahead of the pages that are touched; for sampling, not for reading all of it."""
         self._advise("MADV_RANDOM")
 
