@@ -5,6 +5,6 @@ from tasks.given_label import GivenLabel
 
 
 class DiscourseRelation(GivenLabel):
-    """Which marker stood between two adjacent sentences? The classes are the markers of the pair store."""
+    """Tell which marker stood between two adjacent sentences. The classes are the markers of the pair store."""
 
     name = "discourse_relation"

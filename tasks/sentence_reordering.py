@@ -62,7 +62,7 @@ class SentenceReordering(SequenceTask):
         return self.orders.index(tuple(order))
 
     def restore(self, label: int) -> list[int]:
-        """Which segments of the input to read, one after the other, to have the original order again."""
+        """Return the segments of the input in the order that restores the text."""
         return [int(place) for place in np.argsort(self.orders[label])]
 
     def explain(self, label: int) -> str:

@@ -94,7 +94,7 @@ def needed(args: argparse.Namespace, name: str) -> Any:
 
 
 def is_discovery(inputs: list[str]) -> bool:
-    """Whether the input is Discovery's tsv files, or a folder of them."""
+    """Tell whether the input is Discovery's tsv files, or a folder of them."""
     return all(name.endswith((".tsv", ".tsv.gz")) or any(Path(name).glob("train.tsv*")) for name in inputs)
 
 

@@ -1,4 +1,4 @@
-"""What a curriculum will take: stages, steps, tokens, learning rates, memory, communication and time. Trains nothing.
+"""Print what a curriculum will take: stages, steps, tokens, rates, memory, communication, time. Trains nothing.
 
 Needs no data and no Paddle. Memory is counted, not tried (docs/planning.md); time needs a speed: give one, or
 measure it on this machine.
@@ -53,12 +53,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def data(plan: Plan) -> str:
-    """How often the corpora are read."""
+    """Lines on how often each corpus is read."""
     return "Data, over all stages\n  " + "\n  ".join(describe(plan.curriculum, plan.stages))
 
 
 def heading(plan: Plan, file: str) -> str:
-    """What is planned."""
+    """Lines on the curriculum and its model."""
     curriculum, config, count = plan.curriculum, plan.config, plan.parameters
     sizes = f"{config.num_hidden_layers} layers, hidden {config.hidden_size}, vocabulary {config.vocab_size:,}"
     parts = ", ".join(f"{name} {_millions(value)}" for name, value in count.items() if value)
@@ -98,7 +98,7 @@ def learning_rates(plan: Plan) -> str:
 
 
 def batch(plan: Plan) -> str:
-    """How the global batch is cut."""
+    """Lines on how the global batch is cut into micro-batches."""
     tokens, count = plan.micro_tokens, plan.micro_batches
     times = f"{count} micro-batches one after another" if count > 1 else "1 micro-batch"
     return (f"Batch: {plan.curriculum.batch_tokens:,} tokens a step = {plan.cards} card{'s' * (plan.cards > 1)} x "
@@ -114,7 +114,7 @@ def recomputations(plan: Plan) -> list[Choice]:
 
 
 def memory(plan: Plan) -> str:
-    """What a card holds, part by part."""
+    """Lines on the memory of a card, part by part."""
     tokens = plan.micro_tokens
     choices = recomputations(plan)
     found = [plan.memory(tokens, choice) for choice in choices]

@@ -92,7 +92,7 @@ def _answer_with(model, recipe: Recipe, directory, output, splits, size: str, sa
 
 
 def _check_answers(predictor: Predictor, recipe: Recipe, data: FinetuningData) -> None:
-    """That a model can answer what a recipe asks; InputError otherwise."""
+    """Check that a model can answer what a recipe asks. Raises InputError otherwise."""
     kind, own = data.kind, predictor.kind
     if (kind.level, kind.loss, kind.outputs) != (own.level, own.loss, own.outputs) \
             or tuple(data.classes.names) != tuple(predictor.classes.names):

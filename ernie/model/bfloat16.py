@@ -26,7 +26,7 @@ def sum_of_rows(gradient: Tensor) -> Tensor:
 
 
 def wanted(*inputs: Tensor) -> tuple[bool, ...]:
-    """Which inputs of a PyLayer take a gradient: for the others, frozen ones, it must return None."""
+    """Tell which inputs of a PyLayer take a gradient: for the others, frozen ones, it must return None."""
     return tuple(not tensor.stop_gradient for tensor in inputs)
 
 

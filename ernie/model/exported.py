@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,14 +50,14 @@ class ExportedScores:
 
     training = False
 
-    def __init__(self, path, kind):
+    def __init__(self, path: str | Path, kind: Any):
         from ernie.model.finetuning_model import LOSSES
         self.run, self.loss = Exported(path), LOSSES[kind.loss]
 
     def eval(self) -> None:
         """Do nothing: there is no dropout in the graph."""
 
-    def outputs(self, **inputs):
+    def outputs(self, **inputs: Any) -> Any:
         """As ``FinetuningModel.outputs``."""
         import paddle
         return paddle.to_tensor(self.run(**{name: value.numpy() for name, value in inputs.items()})[0])

@@ -1,4 +1,4 @@
-"""What a curriculum would take on GPU clusters, from data sheets: arithmetic, nothing was measured. No paddle.
+"""Estimate what a curriculum would take on GPU clusters, from data sheets: arithmetic, nothing was measured. No paddle.
 
     python -m ernie.planning.clusters --config configs/curriculum/ernie2_en.yaml [--cards 8 48 64] [--set key=value]
 

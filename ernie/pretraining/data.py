@@ -53,7 +53,7 @@ class PretrainingData:
         return {"model": config.to_dict(), "vocabulary": next(iter(self.stores.values())).manifest["vocab_sha256"],
                 "data": fingerprints, "classes": {name: list(task.classes) for name, task in self.tasks.items()}}
 
-    def batches(self, name: str, stage_tasks, cards: int, dev: bool = False) -> Batches:
+    def batches(self, name: str, stage_tasks: Iterable[str], cards: int, dev: bool = False) -> Batches:
         """Return the batches of task ``name``, with labels of the token-level ones of ``stage_tasks`` that train there.
 
         Which do is up to ``losses`` of the curriculum and ``lm_weight`` of the task.

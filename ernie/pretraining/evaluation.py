@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from paddle import nn
 
 from ernie.baselines.run import RunBaselines, shallow_baselines
 from ernie.model.pretraining_model import to_tensors
 from ernie.pretraining.data import PretrainingData
 from ernie.training import distributed
 from ernie.training.metrics import Baseline, GroupMetrics, TaskMetrics
-from reader.batches.batches import slices_of_rank
+from reader.batches.batches import Batches, slices_of_rank
+from tasks.base import Task
 
 
 def run_baselines(data: PretrainingData, names: list[str], directory: str | Path, world: distributed.World,
@@ -35,7 +37,8 @@ def run_baselines(data: PretrainingData, names: list[str], directory: str | Path
     return distributed.gather(world, found)[0]
 
 
-def measure(model, batches: dict, count: int, tasks: dict, world: distributed.World,
+def measure(model: nn.Layer, batches: Mapping[str, Batches], count: int, tasks: Mapping[str, Task],
+            world: distributed.World,
             baselines: Mapping[str, Baseline] | None = None,
             heartbeat: Callable[[], None] = lambda: None,
             autocast: Callable[[], AbstractContextManager] = nullcontext) -> dict[str, TaskMetrics]:

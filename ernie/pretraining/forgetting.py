@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+from ernie.pretraining.run_directory import RunDirectory
+from ernie.pretraining.stages import Stage
 from ernie.training.metrics import TaskMetrics
 from reader.utils.errors import InputError
 
@@ -24,7 +26,7 @@ def read_dev(file: Path) -> Optional[dict[str, TaskMetrics]]:
         raise InputError(f"is not readable as dev metrics ({type(error).__name__}: {error})", file) from None
 
 
-def stage_metrics(run, stages) -> Measured:
+def stage_metrics(run: RunDirectory, stages: Iterable[Stage]) -> Measured:
     """Return (stage number, dev metrics by task) of every stage of a ``RunDirectory`` that has been measured."""
     found = ((stage.number, read_dev(run.stage_path(stage.number) / "dev.json")) for stage in stages)
     return [(number, metrics) for number, metrics in found if metrics is not None]

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +45,7 @@ def pages(task: Task, corpus: Corpus, window: Window, rows: np.ndarray, colour: 
     yield writer.summary(examples)
 
 
-def step_of_run(directory, number: int, step: int) -> tuple[Batches, int, list]:
+def step_of_run(directory: str | Path, number: int, step: int) -> tuple[Batches, int, list[Task]]:
     """Find what a run reads in a step: the drawn task's ``Batches``, the number of the batch, the tasks that label it.
 
     Args:
@@ -77,7 +79,7 @@ def step_of_run(directory, number: int, step: int) -> tuple[Batches, int, list]:
 class Writer:
     """Writes examples; what it shows depends on the level of the task."""
 
-    def __init__(self, task, corpus: Corpus, tokens, colour: bool):
+    def __init__(self, task: Any, corpus: Corpus, tokens: Any, colour: bool):
         self.task, self.corpus, self.tokens, self.colour = task, corpus, tokens, colour
         self.read = tokens.ids
         self.groups = self.heads = np.zeros(0, np.int64)  # of tasks that corrupt what is read

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import paddle
-from paddle import nn
+from paddle import Tensor, nn
 from paddle.static import InputSpec
 
 from ernie.checkpoints.manifest import write_manifest
@@ -34,14 +34,16 @@ class Graph(nn.Layer):
         super().__init__()
         self.model, self.outputs = model, outputs
 
-    def forward(self, token_ids, token_type_ids, position_ids, lengths, task_ids):
+    def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
+                task_ids: Tensor) -> Any:
         return self.outputs(token_ids, token_type_ids, position_ids, lengths, task_ids)
 
 
 class GraphWithoutTask(Graph):
-    """The same for a model without a task embedding."""
+    """The same for a model without a task embedding: one input fewer."""
 
-    def forward(self, token_ids, token_type_ids, position_ids, lengths):
+    def forward(self, token_ids: Tensor, token_type_ids: Tensor,  # type: ignore[override]
+                position_ids: Tensor, lengths: Tensor) -> Any:
         return self.outputs(token_ids, token_type_ids, position_ids, lengths, None)
 
 

@@ -35,7 +35,7 @@ class Log(Callback):
         percent: right answers are shares that mean something; otherwise the loss is shown alone.
     """
 
-    def __init__(self, every: int, file, stage: str = "", later_steps: int = 0,
+    def __init__(self, every: int, file: str | Path, stage: str = "", later_steps: int = 0,
                  also: Iterable[Callable[[LogLine], None]] = (),
                  baselines: Mapping[str, Baseline] | None = None, percent: bool = True):
         self.every, self.file, self.stage, self.later_steps = every, Path(file), stage, later_steps

@@ -1,4 +1,4 @@
-"""Which nodes and devices take part: from the launchers' flags, or from the environment that a scheduler set up.
+"""Determine the nodes and devices that take part, from the flags of the launchers or the environment of a scheduler.
 
 ``python -m ernie.training.cluster FLAGS`` prints shell assignments (nnodes, node_rank, master, devices, nproc) for the
 launchers. No paddle.

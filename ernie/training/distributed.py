@@ -21,7 +21,7 @@ from ernie.utils.paddle_setup import quiet
 
 @dataclass(frozen=True)
 class World:
-    """Which process this is, and of how many."""
+    """Rank of this process and number of processes."""
 
     rank: int = 0
     size: int = 1

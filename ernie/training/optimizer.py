@@ -48,7 +48,7 @@ class Outcome:
 
 @dataclass
 class Held:
-    """What AdamW keeps of a parameter. ``arrays``: first and second moment, powers of both betas, master weight.
+    """State that AdamW keeps of a parameter. ``arrays``: first and second moment, powers of both betas, master weight.
 
     ``power``: that of beta2 when this was made. ``times``: how often the parameter has been stepped since.
     """

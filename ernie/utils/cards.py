@@ -1,4 +1,4 @@
-"""Which NVIDIA cards of this node a job may use, named as CUDA names them. No paddle.
+"""List the NVIDIA cards of this node that a job may use, named as CUDA names them. No paddle.
 
 ``CUDA_VISIBLE_DEVICES=2,3 python -m ernie.utils.cards [--devices 3]`` prints the cards that processes would take.
 """

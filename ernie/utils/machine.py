@@ -1,4 +1,4 @@
-"""What a launch ran on: versions, commit, machine. Recorded beside a run, a line for each launch."""
+"""Record versions, commit and machine of a launch beside the run, a line for each launch."""
 from __future__ import annotations
 
 import json

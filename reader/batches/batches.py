@@ -118,7 +118,7 @@ def slices_of_rank(slices: int, rank: int, size: int) -> range:
 
 
 def slices_of_lane(lengths: np.ndarray, lane: int, lanes: int, slices: int) -> tuple[int, np.ndarray]:
-    """Which slices begin inside a lane, and where.
+    """Find the slices that begin inside a lane, and where.
 
     A slice is one of ``slices`` equal parts of the ``lanes`` laid end to end; lanes count as equally long, so that the
     cut of one needs no other. Every slice that begins in a lane takes an example of it at least.

@@ -155,7 +155,7 @@ class _Worker:
 
 
 def _work(pipe, pickled: bytes) -> None:
-    """What a worker does until its parent hangs up."""
+    """Serve batches until the parent closes the pipe."""
     fetch = None
     while True:
         try:

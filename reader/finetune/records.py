@@ -180,7 +180,7 @@ def json_of(path: str | Path) -> Any:
 
 
 def _is_lines(path) -> bool:
-    """Whether a file called json holds one object a line, as OCNLI and CLUE are distributed."""
+    """Tell whether a file called json holds one object a line, as OCNLI and CLUE are distributed."""
     lines = (text for _, text in NumberedLines(path) if text.strip())
     first, second = next(lines, ""), next(lines, "")
     try:

@@ -167,7 +167,7 @@ class SplitReader:
                      file_format=self.format)
 
     def _kept(self, path, split: str):
-        """Which rows of a file that holds both train and dev belong to the split: column values -> bool, or None."""
+        """Return what tells the rows of a split in a file of both train and dev: column values -> bool, or None."""
         if not self.held_out or split == INPUT or Path(path).name not in self.held_out["of"]:
             return None
         beside = Path(path).parent

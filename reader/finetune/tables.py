@@ -221,7 +221,7 @@ class Table:
         return TextRow(texts, target, name, group, number)
 
     def _whole(self, record: TableRecord, needed: list) -> bool:
-        """Whether a record has every column that is used; says so otherwise."""
+        """Tell whether a record has every column that is used; report it otherwise."""
         values, number = record.values or {}, record.line
         if not self.records.named:
             if all(name in values for name in needed):
@@ -278,7 +278,7 @@ class Table:
 
 
 def _on(value: Value) -> bool:
-    """Whether a column of 0 and 1 says yes. Raises ValueError when it says neither."""
+    """Tell whether a column of 0 and 1 says yes. Raises ValueError when it says neither."""
     text = str(value).lower()
     if text not in ("0", "1", "true", "false", "0.0", "1.0"):
         raise ValueError(f"{value!r} is neither 0 nor 1")
@@ -286,7 +286,7 @@ def _on(value: Value) -> bool:
 
 
 def _is_name(value: str) -> bool:
-    """Whether a value looks like the name of a column rather than a text."""
+    """Tell whether a value looks like the name of a column rather than a text."""
     return value.isascii() and value.replace("_", "").isalnum() and " " not in value
 
 

@@ -117,7 +117,7 @@ class Tagged:
 
 
 def _numbered(lines: NumberedLines, most: int = 200) -> bool:
-    """Whether the first units of a file are all a character and a digit, with words among them that go on (0, 1)."""
+    """Tell whether the first units of a file are all a character and a digit, with words that go on (0, 1)."""
     units = [_parts(line)[0] for _, line in islice(lines, most) if line.strip()]
     return len(units) > 3 and all(POSITION.fullmatch(unit) for unit in units) \
         and {"0", "1"} <= {unit[1] for unit in units}

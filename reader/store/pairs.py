@@ -208,8 +208,8 @@ class PairEncoder:
         like: a corpus store whose vocabulary, annotator, phrases and names are used.
     """
 
-    def __init__(self, like):
-        self.like = Store(like)
+    def __init__(self, like: StrPath):
+        self.like = Store(Path(like))
         manifest = self.like.manifest
         if "annotator" not in manifest:
             raise InputError("not a store of `ernie build-corpus`", like)

@@ -2,15 +2,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from reader.text.chunks import PARAGRAPH_END
 from reader.text.flags import CAPITAL, UNIT_START, WORD_START
 from reader.text.tokenizer import Tokenizer, is_capitalised
 
 SPACES = " \t\n\r\u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
+
+PARAGRAPH_END = "\n"  # stands between the paragraphs of a block, and nowhere else in it
 
 
 class ChunkCache:
@@ -26,7 +28,7 @@ class ChunkCache:
 
     COLUMNS = {"counts": np.int64, "lengths": np.int64, "trailing": np.int64, "features": np.int64, "keys": np.uint64}
 
-    def __init__(self, tokenizer: Tokenizer, describe=None, limit: int = 1_000_000):
+    def __init__(self, tokenizer: Tokenizer, describe: Callable[[str], int] | None = None, limit: int = 1_000_000):
         self.tokenizer, self.describe, self.limit = tokenizer, describe or (lambda word: 0), limit
         self._forget()
 

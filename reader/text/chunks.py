@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-PARAGRAPH_END = "\n"  # stands between the paragraphs of a block, and nowhere else in it
+from reader.text.chunk_cache import PARAGRAPH_END, ChunkCache
 
 # White space as the tokenizer sees it. Control characters (\x0b, \x0c, \x1c-\x1f, \x85) are not: it deletes them, so
 # what stands on both sides of one is joined.
@@ -86,7 +86,7 @@ class Block:
         documents: [d+1] paragraph offsets of the documents.
     """
 
-    def __init__(self, documents: list[list[str]], chunk_cache):
+    def __init__(self, documents: list[list[str]], chunk_cache: ChunkCache):
         self.documents = np.cumsum([0] + [len(paragraphs) for paragraphs in documents])
         self.text = "".join(f"{paragraph}{PARAGRAPH_END}" for paragraphs in documents for paragraph in paragraphs)
         chunks = chunk_pattern().findall(self.text)

@@ -59,7 +59,7 @@ class EpochBatches:
         return np.concatenate([whole[at] for at in generator.permutation(len(whole))] + short)
 
     def _cut(self, epoch: int) -> np.ndarray:
-        """Where the batches of an epoch begin, and its end."""
+        """Return where the batches of an epoch begin, and its end."""
         total = len(self.lengths)
         if self.unit == "examples":
             return np.append(np.arange(0, total, self.batch_size), total)

@@ -63,12 +63,15 @@ class Chinese(Annotator):
     language = "zh"
     sample = 2_000_000
 
-    def __init__(self, user_dict=None, convert=None, segmenter=None, **options):
+    def __init__(self, user_dict: StrPath | None = None, convert: str | None = None,
+                 segmenter: str | type | None = None, **options: Any):
         super().__init__(**options)
         kind = segmenter if isinstance(segmenter, type) else find_segmenter(segmenter)
         self.segmenter = kind(read_user_dict(user_dict) if user_dict else [])
         self._converter = open_converter(convert) if convert else None
-        self.phrases, self._words, self._bits, self._keys = Phrases([]), Numbers(), [], []
+        self.phrases, self._words = Phrases([]), Numbers()
+        self._bits: list[int] = []
+        self._keys: list[int] = []
 
     def convert(self, document: list[str]) -> list[str]:
         """Traditional to simplified characters, where it was asked for."""

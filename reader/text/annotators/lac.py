@@ -6,6 +6,7 @@ LOC, ORG, nz or nw (works); long words and mined collocations are phrases; sente
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from reader.text.annotators.chinese import Chinese
 from reader.utils.errors import InputError
@@ -17,7 +18,7 @@ _PIECES = re.compile("[^。！？；\n]{0,199}[。！？；\n]?", re.DOTALL)
 class Lac(Chinese):
     """The default annotator's rules on LAC's words and names."""
 
-    def __init__(self, convert=None, **options):
+    def __init__(self, convert: str | None = None, **options: Any):
         super().__init__(convert=convert, segmenter=LacSegmenter, **options)
 
     def _is_name(self, word: str, tag: str) -> bool:
