@@ -1,4 +1,4 @@
-"""What the figures of a log line say about a run: the slowest rank, and once a minute how training goes."""
+"""Tell from the figures of a log line how a run fares: the slowest rank, and once a minute how training goes."""
 from __future__ import annotations
 
 import os
