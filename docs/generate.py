@@ -125,3 +125,8 @@ def on_files(files, config):  # noqa: ANN001, ANN201  (mkdocs calls it)
     for name, make in PAGES.items():
         files.append(File.generated(config, name, content=make()))
     return files
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Show the title of a fenced block, which this Markdown does not know, as a line above it."""
+    return re.sub(r'^```([a-z]+) title="([^"]+)"$', r"`\2`\n\n```\1", markdown, flags=re.M)

@@ -26,6 +26,17 @@ SCHEMES = ("light", "dark")
 WIDER = """() => { const wide = document.documentElement.clientWidth, all = [...document.querySelectorAll('main *')];
     return all.filter(e => e.getBoundingClientRect().right > wide + 1 && !e.closest('.scroll, .chart, pre'))
               .map(e => e.outerHTML) }"""
+# Of the text of elements that a selector finds: the least contrast with what lies behind it.
+LEAST_CONTRAST = """selector => { const parts = colour => colour.match(/[0-9.]+/g).map(Number);
+    const light = ([r, g, b]) => { [r, g, b] = [r, g, b].map(
+        v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+    const behind = e => { for (; e; e = e.parentElement) {
+        const [r, g, b, a] = parts(getComputedStyle(e).backgroundColor); if (a !== 0) return [r, g, b] }
+        return [255, 255, 255] };
+    return Math.min(...[...document.querySelectorAll(selector)].filter(e => e.checkVisibility() && e.textContent.trim())
+        .map(e => { const [a, b] = [light(parts(getComputedStyle(e).color)), light(behind(e))];
+            return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) })) }"""
 CONTRAST = """() => { const of = colour => { const [r, g, b] = colour.match(/[0-9.]+/g).map(
         v => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b };
@@ -150,30 +161,45 @@ def test_a_page_that_is_watched_follows_the_run(run, visit):  # noqa: F811
         command.wait()
 
 
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *values):
+        pass
+
+
 def test_the_documentation_site(visit, tmp_path):
     if importlib.util.find_spec("mkdocs") is None:
         absent("mkdocs", "mkdocs is not installed: pip install mkdocs")
     done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
                           cwd=runs.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
-    handler.log_message = lambda *values: None
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}/"
         page = visit(url)
-        links = sorted(set(page.eval_on_selector_all("nav a[href]", "all => all.map(a => a.href.split('#')[0])")))
+        links = sorted(set(page.eval_on_selector_all("a[href]", "all => all.map(a => a.href.split('#')[0])")))
         links = [link for link in links if link.startswith(url)]
-        assert len(links) > 15
-        for link in links:
-            page.goto(link)
-            assert page.locator("h1").count() >= 1, link
-            for width in WIDTHS:
-                page.set_viewport_size({"width": width, "height": 900})
-                over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-                assert over <= 1, f"{link} is {over} pixels wider than {width}"
-        page.goto(url)
-        look(page)
+        built = {f"{url}{file.parent.relative_to(tmp_path).as_posix()}/".replace("/./", "/")
+                 for file in tmp_path.rglob("index.html")}
+        assert built - {url} <= set(links)  # from the first page
+        for scheme in SCHEMES:
+            page = visit(url, scheme=scheme)
+            for link in links:
+                page.goto(link)
+                assert page.locator("h1").count() >= 1, link
+                assert page.evaluate(LEAST_CONTRAST, ".wy-nav-content :is(h1, h2, p, li, td, th, a, code)") > 4.5, link
+                for width in WIDTHS:
+                    page.set_viewport_size({"width": width, "height": 900})
+                    over = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+                    assert over <= 1, f"{link} is {over} pixels wider than {width}"
+            ground = page.evaluate("getComputedStyle(document.querySelector('.wy-nav-content')).backgroundColor")
+            assert (ground == "rgb(28, 28, 26)") == (scheme == "dark")
+            page.set_viewport_size({"width": 1280, "height": 900})
+            page.goto(url)
+            page.locator("nav").get_by_text("Fine-tuning", exact=True).first.click()
+            page.locator("h1", has_text="Fine-tuning").wait_for()
+            look(page)
     finally:
         server.shutdown()

@@ -83,4 +83,5 @@ def test_the_site_builds_and_a_broken_link_is_an_error(tmp_path, broken):
         assert done.returncode != 0 and "nowhere.md" in done.stderr
     else:
         assert done.returncode == 0, done.stderr
+        assert not [page for page in (tmp_path / "site").rglob("*.html") if "```" in page.read_text("utf-8")]
         assert "fill_mask" in (tmp_path / "site" / "reference" / "api" / "index.html").read_text("utf-8")
