@@ -20,6 +20,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from reader.utils.errors import InputError
+
+STANDARD_INPUT = "standard input"
 CHUNK = 2048  # rows that are read, tokenized and answered together
 
 
@@ -41,7 +44,6 @@ def run(args: argparse.Namespace) -> int:
     from ernie.utils.paddle_setup import import_paddle
     import_paddle()
     from ernie.finetuning.predictor import Predictor
-    from reader.utils.errors import InputError
 
     if args.input != "-" and not Path(args.input).is_file():
         raise InputError("no such file", args.input)
@@ -56,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
             raise InputError(f"cannot be written: {error.strerror or error}", args.output) from None
     sys.stderr.write("\n")
     say = sys.stderr if args.output == "-" else sys.stdout
-    print(f"{source.account}\n{done:,} answers in {args.output}", file=say)
+    read = str(source.account) if args.input != "-" else str(source.account).replace(str(path), STANDARD_INPUT)
+    print(f"{read}\n{done:,} answers in {args.output}", file=say)
     if scores:
         print(scores, file=say)
     return 0
@@ -98,10 +101,15 @@ def _input(name: str) -> Iterator[Path]:
         yield Path(name)
         return
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "standard input"
+        path = Path(scratch) / STANDARD_INPUT
         with open(path, "wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
-        yield path
+        try:
+            yield path
+        except InputError as error:  # its user has never seen this file
+            if error.path is None or Path(error.path) != path:
+                raise
+            raise InputError(error.reason, STANDARD_INPUT, error.line) from None
 
 
 @contextlib.contextmanager

@@ -146,7 +146,12 @@ def test_predict_keeps_ids_reads_standard_input_and_measures(tmp_path, model_fil
     lines = '{"sentence": "a b"}\n{"sentence": "c d"}\n'
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
     assert main([*command, "-", "--input", "-", "--format", "jsonl"]) == 0
-    assert [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()] == ["label", "1", "0"]
+    captured = capsys.readouterr()
+    assert [line.split("\t")[0] for line in captured.out.splitlines()] == ["label", "1", "0"]
+    assert "\nstandard input: 2 rows" in captured.err
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"sentence": "a b"}\n{"sentence": 5\n')))
+    assert main([*command, "-", "--input", "-", "--format", "jsonl"]) == 2
+    assert "ernie: standard input line 2: " in capsys.readouterr().err
 
 
 def test_check_says_what_is_in_the_files(tmp_path, model_files, capsys):  # noqa: F811
