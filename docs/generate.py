@@ -36,7 +36,7 @@ def configuration() -> str:
     from ernie.finetuning.recipe import Recipe
     from ernie.model.config import ErnieConfig
     from ernie.pretraining import curriculum
-    from ernie.training.settings import LossScaling, OptimizerSettings
+    from ernie.training.settings import LossScaling, LossSpike, OptimizerSettings
     from reader.finetune.splits import SplitReader
     sections = {"Curriculum": curriculum.Curriculum, "TaskEntry (curriculum: tasks)": curriculum.TaskEntry,
                 "CorpusSource (curriculum: corpora, pairs)": curriculum.CorpusSource,
@@ -44,6 +44,7 @@ def configuration() -> str:
                 "Convergence (curriculum: until_converged)": curriculum.Convergence,
                 "OptimizerSettings (curriculum: optimizer)": OptimizerSettings,
                 "LossScaling (curriculum and recipe: loss_scaling)": LossScaling,
+                "LossSpike (curriculum and recipe: loss_spike)": LossSpike,
                 "ErnieConfig (model files)": ErnieConfig, "Recipe (fine-tuning)": Recipe,
                 "SplitReader (recipe: reader)": SplitReader}
     parts = ["# Configuration\n\nGenerated from the dataclasses. Any key is overridden with `--set key=value`, keys "

@@ -145,13 +145,15 @@ def partial(path: str | Path) -> Path:
     return Path(path).with_name(Path(path).name + ".partial")
 
 
-def newest(directory: str | Path, report: Callable[[str], Any] = print, above: str = "") -> Path | None:
+def newest(directory: str | Path, report: Callable[[str], Any] = print, above: str = "",
+           wanted: Callable[[int], bool] = lambda step: True) -> Path | None:
     """Find the newest whole checkpoint below ``directory``; damaged ones are named and passed over.
 
     Args:
-        above: name of a checkpoint; only later ones count.
+        above: name of a checkpoint; only later ones count. wanted: tells of a step whether its checkpoint counts.
     """
-    for path in sorted((path for path in _steps(directory) if path.name > above), reverse=True):
+    for path in sorted((path for path in _steps(directory) if path.name > above and wanted(_number(path))),
+                       reverse=True):
         damage = check(path)
         if not damage:
             return path
@@ -213,6 +215,11 @@ def prune(directory: str | Path, keep: int, known: set[Path], in_use: Collection
 def _steps(directory: str | Path) -> list[Path]:
     return [path for path in Path(directory).glob(f"{PREFIX}*")
             if path.is_dir() and path.suffix not in (".partial", OLD)]
+
+
+def step_of(path: Path) -> int:
+    """Return the step of a checkpoint, from its name."""
+    return _number(path)
 
 
 def _number(path: Path) -> int:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
-from ernie.training.settings import SCHEDULES, LossScaling
+from ernie.training.settings import SCHEDULES, LossScaling, LossSpike
 from ernie.utils.config_io import build, override, read_yaml
 from ernie.utils.limits import (
     AmpLevel,
     Count,
     Decay,
     KernelChoice,
+    Megabytes,
     Natural,
     NotNegative,
     OneOf,
@@ -25,6 +26,7 @@ from ernie.utils.limits import (
     Seconds,
     Seed,
     Share,
+    WidthMultiple,
     Workers,
 )
 from ernie.utils.resources import CONFIGS
@@ -100,6 +102,9 @@ class Recipe:
     max_bad_steps: Count = 10
     start_timeout: Seconds = 1800.0   # seconds until the first step
     step_timeout: Seconds = 1800.0    # seconds of a step
+    width_multiple: WidthMultiple = 0  # the encoder pads rows to one; 0: to 8 with fused kernels, else not
+    gradient_bucket_mb: Megabytes = 32  # MiB of gradients that are summed over the ranks in one call
+    loss_spike: Optional[LossSpike] = None  # what counts as a jump of the loss, and what is done then
     health_every: NotNegative = 60.0    # seconds between lines about pace and slowest rank; 0: none
     workers: Workers = 0               # processes that make batches ahead of time
     check_ranks_every: Natural = 100   # steps between two comparisons of the ranks' weights; 0: never

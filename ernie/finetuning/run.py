@@ -32,7 +32,7 @@ from tasks.finetune.kind import Kind
 FREE = ("seed", "log_every", "checkpoint_every", "copy_checkpoints_to",
         "start_timeout", "step_timeout", "micro_batch_tokens", "recompute",
         "deterministic", "kernels", "predict_batch_tokens", "max_bad_steps", "workers", "check_ranks_every",
-        "health_every")
+        "health_every", "loss_spike", "width_multiple", "gradient_bucket_mb")
 
 
 DEV_DATA = "dev data"  # by which the best weights are chosen, and whose figures are summed up over seeds
@@ -193,6 +193,7 @@ def train(recipe: Recipe, directory: str | Path, output: str | Path | Callable[[
         cross_validation: instead, so many trainings without a fold of the training rows each; 0: none.
         start: init, size, model, vocab: see ``ernie.finetuning.data.find_start``.
     """
-    with Run(output, start_timeout=recipe.start_timeout, step_timeout=recipe.step_timeout, marks=marks) as run:
+    with Run(output, start_timeout=recipe.start_timeout, step_timeout=recipe.step_timeout, marks=marks,
+             gradient_bucket_mb=recipe.gradient_bucket_mb) as run:
         finetuning = FinetuningRun(run, recipe, directory, cross_validation=cross_validation, **start)
         return finetuning.folds(cross_validation) if cross_validation else finetuning.seeds(seeds)

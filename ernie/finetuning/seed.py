@@ -181,7 +181,8 @@ def settings_of(recipe: Recipe, warmup: int, total: int) -> TrainingSettings:
         recompute=recipe.recompute, workers=recipe.workers, log_every=recipe.log_every,
         checkpoint_every=recipe.checkpoint_every, keep_checkpoints=1, check_ranks_every=recipe.check_ranks_every,
         max_bad_steps=recipe.max_bad_steps, deterministic=recipe.deterministic, kernels=recipe.kernels,
-        copy_checkpoints_to=recipe.copy_checkpoints_to, health_every=recipe.health_every)
+        copy_checkpoints_to=recipe.copy_checkpoints_to, health_every=recipe.health_every,
+        loss_spike=recipe.loss_spike, width_multiple=recipe.width_multiple)
 
 
 EARLY = "dev data gained no more"  # why training ends

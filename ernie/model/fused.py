@@ -120,6 +120,13 @@ def choose(model: nn.Layer, kernels: str, dtype: FloatType) -> list[str]:
     return lines
 
 
+def pad_rows(model: nn.Layer, multiple: int) -> None:
+    """Let the encoder pad its rows to a multiple of so many tokens, so that a device sees few widths."""
+    for layer in model.sublayers():
+        if isinstance(layer, FusableWidth):
+            layer.width_multiple = multiple
+
+
 def trial(compute: Callable[[], list[tuple[Tensor, Tensor]]], dtype: FloatType) -> str:
     """Return why a form cannot be used, or nothing. ``compute`` returns pairs of tensors that must agree."""
     try:

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, ClassVar, Optional
 
-from ernie.training.settings import LossScaling, OptimizerSettings
+from ernie.training.settings import LossScaling, LossSpike, OptimizerSettings
 from ernie.utils.config_io import build, override, read_yaml
 from ernie.utils.limits import (
     AmpLevel,
     Count,
     Iterations,
     KernelChoice,
+    Megabytes,
     Natural,
     NotNegative,
     OneOf,
@@ -23,6 +24,7 @@ from ernie.utils.limits import (
     RecomputeChoice,
     Seconds,
     Seed,
+    WidthMultiple,
     Workers,
 )
 from ernie.utils.resources import locate_curriculum
@@ -117,6 +119,9 @@ class Curriculum:
     max_bad_steps: Count = 10
     start_timeout: Seconds = 1800.0     # seconds until the first step: joining the group, loading, building
     step_timeout: Seconds = 1800.0      # seconds of a step
+    width_multiple: WidthMultiple = 0  # the encoder pads rows to one; 0: to 8 with fused kernels, else not
+    gradient_bucket_mb: Megabytes = 32  # MiB of gradients that are summed over the ranks in one call
+    loss_spike: Optional[LossSpike] = None  # what counts as a jump of the loss, and what is done then
     health_every: NotNegative = 60.0    # seconds between lines about pace and slowest rank; 0: none
     demo: Optional[Annotated[str, OneOf("en", "zh")]] = None  # the corpus is made from text that a dependency ships
 

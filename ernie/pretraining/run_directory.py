@@ -21,7 +21,7 @@ from reader.utils.files import write_json
 FREE = ("workers", "log_every", "checkpoint_every", "keep_checkpoints", "copy_checkpoints_to",
         "max_bad_steps", "step_timeout", "recompute",
         "deterministic", "kernels", "check_ranks_every", "micro_batch_tokens", "name", "tasks_from", "start_timeout",
-        "health_every")
+        "health_every", "loss_spike", "width_multiple", "gradient_bucket_mb")
 
 
 class RunDirectory:

@@ -33,7 +33,8 @@ from reader.utils.files import write_json
 def train_stage(curriculum: Curriculum, number: int, output: str | Path, step_timeout: float | None = None) -> int:
     """Train stage ``number`` of the run in ``output``, from where it stands. Returns the exit code of the process."""
     with Run(output, start_timeout=curriculum.start_timeout,
-             step_timeout=step_timeout or curriculum.step_timeout) as run:
+             step_timeout=step_timeout or curriculum.step_timeout,
+             gradient_bucket_mb=curriculum.gradient_bucket_mb) as run:
         return run.train(StageTraining(run, curriculum, number))
 
 
@@ -93,7 +94,8 @@ class StageTraining:
             log_every=curriculum.log_every, checkpoint_every=curriculum.checkpoint_every,
             keep_checkpoints=curriculum.keep_checkpoints, check_ranks_every=curriculum.check_ranks_every,
             max_bad_steps=curriculum.max_bad_steps, deterministic=curriculum.deterministic, kernels=curriculum.kernels,
-            copy_checkpoints_to=curriculum.copy_checkpoints_to, health_every=curriculum.health_every)
+            copy_checkpoints_to=curriculum.copy_checkpoints_to, health_every=curriculum.health_every,
+            loss_spike=curriculum.loss_spike, width_multiple=curriculum.width_multiple)
 
     def _callbacks(self, updater: Updater) -> Iterable[Callback]:
         if self.stage.until_converged:

@@ -15,7 +15,7 @@ import numpy as np
 from ernie.checkpoints import checkpoint
 from ernie.checkpoints.checkpoint import CheckpointWriter
 from ernie.training import distributed
-from ernie.training.health import hosts_of_ranks, slowest_rank
+from ernie.training.health import LossSpikes, hosts_of_ranks, slowest_rank
 from ernie.training.metrics import Baseline, LogLine, TaskMetrics, TrainingMetrics
 from ernie.training.trainer import Callback, StepResult, Trainer
 from ernie.utils import progress
@@ -30,15 +30,16 @@ class Log(Callback):
     Args:
         file: the JSON lines; what a resumed run computes again is cut off first.
         stage: begins every console line. later_steps: of the stages that follow, for the ETA of the run.
-        also: functions that are called with every line on the main rank.
+        also: functions that are called with every line on the main rank. spikes: judges every line's losses, or None.
         baselines: task -> its best shallow baseline on dev data, shown beside the training metrics.
         percent: right answers are shares that mean something; otherwise the loss is shown alone.
     """
 
     def __init__(self, every: int, file: str | Path, stage: str = "", later_steps: int = 0,
-                 also: Iterable[Callable[[LogLine], None]] = (),
+                 also: Iterable[Callable[[LogLine], None]] = (), spikes: LossSpikes | None = None,
                  baselines: Mapping[str, Baseline] | None = None, percent: bool = True):
         self.every, self.file, self.stage, self.later_steps = every, Path(file), stage, later_steps
+        self.spikes = spikes
         self.also, self.baselines, self.percent = list(also), baselines or {}, percent
 
     def start(self, trainer: Trainer) -> None:
@@ -49,6 +50,24 @@ class Log(Callback):
         if trainer.world.main:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self._cut(trainer.state.step)
+        carried = trainer.state.callbacks.get("log", {})
+        self.drawn.update(carried.get("drawn", {}))
+        if trainer.world.main:
+            self.sums.update({name: np.array(values) for name, values in carried.get("sums", {}).items()})
+
+    def carry(self, trainer: Trainer) -> None:
+        """Put the sums since the last line into the training state, so that a resumed run writes the same line.
+
+        All ranks call it. Float32 values are summed in float64, which is exact, in whatever order, for the few thousand
+        of similar size that a line is made of.
+        """
+        names = list(trainer.weights)
+        local = np.concatenate([self.sums.get(name, np.zeros(3)) for name in names])
+        total = distributed.sum_over_ranks(trainer.world, local).reshape(-1, 3).tolist()
+        trainer.state.callbacks["log"] = {"sums": dict(zip(names, total)), "drawn": dict(self.drawn)}
+
+    def finish(self, trainer: Trainer) -> None:
+        self.carry(trainer)
 
     def _cut(self, step: int) -> None:
         if self.file.exists():
@@ -89,13 +108,14 @@ class Log(Callback):
                                + [np.array([self.tokens, self.positions, self.wait, np.mean(self.compute or [0.0])])])
         ranks = distributed.gather_values(world, local)
         total = ranks.sum(axis=0)
-        if not world.main:
-            return
         tasks = {}
         for k, name in enumerate(names):
             loss, right, count = total[3 * k:3 * k + 3]
             if count:
                 tasks[name] = TrainingMetrics(float(loss / count), float(right / count), int(count))
+        spike = self.spikes.judge(trainer, result.step, tasks, self.drawn) if self.spikes else None
+        if not world.main:
+            return
         tokens, positions, wait, _ = total[-4:]
         speed = tokens / self.seconds
         pace = self.seconds / self.steps
@@ -108,7 +128,8 @@ class Log(Callback):
             padding=float(1 - tokens / positions), data_wait=float(wait / world.size / self.seconds),
             memory_mib=_memory(), skipped=trainer.state.skipped, tokens=trainer.state.tokens, eta_stage=left,
             eta_run=left + self.later_steps * pace, slowest=slowest_rank(compute, waits, self.hosts),
-            rank_compute=compute * (world.size > 1), rank_data_wait=waits * (world.size > 1))
+            rank_compute=compute * (world.size > 1), rank_data_wait=waits * (world.size > 1),
+            spike=spike)
         try:
             with open(self.file, "a", encoding="utf-8") as opened:
                 opened.write(json.dumps(line.to_json()) + "\n")
@@ -144,17 +165,21 @@ class Log(Callback):
 
 
 class Checkpoints(Callback):
-    """A checkpoint every so many steps, and one whenever training ends, for whatever reason but divergence."""
+    """A checkpoint every so many steps, and one whenever training ends, for whatever reason but divergence.
 
-    def __init__(self, every: int, writer: CheckpointWriter):
-        self.every, self.writer, self.saved = every, writer, -1
+    Args:
+        prepare: called on all ranks before a checkpoint inside training.
+    """
+
+    def __init__(self, every: int, writer: CheckpointWriter, prepare: Callable[[Trainer], None] = lambda trainer: None):
+        self.every, self.writer, self.saved, self.prepare = every, writer, -1, prepare
 
     def start(self, trainer: Trainer) -> None:
         self.saved = trainer.state.step
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
-        if result.step % self.every == 0 and result.step < trainer.total and not trainer.stop:
-            self._save(trainer)  # where training stops here, ``finish`` saves what other callbacks have made of it
+        if result.step % self.every == 0 and self.saved < result.step < trainer.total and not trainer.stop:
+            self.save(trainer)  # where training stops here, ``finish`` saves what other callbacks have made of it
 
     def finish(self, trainer: Trainer) -> None:
         self.writer.wait()
@@ -163,6 +188,11 @@ class Checkpoints(Callback):
             self._save(trainer, wait=True)
         self.writer.finish()
         distributed.barrier(trainer.world)
+
+    def save(self, trainer: Trainer) -> None:
+        """Begin to write a checkpoint of now; all ranks call it."""
+        self.prepare(trainer)
+        self._save(trainer)
 
     def _save(self, trainer: Trainer, wait: bool = False) -> None:
         self.saved = trainer.state.step

@@ -32,12 +32,14 @@ class World:
         return self.rank == 0
 
 
-def start(timeout: float = 1800.0) -> World:
+def start(timeout: float = 1800.0, gradient_bucket_mb: int = 32) -> World:
     """Join the process group that the launcher describes in the environment; alone without one.
 
     Args:
         timeout: seconds after which Paddle itself gives a peer or a collective operation up. The watchdog ends a job
             earlier and names the rank; this is for what it cannot reach.
+        gradient_bucket_mb: MiB of gradients that are summed over the ranks in one call, while the backward pass
+            computes those of the layers below.
     """
     os.environ.setdefault("PADDLE_PG_TIMEOUT", str(int(1000 * (timeout + 120))))    # gloo and NCCL, in milliseconds
     os.environ.setdefault("FLAGS_stop_check_timeout", str(int(timeout + 120)))     # the store, in seconds
@@ -48,6 +50,7 @@ def start(timeout: float = 1800.0) -> World:
     # A step trains the heads of its own tasks only. Paddle's search for the parameters that a loss does not reach ends
     # in an error under recompute, which hides parameters from it; ``with_zero_gradients`` gives them one instead.
     strategy.find_unused_parameters = False
+    strategy.fuse_grad_size_in_MB = gradient_bucket_mb
     warnings.filterwarnings("ignore", message="Current global rank")  # said of every barrier on gloo
     with quiet():  # a list of flags that were set on purpose
         fleet.init(is_collective=True, strategy=strategy, log_level="WARNING")

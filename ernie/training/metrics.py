@@ -134,6 +134,21 @@ class SlowestRank:
 
 
 @dataclass
+class Spike:
+    """A loss that stands out.
+
+    Attributes:
+        task: whose loss. loss: of this line. median: of the lines before. back_to: the step whose weights training
+            goes on with, or None where it goes on as it is.
+    """
+
+    task: str
+    loss: float
+    median: float
+    back_to: Optional[int] = None
+
+
+@dataclass
 class LogLine:
     """A line of log.jsonl: means over all ranks since the line before.
 
@@ -171,6 +186,7 @@ class LogLine:
     rank_compute: list[float] = field(default_factory=list)
     rank_data_wait: list[float] = field(default_factory=list)
     slowest: Optional[SlowestRank] = None
+    spike: Optional[Spike] = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain containers, every key."""

@@ -23,11 +23,11 @@ from ernie.model.recompute import Choice
 from ernie.training import distributed
 from ernie.training.amp import Precision
 from ernie.training.callbacks import Callback, Checkpoints, Divergence, Log, SameOnAllRanks
-from ernie.training.health import Health
+from ernie.training.health import Health, LossSpikes
 from ernie.training.metrics import Baseline
 from ernie.training.optimizer import Updater
 from ernie.training.scalars import scalar_writer
-from ernie.training.settings import LossScaling, OptimizerSettings, Schedule
+from ernie.training.settings import LossScaling, LossSpike, OptimizerSettings, Schedule
 from ernie.training.trainer import ASKED_TO_STOP, Trainer, TrainState
 from ernie.training.watchdog import DIVERGED, STOPPED, StopSignals, Watchdog
 from ernie.utils.console import close_console, make_console_lossy
@@ -56,6 +56,7 @@ class Run:
         output: the run directory, the same on all ranks; or a function that finds it, called before anyone writes.
         start_timeout, step_timeout: seconds, see ``Watchdog``. marks: directory of the ranks' marks, by default
             ``alive`` in the run directory; to be given when ``output`` is a function.
+        gradient_bucket_mb: see ``distributed.start``.
     Attributes:
         world: rank and size. directory: the run directory. signals: whether this process was asked to stop.
     Raises:
@@ -63,10 +64,10 @@ class Run:
     """
 
     def __init__(self, output: str | Path | Callable[[], Path], *, start_timeout: float, step_timeout: float,
-                 marks: Path | None = None):
+                 marks: Path | None = None, gradient_bucket_mb: int = 32):
         make_console_lossy()
         self.signals = StopSignals()
-        self._output = output
+        self._output, self._bucket_mb = output, gradient_bucket_mb
         if marks is None:
             if callable(output):
                 raise TypeError("marks must be given when output is a function")
@@ -87,7 +88,8 @@ class Run:
         return self
 
     def _begin(self) -> None:
-        self.world = distributed.start(timeout=max(self.watchdog.start_timeout, self.watchdog.step_timeout))
+        self.world = distributed.start(timeout=max(self.watchdog.start_timeout, self.watchdog.step_timeout),
+                                       gradient_bucket_mb=self._bucket_mb)
         self.directory = Path(self._output() if callable(self._output) else self._output)
         distributed.barrier(self.world)  # nobody writes before all have looked
         if self.world.main:
@@ -155,6 +157,8 @@ class TrainingSettings:
     kernels: str = "auto"
     copy_checkpoints_to: str | None = None
     health_every: float = 60.0
+    loss_spike: LossSpike | None = None
+    width_multiple: int = 0
 
 
 def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float], total: int, *, directory: Path,
@@ -176,15 +180,19 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
     watchers = [health.see, *([scalars] if run.world.main and (scalars := scalar_writer(directory)) else [])]
     elsewhere = _copies(directory, settings)
     copier = Copier(elsewhere, settings.keep_checkpoints, run.say) if elsewhere else None
-    writer = checkpoint.CheckpointWriter(directory, settings.keep_checkpoints, files, copier=copier)
+    rule = settings.loss_spike
+    keep = max(settings.keep_checkpoints, 3 if rule and rule.action == "rollback" else 1)
+    checkpoints = Checkpoints(settings.checkpoint_every,
+                              checkpoint.CheckpointWriter(directory, keep, files, copier=copier))
+    spikes = LossSpikes(rule, name, directory, settings.checkpoint_every, checkpoints.save) if rule else None
+    log = Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=watchers, spikes=spikes,
+              baselines=baselines, percent=percent)
+    checkpoints.prepare = log.carry
     return Trainer(updater, batches, weights, total, state=state, world=run.world, seed=seed, directory=directory,
                    workers=settings.workers, stop_requested=run.signals, heartbeat=run.watchdog, callbacks=[
                        Divergence(settings.max_bad_steps, name, look),
-                       Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=watchers,
-                           baselines=baselines, percent=percent),
-                       health,
-                       SameOnAllRanks(settings.check_ranks_every), *callbacks(updater),
-                       Checkpoints(settings.checkpoint_every, writer)])
+                       log, health, *([spikes] if spikes else []),
+                       SameOnAllRanks(settings.check_ranks_every), *callbacks(updater), checkpoints])
 
 
 def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSettings,
@@ -200,6 +208,8 @@ def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSe
         run.say(precision.note)
     for line in fused.choose(model, settings.kernels, precision.dtype if precision.active else "float32"):
         run.say(line)
+    if settings.width_multiple:
+        fused.pad_rows(model, settings.width_multiple)
     updater = Updater(model, settings.optimizer, settings.schedule, precision, run.world, settings.kernels)
     if updater.note:
         run.say(f"kernels: AdamW in one call for each group of parameters: {updater.note}")

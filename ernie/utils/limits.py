@@ -52,6 +52,17 @@ class Recomputation:
         return 'is not true, false, "attention" or a number k from 1 to 256 (every k-th layer)'
 
 
+@dataclass(frozen=True)
+class MultipleOf:
+    """A multiple of a number."""
+
+    number: int
+
+    def fault(self, value: int) -> str:
+        """Return what is wrong with a number, or an empty string."""
+        return f"is not a multiple of {self.number}" if value % self.number else ""
+
+
 Count = Annotated[int, Range(1, LARGEST)]
 Natural = Annotated[int, Range(0, LARGEST)]
 Iterations = Annotated[int, Range(1, 10 ** 7)]     # the order of a stage's steps is held in memory
@@ -70,4 +81,6 @@ Timestamp = Annotated[float, Range(0, 1e11)]       # seconds since the epoch
 PrecisionName = Annotated[str, OneOf("fp32", "fp16", "bf16")]
 AmpLevel = Annotated[str, OneOf("O1", "O2")]
 RecomputeChoice = Annotated[Any, Recomputation()]
+WidthMultiple = Annotated[int, Range(0, 4096), MultipleOf(8)]
+Megabytes = Annotated[int, Range(1, 4096)]
 KernelChoice = Annotated[str, OneOf("auto", "plain", "fused")]

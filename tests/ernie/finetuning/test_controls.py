@@ -43,7 +43,7 @@ def test_every_setting_is_the_recipes():
     given = {"learning_rate": 1e-3, "beta1": 0.7, "beta2": 0.8, "epsilon": 1e-5, "weight_decay": 0.02, "clip_norm": 3.0,
              "precision": "bf16", "amp_level": "O2", "recompute": True, "workers": 3, "log_every": 7,
              "checkpoint_every": 11, "check_ranks_every": 13, "max_bad_steps": 5, "deterministic": True,
-             "kernels": "plain", "health_every": 5.0}
+             "kernels": "plain", "health_every": 5.0, "width_multiple": 64}
     recipe = load("rte", assignments=[f"{key}={value}" for key, value in given.items()])
     settings = settings_of(recipe, 2, 20)
     found = {**vars(settings), **vars(settings.optimizer)}

@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from ernie.utils.paddle_setup import import_paddle
+from reader.utils.errors import InputError
 from tests.ernie import runs
 
 # Losses of eight steps from given weights without dropout, worked out on Paddle 3.3.1 and 2.6.2 with one rank.
@@ -231,3 +232,34 @@ def test_a_head_that_no_step_uses_is_left_alone_by_two_ranks(tmp_path):
     assert len(unused) == 9 and all(np.array_equal(first[name], second[name]) for name in unused)
     trained = first.keys() - set(unused)
     assert not any(np.array_equal(first[name], second[name]) for name in trained if "attn.q_proj.weight" in name)
+
+
+def test_padding_to_few_widths_changes_neither_batches_nor_results(tmp_path, train):
+    file = runs.declare(tmp_path, [STAGE], dropout=0.0)
+    assert train(file, tmp_path / "plain") == 0
+    assert train(file, tmp_path / "wide", "width_multiple=64") == 0
+    assert data_hash(tmp_path / "plain") == data_hash(tmp_path / "wide")
+    assert 0 < runs.difference(runs.final(tmp_path / "plain"), runs.final(tmp_path / "wide")) < 1e-5
+    with pytest.raises(InputError, match="12 is not a multiple of 8"):
+        train(file, tmp_path / "wrong", "width_multiple=12")
+
+
+BUCKETS = '''
+import gc
+import paddle
+from tasks.token_document import TokenDocument
+
+class Seen(TokenDocument):
+    name = "seen"
+
+    def labels(self, tokens):
+        sizes = {found.comm_buffer_size for found in gc.get_objects() if isinstance(found, paddle.DataParallel)}
+        print("buckets of", sizes, "bytes", flush=True)
+        return super().labels(tokens)
+'''
+
+
+def test_the_size_of_gradient_buckets_is_the_curriculums(tmp_path):
+    (tmp_path / "seen.py").write_text(BUCKETS)
+    file = runs.declare(tmp_path, [{"seen": 2}], tasks_from=[str(tmp_path / "seen.py")], gradient_bucket_mb=3)
+    assert f"buckets of {{{3 << 20}}} bytes" in runs.run(file, tmp_path / "run", "--devices", "0,1")

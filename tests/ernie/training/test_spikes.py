@@ -1,0 +1,96 @@
+"""Loss spikes: really too high a learning rate; training goes back, and takes the same path whoever interrupts it."""
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from ernie.training.health import LossSpikes
+from ernie.training.metrics import TrainingMetrics
+from ernie.training.settings import LossSpike
+from tests.ernie import runs
+from tests.ernie.training.test_parallel import train  # noqa: F401
+from tests.ernie.training.test_trainer import trainer
+
+
+def steep(folder: Path, **rule) -> Path:
+    """A curriculum whose learning rate rises to what its model cannot bear."""
+    return runs.declare(folder, [{"knowledge_masking": 24}], log_every=2, checkpoint_every=4, batch_tokens=128,
+                        loss_spike={"factor": 1.5, "window": 3, "max_rollbacks": 1, **rule}, check_ranks_every=1,
+                        optimizer={"learning_rate": 5.0, "warmup_steps": 24, "clip_norm": 0.0})
+
+
+def lines(output: Path) -> list[dict]:
+    return [json.loads(line) for line in (output / "stage-1" / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+def spikes(output: Path) -> list[tuple]:
+    return [(line["step"], line["spike"]["back_to"]) for line in lines(output) if line["spike"]]
+
+
+def state(output: Path) -> dict:
+    done = json.loads((output / "stage-1" / "done.json").read_text())
+    return json.loads((output / "stage-1" / done["checkpoint"] / "state.json").read_text())
+
+
+def test_two_ranks_go_back_and_a_killed_run_takes_the_same_path(tmp_path):
+    """One rollback is allowed: later spikes are warned of."""
+    file = steep(tmp_path, action="rollback")
+    said = runs.run(file, tmp_path / "whole", "--devices", "0,1", "--max-restarts", "0")
+    found = spikes(tmp_path / "whole")
+    step, back_to = found[0]
+    assert 0 < back_to < step and all(to is None for _, to in found[1:])
+    assert f"goes on with the weights of step {back_to}, without the batches of steps {back_to + 1} to {step} " \
+           "(rollback 1 of at most 1)" in said
+    ended = state(tmp_path / "whole")
+    assert ended["step"] == 24 and ended["updates"] == 24 - (step - back_to)
+    assert ended["callbacks"]["loss_spike"]["rollbacks"] == [{"step": step, "back_to": back_to}]
+
+    process = runs.start(file, tmp_path / "killed", "--devices", "0,1", "--max-restarts", "0")
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "killed" / "stage-1" / f"step-{step:08d}").exists() and process.poll() is None:
+        assert time.monotonic() < deadline, runs.said(tmp_path / "killed")
+        time.sleep(0.005)
+    runs.end(process)  # kill -9 to all
+    again = runs.run(file, tmp_path / "killed", "--devices", "0,1", "--max-restarts", "0")
+    assert f"at step {step}" in again or state(tmp_path / "killed") == ended  # it may have ended before it was killed
+    assert spikes(tmp_path / "killed") == found and runs.losses(tmp_path / "killed") == runs.losses(tmp_path / "whole")
+    assert runs.identical(runs.final(tmp_path / "whole"), runs.final(tmp_path / "killed"))
+
+
+def test_a_stopped_run_judges_as_one_that_was_not(tmp_path, train):  # noqa: F811
+    """Stopped between two log lines, before and after the spike: the lines are made of the same steps all the same."""
+    file = steep(tmp_path, action="rollback", max_rollbacks=2)
+    assert train(file, tmp_path / "whole") == 0
+    found = spikes(tmp_path / "whole")
+    assert [to for _, to in found][:2] != [None, None] and found[0][0] > 5
+    assert train(file, tmp_path / "parts", stop_after=5) == 75
+    assert train(file, tmp_path / "parts", stop_after=found[0][0] - 4) == 75
+    assert train(file, tmp_path / "parts") == 0
+    assert spikes(tmp_path / "parts") == found and runs.losses(tmp_path / "parts") == runs.losses(tmp_path / "whole")
+    assert runs.identical(runs.final(tmp_path / "whole"), runs.final(tmp_path / "parts"))
+
+
+def judged(rule: LossSpike, curve: list[tuple[str, float]]) -> list[int]:
+    """Numbers of the lines, from 0, that are spikes; of each the drawn task and its loss."""
+    made, found = trainer([1]), LossSpikes(rule, "run", Path("nowhere"), 1, lambda trainer: None)
+    return [number for number, (task, loss) in enumerate(curve)
+            if found.judge(made, number + 1, {"lm": TrainingMetrics(loss, 0.0, 1)}, {task: 1})]
+
+
+@pytest.mark.parametrize("curve, expected", [
+    ([4, 3, 2, 9], [3]),                            # three times the median of 4, 3, 2
+    ([4, 3, 2, 8.99, 3], []),
+    ([4, 3, 99], []),                               # not three lines yet
+    ([4, 3, 2, 9.1, 1, 1, 5, 1, 5, 5, 5], [3, 6, 8]),  # what is gone on with becomes the new level
+])
+def test_a_spike_is_judged_by_the_median_of_the_last_lines(curve, expected):
+    assert judged(LossSpike(factor=2.999, window=3), [("a", loss) for loss in curve]) == expected
+
+
+def test_lines_of_other_tasks_are_no_measure():
+    low, high = [("a", 1.0)] * 3, [("b", 5.0)] * 4
+    assert judged(LossSpike(factor=2.0, window=3), [*low, *high]) == []
+    assert judged(LossSpike(factor=2.0, window=3), [*low, *high, ("b", 11.0), ("a", 5.0)]) == [7, 8]
