@@ -64,8 +64,8 @@ ernie_launch() { # OUTPUT LOGS ARGUMENTS...: the ranks of this node once; the ex
     local output=$1 logs=$2 code
     shift 2
     if ! mkdir -p "$logs"; then exit 2; fi
-    rm -f "$logs/stop"
-    export ERNIE_LAUNCHER=$$ ERNIE_STOP_FILE=$logs/stop GLOG_minloglevel=${GLOG_minloglevel:-2}
+    rm -f "$logs/stop-$$" # of our own: another launch may be at work here
+    export ERNIE_LAUNCHER=$$ ERNIE_STOP_FILE=$logs/stop-$$ GLOG_minloglevel=${GLOG_minloglevel:-2}
     if [ -n "$ernie_stopping" ]; then return 75; fi # asked to stop while we were getting here
     # In a session of its own: Ctrl-C reaches this shell alone, which asks the ranks once to save and end.
     setsid "$PYTHON" -m ernie.training.launcher --logs "$logs" --marks "$output/alive" --nnodes "$nnodes" \
@@ -80,6 +80,7 @@ ernie_launch() { # OUTPUT LOGS ARGUMENTS...: the ranks of this node once; the ex
         code=$?
     done
     ernie_group=
+    rm -f "$ERNIE_STOP_FILE"
     return "$code"
 }
 

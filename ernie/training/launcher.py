@@ -27,6 +27,7 @@ from ernie.training.watchdog import DIVERGED, FAILED, STOPPED, explain
 from ernie.utils import cards, progress
 from ernie.utils.arguments import Parser, within
 from ernie.utils.console import LOG, LossyStream, show_log
+from ernie.utils.files import lock
 from ernie.utils.limits import Seconds
 from ernie.utils.paddle_setup import share_cpu
 from reader.utils.errors import InputError
@@ -54,10 +55,17 @@ class Launcher:
         self.begun = time.time()
 
     def run(self) -> int:
-        """Start the ranks, wait for their end. Returns 0, or the exit code of the rank that failed first."""
-        self.logs.mkdir(parents=True, exist_ok=True)
+        """Start the ranks, wait for their end. Returns 0, or the exit code of the rank that failed first.
+
+        Raises:
+            InputError: another launcher of this node works in the directory; nothing of it is touched.
+        """
+        with lock(self.logs, say=LOG.info, name=self.marks.parent):
+            return self._run()
+
+    def _run(self) -> int:
         for old in self.logs.glob("workerlog.*"):
-            old.unlink()
+            old.unlink(missing_ok=True)
         try:
             peers = self._meet()
         except rendezvous.Stopped:

@@ -48,13 +48,15 @@ def told(error: OSError) -> tuple[str, int] | None:
     return line, 2 if error.errno in PLACES else 1
 
 
-def lock(directory: str | Path, patience: float = 30.0, say: Callable[[str], None] = print) -> IO:
+def lock(directory: str | Path, patience: float = 30.0, say: Callable[[str], None] = print,
+         name: str | Path | None = None) -> IO:
     """Hold ``directory`` against a second writer until the returned file is closed or this process ends.
 
     The directory is created if it is absent.
 
     Args:
         patience: seconds to wait for another holder. say: takes one line when there is a wait.
+        name: directory that messages name, by default the locked one.
     Raises:
         InputError: somebody else still holds it after ``patience`` seconds; ranks of a launch that was just killed
             may need a moment to go.
@@ -72,9 +74,10 @@ def lock(directory: str | Path, patience: float = 30.0, say: Callable[[str], Non
             holder = file.read().strip() or "unknown"
             if time.monotonic() > deadline:
                 file.close()
-                raise InputError(f"another process ({holder}) is training in this directory", directory) from None
+                raise InputError(f"another process ({holder}) is training in this directory",
+                                 name or directory) from None
             if not told:
-                say(f"waiting for another process ({holder}) to leave {directory}")
+                say(f"waiting for another process ({holder}) to leave {name or directory}")
                 told = True
             time.sleep(0.5)
     file.truncate(0)

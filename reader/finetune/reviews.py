@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from reader.utils.errors import InputError
+from reader.utils.files import atomic_write
 
 HELD_OUT = 1200  # rows of dev, and of test
 SEED = 2019
@@ -40,7 +41,7 @@ def write_reviews(folder: str | Path, rows: int | None = None) -> dict[str, int]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for name, chosen in parts.items():
-        with open(folder / f"{name}.tsv", "w", encoding="utf-8") as file:
+        with atomic_write(folder / f"{name}.tsv") as file:
             file.write("label\ttext_a\n")
             file.writelines(f"{found[texts[index]]}\t{texts[index]}\n" for index in chosen.tolist())
     return {name: len(chosen) for name, chosen in parts.items()}

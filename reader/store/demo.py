@@ -94,7 +94,9 @@ def write_texts(language: str, output: str | Path) -> dict[str, int]:
     if language not in SOURCES:
         raise InputError(f"no demo in language {language!r}: one of {', '.join(SOURCES)}")
     written = {}
-    with tempfile.TemporaryDirectory() as scratch:
+    if Path(output).exists() and not Path(output).is_dir():
+        raise InputError("cannot be written: it is not a directory", output)
+    with sole_writer(output), tempfile.TemporaryDirectory() as scratch:
         write_split(SOURCES[language](), Path(scratch), RUNS[language])
         for name in ("train", "dev"):
             target = Path(output) / name / "text.jsonl"

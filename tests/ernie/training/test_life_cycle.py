@@ -143,6 +143,30 @@ def test_a_killed_rank_starts_both_nodes_again(side):
     assert "another node has failed" in side.said("log0") or "rank 1 failed in" in side.said("log0")
 
 
+@pytest.mark.slow
+def test_a_second_launch_touches_nothing_of_the_first(side):
+    first = side.start()
+    second = None
+    try:
+        wait_for(lambda: side.steps() > 1, first, side)
+        rank = runs.family(first.pid)["rank 0"]
+        os.kill(rank, signal.SIGSTOP)  # so that it does not come to its end in the meantime
+        log = next(side.output.rglob("workerlog.0"))
+        before = log.stat().st_ino
+        second = side.start(log="log2")
+        wait_for(lambda: "waiting for another process" in side.said("log2"), second, side)
+        assert f"to leave {side.output}" in side.said("log2")
+        assert log.stat().st_ino == before
+        os.kill(rank, signal.SIGCONT)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(60) in (0, 1) and "SIGTERM" in side.said()
+    finally:
+        runs.end(first)
+        if second:
+            assert second.wait(120) == 0, side.said("log2")
+            runs.end(second)
+
+
 def test_a_full_console_ends_no_healthy_run(side):
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "ernie", *side.direct], cwd=runs.ROOT, stdout=full,

@@ -4,11 +4,12 @@ import json
 import numpy as np
 import pytest
 
-from reader.store.demo import prepare_demo
+from reader.store.demo import prepare_demo, write_texts
 from reader.store.store import Store
 from reader.text.flags import ENTITY, KIND, KIND_SHIFT, PHRASE
 from reader.text.formats.wikipedia import article_text
 from reader.utils.errors import InputError
+from reader.utils.files import sole_writer
 
 
 def kinds(store):
@@ -54,6 +55,17 @@ def test_chinese_demo(tmp_path, peer):
         stores = [Store(output / "pairs" / task / part) for part in ("train", "dev")]
         assert len(stores[0].manifest["classes"]) >= classes
         assert stores[0].manifest["classes"] == stores[1].manifest["classes"]
+
+
+def test_a_second_writer_of_the_demo_is_told_before_any_work(tmp_path):
+    with sole_writer(tmp_path / "demo"):
+        for make in (write_texts, prepare_demo):
+            with pytest.raises(InputError, match="is writing this output"):
+                make("en", tmp_path / "demo")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="not a directory"):
+        write_texts("en", tmp_path / "file")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
 def test_nothing_of_the_user_is_overwritten(tmp_path):
