@@ -1,5 +1,6 @@
 """The launcher of 2019 with several processes: signals, host names and exit codes are those of today's launcher."""
 import os
+import re
 import signal
 import subprocess
 import time
@@ -68,7 +69,8 @@ def test_sigterm_saves_and_a_second_one_ends_everything(tmp_path, flags, signals
     if signals == 2:
         assert code == 128 + signal.SIGTERM
         return
-    assert code == 75 and "stopped by SIGTERM after step" in said, said
+    # the rank that speaks may hear of the stop from the other before the signal reaches it: steps take 10 ms
+    assert code == 75 and re.search("stopped by (SIGTERM|another rank) after step", said), said
     assert list((tmp_path / "made").glob("run-*/seed-*/step-*")), said
     assert (tmp_path / "made" / "alive").is_dir() and "Traceback" not in said
 
