@@ -8,7 +8,7 @@ define in_environment
 ERNIE_EXTRAS=test; . scripts/environment.sh; ernie_tune_cpu
 endef
 
-test: ## fast tests, about ten minutes on two cores
+test: ## fast tests, about a quarter of an hour on two cores
 	@$(in_environment); "$$PYTHON" -m pytest -m "not slow and not peer and not browser" $(PYTEST_ARGS)
 
 test-slow: ## tests that take longer than a minute

@@ -254,5 +254,6 @@ def train(recipes: list[tuple[Recipe, str]], mixing: str, output: str | Path, se
         start: init, size, model, vocab: see ``ernie.finetuning.data.find_start``.
     """
     lead = recipes[0][0]
-    with Run(output, start_timeout=lead.start_timeout, step_timeout=lead.step_timeout) as run:
+    with Run(output, start_timeout=lead.start_timeout, step_timeout=lead.step_timeout,
+             gradient_bucket_mb=lead.gradient_bucket_mb) as run:
         return JointRun(run, recipes, mixing, **start).seeds(seeds)

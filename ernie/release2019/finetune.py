@@ -111,7 +111,7 @@ def _run(args: Namespace, program: str, argv: list) -> int:
     if not args.train_set or not Path(args.train_set).is_file():
         raise InputError(f"--train_set: no such file {args.train_set}" if args.train_set else "--train_set is missing")
     with Run(lambda: output_for(args, argv), start_timeout=recipe.start_timeout, step_timeout=recipe.step_timeout,
-             marks=Path(args.checkpoints) / "alive") as run:
+             marks=Path(args.checkpoints) / "alive", gradient_bucket_mb=recipe.gradient_bucket_mb) as run:
         recipe.seed = distributed.gather(run.world, seed_for(run.directory, args) if run.world.main else 0)[0]
         if run.world.main:
             write_json(run.directory / "flags.json", {"argv": argv, "seed": recipe.seed})
