@@ -130,7 +130,8 @@ def test_forms_for_gpus_train_what_the_plain_ones_train(tmp_path, train, capsys)
     ("0,1", "0"), ("0", "0,1"), pytest.param("0,1,2,3", "0,1", marks=pytest.mark.slow)])
 def test_a_run_may_come_back_with_another_number_of_ranks(tmp_path, train, before, after):
     """The global batches stay what they are: the hash of all rows that were read is that of one rank."""
-    file = runs.declare(tmp_path, [{"knowledge_masking": 40, "sentence_reordering": 8}], dropout=0.1, workers=1)
+    file = runs.declare(tmp_path, [{"knowledge_masking": 40, "sentence_reordering": 8}], dropout=0.1, workers=1,
+                        batch_tokens=512)  # long steps: the stop must be heard, once a second, before the last one
     assert train(file, tmp_path / "one") == 0
     output = tmp_path / "run"
     process = runs.start(file, output, "--devices", before)
