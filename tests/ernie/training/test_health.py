@@ -1,12 +1,8 @@
 """Health lines: the rank that is slow is named, whether it computes slowly or waits for its batches."""
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
-import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +10,23 @@ import pytest
 from ernie.training.health import slowest_rank
 from tests.ernie import runs
 
+SLOW = """
+import os, sys, time
+sys.path[:0] = [{root!r}]
+
+def slowly(self, *arguments, **named):
+    time.sleep(0.1 * (os.environ["PADDLE_TRAINER_ID"] == "1"))
+    return forward(self, *arguments, **named)
+
+if __name__ == "__main__":
+    from ernie.utils.paddle_setup import import_paddle
+    import_paddle()
+    from ernie.model.pretraining_model import PretrainingModel
+    forward = PretrainingModel.forward
+    PretrainingModel.forward = slowly
+    from ernie.cli import main
+    sys.exit(main())
+"""
 LATE = '''
 import os, time
 from tasks.token_document import TokenDocument
@@ -27,42 +40,16 @@ class Late(TokenDocument):
 '''
 
 
-@contextlib.contextmanager
-def slowed(output: Path, rank: int):
-    """Stop a rank that has begun to train for 0.3 s after every 20 ms of processor time that it has used."""
-    over = threading.Event()
-
-    def hold() -> None:
-        used = 0
-        while not over.wait(0.01):
-            with contextlib.suppress(OSError, ValueError):
-                mark = json.loads((output / "alive" / f"rank-{rank}.json").read_text())
-                now = sum(map(int, Path(f"/proc/{mark['pid']}/stat").read_text().rpartition(")")[2].split()[11:13]))
-                if mark["step"] < 1 or now < used + 2:
-                    continue
-                os.kill(mark["pid"], signal.SIGSTOP)
-                time.sleep(0.3)
-                os.kill(mark["pid"], signal.SIGCONT)
-                used = now
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def lines(output: Path) -> list[dict]:
     return [json.loads(line) for line in (output / "stage-1" / "log.jsonl").read_text("utf-8").splitlines()]
 
 
 def test_a_rank_that_computes_slowly_is_named(tmp_path):
-    file = runs.declare(tmp_path, [{"knowledge_masking": 60}], log_every=10, health_every=0.2, check_ranks_every=0,
+    (tmp_path / "main.py").write_text(SLOW.format(root=str(runs.ROOT)))
+    file = runs.declare(tmp_path, [{"knowledge_masking": 20}], log_every=10, health_every=0.2, check_ranks_every=0,
                         checkpoint_every=1000)
-    with slowed(tmp_path / "run", 1):
-        said = runs.run(file, tmp_path / "run", "--devices", "0,1", "--max-restarts", "0")
+    said = runs.run(file, tmp_path / "run", "--devices", "0,1", "--max-restarts", "0",
+                    ERNIE_MAIN=str(tmp_path / "main.py"))
     last = lines(tmp_path / "run")[-1]
     assert len(last["rank_compute"]) == len(last["rank_data_wait"]) == 2
     assert last["slowest"]["rank"] == 1 and last["slowest"]["host"] == os.uname().nodename

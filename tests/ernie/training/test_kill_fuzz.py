@@ -103,11 +103,11 @@ class FinetuningRun(Run):
 
 
 def timeless(value):
-    """A record without what no two runs have in common."""
+    """A record without times, and without what is made of them: no two runs have these in common."""
     if isinstance(value, dict):
         return {key: timeless(inner) for key, inner in value.items() if key not in (
             "seconds", "time", "launched", "data_wait", "memory_mib", "eta_stage", "eta_run", "tokens_per_second",
-            "tokens_per_second_per_card")}
+            "tokens_per_second_per_card", "rank_compute", "rank_data_wait", "slowest")}
     return [timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
