@@ -3,32 +3,55 @@
 set -u
 usage() {
     cat <<'TEXT'
-usage: bash run_finetune.sh TASK --data DIR --init CHECKPOINT --output DIR [options]
-       bash run_finetune.sh --together TASK,TASK --data DIR --init CHECKPOINT --output DIR [options]
+usage: bash run_finetune.sh TASK --data DIR --init CHECKPOINT --output DIR
+           [options]
+       bash run_finetune.sh --together TASK,TASK --data DIR --init CHECKPOINT
+           --output DIR [options]
        bash run_finetune.sh --summary DIR
 
-English (GLUE): cola sst-2 mrpc sts-b qqp mnli qnli rte wnli, and ax with a fine-tuned mnli model as --init
+English (GLUE): cola sst-2 mrpc sts-b qqp mnli qnli rte wnli, and ax with a
+fine-tuned mnli model as --init
 Chinese: cmrc2018 drcd dureader msra-ner xnli chnsenticorp lcqmc bq nlpcc-dbqa
 or the path of a recipe of your own (see configs/finetune).
 
-  --data DIR           the task's files as published, or a folder with the folders of several tasks
-  --init CHECKPOINT    weights of any family: a pre-training run, a released checkpoint, an archive (default: random)
-  --output DIR         models, predictions and figures; an interrupted run goes on where it stopped
+  --data DIR           the task's files as published, or a folder with the
+                       folders of several tasks
+  --init CHECKPOINT    weights of any family: a pre-training run, a released
+                       checkpoint, an archive (default: random)
+  --output DIR         models, predictions and figures; an interrupted run
+                       goes on where it stopped
   --size base|large    which of the paper's two settings (default base)
-  --runs N             N different seeds; median (GLUE) or mean (Chinese) with the spread, beside the paper's figure
-  --folds K            cross-validate: K trainings, each measured on the fold it has not seen
-  --sweep KEY=V1,V2    train with every value, and the table of dev figures (one process)
-  --together T1=D1,T2=D2   instead of TASK: one encoder, a head for each task; --mixing says in which shares
+  --runs N             N different seeds; median (GLUE) or mean (Chinese) with
+                       the spread, beside the paper's figure
+  --folds K            cross-validate: K trainings, each measured on the fold
+                       it has not seen
+  --sweep KEY=V1,V2    train with every value, and the table of dev figures
+                       (one process)
+  --together T1=D1,T2=D2
+                       instead of TASK: one encoder, a head for each task;
+                       --mixing says in which shares
   --check              read all files, say what is in them, train nothing
-  --set KEY=VALUE      override a key of the recipe, repeatable: --set epochs=1 --set task_id=2
-  --model FILE --vocab FILE   without --init: configuration and vocabulary of the random model
-  --summary DIR        table of all finished runs below DIR, GLUE score, submission zip
+  --set KEY=VALUE      override a key of the recipe, repeatable:
+                       --set epochs=1 --set task_id=2
+  --model FILE --vocab FILE
+                       without --init: configuration and vocabulary of the
+                       random model
+  --summary DIR        table of all finished runs below DIR, GLUE score,
+                       submission zip
   --devices 0,1        cards of this node; on a CPU, as many processes
-  --nnodes N --rank R --master HOST:PORT   several nodes: start this on each (or let PADDLE_*, SLURM_*, OMPI_* say so)
-  --max-restarts N     start again from the last checkpoint after a failure, at most N times (default 3)
-  --rendezvous-timeout SEC   how long to wait for the other nodes (default 600)
-example: bash run_finetune.sh mrpc --data glue/MRPC --init checkpoints/ernie_base_en --output output/mrpc --runs 5
+  --nnodes N --rank R --master HOST:PORT
+                       several nodes: start this on each (or let PADDLE_*,
+                       SLURM_*, OMPI_* say so)
+  --max-restarts N     start again from the last checkpoint after a failure,
+                       at most N times (default 3)
+  --rendezvous-timeout SEC
+                       how long to wait for the other nodes (default 600)
+
+example: bash run_finetune.sh mrpc --data glue/MRPC \
+             --init checkpoints/ernie_base_en --output output/mrpc --runs 5
+
 TEXT
+    echo "documentation: $here/docs/finetuning.md"
 }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/scripts/launch.sh"

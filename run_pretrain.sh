@@ -5,22 +5,36 @@ usage() {
     cat <<'TEXT'
 usage: bash run_pretrain.sh [options]
 
-Runs every stage of a curriculum: finished stages are skipped, an interrupted one goes on where it stopped.
-Without options: the embedded demo (real Wikipedia text that a dependency ships, four stages, minutes on a CPU).
+Runs every stage of a curriculum: finished stages are skipped, an interrupted
+one goes on where it stopped. Without options: the embedded demo (real
+Wikipedia text that a dependency ships, four stages, minutes on a CPU).
 
   --config FILE        curriculum (default configs/curriculum/demo_en.yaml)
-  --corpus DIR         train on this store (from `ernie build-corpus`) instead of the curriculum's corpora
-  --output DIR         run directory (default output/<name of the config>); on a file system that all nodes share
-  --set KEY=VALUE      override a key of the curriculum, dotted, repeatable: --set optimizer.learning_rate=1e-4
+  --corpus DIR         train on this store (from `ernie build-corpus`) instead
+                       of the curriculum's corpora
+  --output DIR         run directory (default output/<name of the config>), on
+                       a file system that all nodes share
+  --set KEY=VALUE      override a key of the curriculum, dotted, repeatable:
+                       --set optimizer.learning_rate=1e-4
   --tasks-from FILE    a Python file with tasks of your own, repeatable
   --devices 0,1        cards of this node; on a CPU, as many processes
-  --nnodes N --rank R --master HOST:PORT   several nodes: start this on each (or let PADDLE_*, SLURM_*, OMPI_* say so)
-  --max-restarts N     start again from the last checkpoint after a failure, at most N times (default 3)
-  --step-timeout SEC   end a job whose step takes longer (default: the curriculum's step_timeout)
-  --rendezvous-timeout SEC   how long to wait for the other nodes (default 600)
+  --nnodes N --rank R --master HOST:PORT
+                       several nodes: start this on each (or let PADDLE_*,
+                       SLURM_*, OMPI_* say so)
+  --max-restarts N     start again from the last checkpoint after a failure,
+                       at most N times (default 3)
+  --step-timeout SEC   end a job whose step takes longer (default: the
+                       curriculum's step_timeout)
+  --rendezvous-timeout SEC
+                       how long to wait for the other nodes (default 600)
   --dry-run            show the plan and what would be launched; train nothing
-example: bash run_pretrain.sh --config configs/curriculum/ernie2_en.yaml --corpus store/wiki --devices 0,1,2,3
+
+example: bash run_pretrain.sh --config own_small --corpus store/mine
+         bash run_pretrain.sh --config configs/curriculum/ernie2_en.yaml \
+             --corpus store/wiki --devices 0,1,2,3
+
 TEXT
+    echo "documentation: $here/docs/cluster.md"
 }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/scripts/launch.sh"

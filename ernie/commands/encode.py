@@ -20,14 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--init", "--model", required=True, metavar="PATH",
                         help="checkpoint of any family, run or archive")
-    parser.add_argument("--input", required=True, help="UTF-8 text, one text a line")
-    parser.add_argument("--output", required=True, help=".npy file to write")
+    parser.add_argument("--input", metavar="FILE", required=True, help="UTF-8 text, one text a line")
+    parser.add_argument("--output", metavar="FILE", required=True, help=".npy file to write")
     parser.add_argument("--pooling", choices=("mean", "cls", "first", "tokens"), default="mean",
                         help="mean of the tokens (default); cls, the pooled output; first, the state of [CLS]; tokens")
-    parser.add_argument("--max-length", type=within(Count), default=512, help="tokens of a text, special ones included")
-    parser.add_argument("--batch-tokens", type=within(Count), default=4096, help="places of a padded batch")
-    parser.add_argument("--task-id", type=within(Natural), default=0,
-                        help="which task embedding to add, where the model has them")
+    parser.add_argument("--max-length", metavar="N", type=within(Count), default=512,
+                        help="tokens of a text, special ones included (512)")
+    parser.add_argument("--batch-tokens", metavar="N", type=within(Count), default=4096,
+                        help="places of a padded batch (4096)")
+    parser.add_argument("--task-id", metavar="N", type=within(Natural), default=0,
+                        help="which task embedding to add, where the model has them (0)")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -14,8 +14,8 @@ import argparse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("source", metavar="RUN", help="output of fine-tuning, or a checkpoint of any family")
-    parser.add_argument("--to", required=True, choices=("inference", "onnx"))
-    parser.add_argument("--output", required=True, help="directory to write; must not exist or be empty")
+    parser.add_argument("--to", required=True, choices=("inference", "onnx"), help="engine that will run it")
+    parser.add_argument("--output", metavar="DIR", required=True, help="directory to write; must not exist or be empty")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32",
                         help="bf16: run by oneDNN in bfloat16 on the CPU (Paddle 3)")
 

@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pairs", nargs="+", action="extend", default=[], metavar="DIR",
                         help="pair stores of ernie build-pairs")
     parser.add_argument("-n", type=within(Count), default=5, metavar="N", help="examples (default: 5)")
-    parser.add_argument("--seed", type=within(Seed), default=1, help="another seed shows other examples (default: 1)")
+    parser.add_argument("--seed", metavar="N", type=within(Seed), default=1,
+                        help="another seed shows other examples (default: 1)")
     parser.add_argument("--max-length", type=within(Length), default=128, metavar="N",
                         help="tokens of the longest example (128)")
     parser.add_argument("--option", nargs="*", action="extend", default=[], metavar="KEY=VALUE",
@@ -34,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks-from", nargs="*", action="extend", default=[], metavar="FILE",
                         help="Python files with tasks of yours")
     parser.add_argument("--run", metavar="DIR", help="show what a pre-training run reads")
-    parser.add_argument("--stage", type=within(Count), default=1, help="with --run: the stage, from 1 (default: 1)")
-    parser.add_argument("--step", type=within(Count), default=1,
+    parser.add_argument("--stage", metavar="N", type=within(Count), default=1,
+                        help="with --run: the stage, from 1 (default: 1)")
+    parser.add_argument("--step", metavar="N", type=within(Count), default=1,
                         help="with --run: the step of that stage, from 1 (default: 1)")
 
 

@@ -21,8 +21,8 @@ from ernie.utils.paddle_setup import require_paddle
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("launcher", choices=("pretrain", "finetune"))
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="of the launcher")
+    parser.add_argument("launcher", choices=("pretrain", "finetune"), help="which")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="flags of the launcher")
 
 
 def run(args: argparse.Namespace) -> int:

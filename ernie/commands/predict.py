@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input", required=True, metavar="FILE", help="rows, in a layout of the task; .gz as well; -")
     parser.add_argument("--output", required=True, metavar="FILE", help="a table, one line for each row read; -")
     parser.add_argument("--format", default="", choices=("", "tsv", "csv", "json", "jsonl", "parquet"),
-                        help="of a table, whatever its suffix (standard input: tsv)")
+                        metavar="FORMAT", help="of a table, whatever its suffix: tsv, csv, json, jsonl "
+                        "or parquet (standard input: tsv)")
     parser.add_argument("--bad-rows", default="stop", choices=("stop", "skip"), help="malformed rows end the run (the "
                         "default), or are left out, counted and reported; then a column `line` tells the rows apart")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments",

@@ -14,7 +14,7 @@ from ernie.utils.limits import Count, Seconds
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     common.add_run_arguments(parser)
-    parser.add_argument("--stage", type=within(Count), required=True, help="number of the stage, from 1")
+    parser.add_argument("--stage", metavar="N", type=within(Count), required=True, help="number of the stage, from 1")
     parser.add_argument("--step-timeout", type=within(Seconds), metavar="SECONDS",
                         help="end the job when a step takes longer (default: the curriculum's)")
 

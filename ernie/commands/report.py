@@ -6,9 +6,10 @@ follows light and dark. Of fine-tuning: curves of every seed, dev figures by epo
 the table beside the paper.
 
 example: ernie report output/demo_en
-         ernie report output/first output/second        several runs over each other
-         ernie report output/demo_en --watch --serve    kept fresh until the run is finished, at http://127.0.0.1:PORT
-         ernie report output/mrpc, or output            a fine-tuning run, or all below a folder
+         ernie report output/demo_en --watch --serve   # fresh until it ends
+         ernie report output/first output/second       # over each other
+         ernie report output/mrpc                      # of fine-tuning
+         ernie report output                           # all fine-tuning below
 """
 from __future__ import annotations
 

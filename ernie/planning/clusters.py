@@ -7,7 +7,6 @@ the sum of the gradients at the speed of the slowest link of a ring. ``docs/plan
 """
 from __future__ import annotations
 
-import argparse
 import sys
 from dataclasses import dataclass
 
@@ -119,7 +118,7 @@ def table(plan: Plan, sizes: list[int]) -> str:
 def main(arguments: list[str]) -> int:
     """Print the table of a curriculum."""
     show_log()
-    parser = Parser(prog="clusters", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="clusters", description=__doc__)
     parser.add_argument("--config", required=True, help="curriculum")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, repeatable")
     parser.add_argument("--cards", type=within(Count), nargs="+", default=[8, 48, 64], metavar="N",

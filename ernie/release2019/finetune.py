@@ -64,7 +64,7 @@ def main(program: str, argv: list | None = None) -> int:
     """Run one of the programs of 2019. Returns the exit code."""
     show_log()
     argv = sys.argv[1:] if argv is None else argv
-    args = parse(argv)
+    args = parse(argv, program)
     try:
         return _run(args, program, argv)
     except InputError as error:

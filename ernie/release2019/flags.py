@@ -10,6 +10,7 @@ from typing import Annotated
 from ernie.finetuning import recipe as recipes
 from ernie.utils.arguments import Parser, within
 from ernie.utils.limits import NotNegative, Range
+from ernie.utils.resources import ROOT
 from reader.utils.errors import InputError
 
 CARDS = "ERNIE_2019_CARDS"  # set by finetune_launch.py where one process stands for several cards
@@ -32,19 +33,47 @@ MAY_BE_ZERO = ("task_id", "random_seed", "warmup_steps")
 WITHOUT_MEANING = ("use_dynamic_loss_scaling", "verbose", "tokenizer", "predict_batch_size", "chunk_scheme",
                    "is_distributed", "use_fast_executor", "num_iteration_per_drop_scope", "use_multi_gpu_test",
                    "metrics", "shuffle")
+PROGRAMS = {"classifier": "classification, regression and ranking", "sequence_labeling": "tagging",
+            "mrc": "reading comprehension"}
+OWN = {  # flag -> programs that read it; the others accept it
+    **dict.fromkeys(("max_query_length", "max_answer_length", "doc_stride", "n_best_size"), ("mrc",)),
+    **dict.fromkeys(("is_classify", "is_regression", "metric", "num_labels", "diagnostic", "diagnostic_save"),
+                    ("classifier",)),
+    "label_map_config": ("classifier", "sequence_labeling")}
 
 
-def parse(argv: list) -> argparse.Namespace:
-    """Parse the flags of 2019 with the defaults of 2019."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(argv: list, program: str = "classifier") -> argparse.Namespace:
+    """Parse the flags of 2019 with the defaults of 2019; ``program`` is one of ``PROGRAMS``, for its help."""
+    parser = parser_of(program)
+    return parser.parse_args(argv)
+
+
+def parser_of(program: str) -> Parser:
+    """Return the parser of a program; it takes the flags of all three, its help shows its own."""
+    parser = Parser(prog=f"run_{program}.py", usage="%(prog)s [-h] [flags]", description=f"""\
+Fine-tune for {PROGRAMS[program]} with the flags of Baidu's 2019 release.
+
+example: python ernie/run_{program}.py --do_train true --train_set train.tsv \
+--dev_set dev.tsv --vocab_path vocab.txt --ernie_config_path ernie_config.json \
+--init_pretraining_params params --checkpoints output/2019""", epilog=epilog())
     for names, reads in (TEXT, str), (NUMBER, within(NotNegative)), (SWITCH, truth):
         for name, default in names.items():
-            parser.add_argument(f"--{name}", type=reads, default=default, help=f"default {default}")
+            parser.add_argument(f"--{name}", type=reads, default=default, help=_help(program, name, default))
     for name, default in WHOLE.items():
-        parser.add_argument(f"--{name}", type=whole(name), default=default, help=f"default {default}")
+        parser.add_argument(f"--{name}", type=whole(name), default=default, help=_help(program, name, default))
     for name in WITHOUT_MEANING:
-        parser.add_argument(f"--{name}", help="accepted, without meaning today")
-    return parser.parse_args(argv)
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    return parser
+
+
+def epilog(names: tuple[str, ...] = WITHOUT_MEANING) -> str:
+    """Return the end of a program's help: what it accepts without using it, and where the documentation is."""
+    return (f"accepted, without meaning today: {', '.join(names)}\n\n"
+            f"documentation: {ROOT / 'docs' / 'finetuning.md'}")
+
+
+def _help(program: str, name: str, default: object) -> str:
+    return f"default {default}" if program in OWN.get(name, PROGRAMS) else argparse.SUPPRESS
 
 
 def whole(name: str) -> Callable[[str], int]:

@@ -10,27 +10,38 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ernie.release2019.flags import CARDS, TEXT
+from ernie.release2019.flags import CARDS, TEXT, epilog
 from ernie.utils.arguments import Parser, within
 from ernie.utils.limits import Natural, Processes
 from ernie.utils.resources import PACKAGE
 
 PLACES = "ERNIE_2019_PLACES"  # for train.py: the flags of run_pretrain.sh that say where it runs
 
+WITHOUT_MEANING = ("current_node_ip", "log_prefix", "print_config")
+
 
 def parse(argv: list[str], description: str) -> argparse.Namespace:
     """Parse the flags of 2019, then the script and its own flags."""
-    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return parser_of(description).parse_args(argv)
+
+
+def parser_of(description: str) -> Parser:
+    """Return the parser of a launcher whose module says ``description``."""
+    kind = "pretrain" if "pre-training" in description else "finetune"
+    script = "train.py" if kind == "pretrain" else "run_classifier.py"
+    parser = Parser(prog=f"{kind}_launch.py", description=f"""{description}
+
+example: python ernie/{kind}_launch.py --nproc_per_node 8 ernie/{script} --help""", epilog=epilog(WITHOUT_MEANING))
     parser.add_argument("--nproc_per_node", type=within(Processes), default=8, help="processes on each node")
     parser.add_argument("--selected_gpus", default="0,1,2,3,4,5,6,7", help="the cards of this node")
     parser.add_argument("--node_ips", help="addresses of the nodes, separated by commas")
     parser.add_argument("--node_id", type=within(Natural), default=0, help="which of them this is")
     parser.add_argument("--split_log_path", default="log", help="where every process writes its log")
-    for name in ("current_node_ip", "log_prefix", "print_config"):
-        parser.add_argument(f"--{name}", help="accepted, without meaning today")
-    parser.add_argument("script")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    return parser.parse_args(argv)
+    for name in WITHOUT_MEANING:
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    parser.add_argument("script", help="the program to start")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its own flags")
+    return parser
 
 
 def command(args: argparse.Namespace, gpus: bool, pretraining: bool = False) -> tuple[list[str], dict[str, str]]:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ernie.release2019.flags import CARDS, NEVER, SCHEDULES, truth, whole
+from ernie.release2019.flags import CARDS, NEVER, SCHEDULES, epilog, truth, whole
 from ernie.release2019.launch import PLACES
 from ernie.utils import launchers
 from ernie.utils.arguments import Parser, within
@@ -38,15 +38,23 @@ WITHOUT_MEANING = ("use_cuda", "is_distributed", "use_fast_executor", "weight_sh
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the flags of 2019 with the defaults of 2019."""
-    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return parser_of().parse_args(argv)
+
+
+def parser_of() -> Parser:
+    """Return the parser of ``train.py``."""
+    parser = Parser(prog="train.py", usage="%(prog)s [-h] [flags]", description=f"""{__doc__}
+example: python ernie/pretrain_launch.py --nproc_per_node 8 ernie/train.py \
+--train_filelist train_filelist --vocab_path vocab.txt --ernie_config_path ernie_config.json \
+--checkpoints output/2019""", epilog=epilog(WITHOUT_MEANING))
     for names, reads in (TEXT, str), (NUMBER, within(NotNegative)), (SWITCH, truth):
         for name, default in names.items():
             parser.add_argument(f"--{name}", type=reads, default=default, help=f"default {default}")
     for name, default in WHOLE.items():
         parser.add_argument(f"--{name}", type=whole(name), default=default, help=f"default {default}")
     for name in WITHOUT_MEANING:
-        parser.add_argument(f"--{name}", help="accepted, without meaning today")
-    return parser.parse_args(argv)
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    return parser
 
 
 def curriculum_of(args: argparse.Namespace, cards: int, tokens: int, stores: Mapping[str, str]) -> dict:

@@ -134,7 +134,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: list[str]) -> int:
     """Print the shell assignments; exit code 2 and one line where the flags cannot be used."""
     show_log()
-    parser = Parser(prog="cluster", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="cluster", description=__doc__)
     add_arguments(parser)
     try:
         found = from_flags(parser.parse_args([word for word in arguments if word]))

@@ -10,7 +10,6 @@ which rank failed first, and ends all nodes when one of them fails. No paddle.
 """
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -201,7 +200,7 @@ def first_of(codes: list[int | None]) -> int:
 def main(arguments: list[str]) -> int:
     """Run the launcher; the exit code tells the shell whether to start again (see ernie/training/watchdog.py)."""
     own, script = arguments[:arguments.index("--")], arguments[arguments.index("--") + 1:]
-    parser = Parser(prog="launcher", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="launcher", description=__doc__)
     cluster.add_arguments(parser)
     parser.add_argument("--logs", type=Path, required=True, help="directory of the ranks' logs")
     parser.add_argument("--marks", type=Path, required=True, help="directory of the ranks' marks")

@@ -2,13 +2,61 @@
 from __future__ import annotations
 
 import argparse
+import re
+import textwrap
 import typing
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+WIDEST = 100  # columns of prose that an eye follows
+WORD = r"""(?:"[^"]*"|'[^']*'|\S)+"""
+COMMAND_WORD = rf"-\S+ (?!-){WORD}|{WORD}"  # a flag with its first value, or any word
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Help no wider than the terminal: prose is filled, and commands are folded so that they can still be pasted.
+
+    Blank lines part blocks. A block that opens with ``example:`` or a space holds one command a line.
+    """
+
+    def __init__(self, prog: str, indent_increment: int = 2, max_help_position: int = 24, width: int | None = None):
+        super().__init__(prog, indent_increment, max_help_position, width)
+        if width is None:
+            self._width = min(self._width, WIDEST)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks = re.split(r"\n[ ]*\n", text.strip("\n"))
+        return "\n\n".join(self._commands(block, width) if block.startswith((" ", "example:"))
+                           else "\n".join(self._split_lines(block, width)) for block in blocks)
+
+    def _commands(self, block: str, width: int) -> str:
+        block = re.sub(r"\\\n *", "", block)  # folded by hand
+        return "\n".join(self._folded(line, width) for line in block.splitlines())
+
+    def _folded(self, line: str, width: int) -> str:
+        if len(line) <= width:
+            return line
+        before = re.match(r"(example:)? *", line)
+        assert before is not None
+        indent = " " * (before.end() + 4)
+        rows, row = [], before.group()
+        for word in re.findall(COMMAND_WORD, line[before.end():]):
+            if len(row) + len(word) + 2 > width and row.strip():
+                rows.append(row)
+                row = indent
+            row += word + " "
+        return "\\\n".join([*rows, row.rstrip()])
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        # the names of flags and files are never broken
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False, break_long_words=False)
+
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports bad usage in one line and exits with 2."""
+    """An argument parser that reports bad usage in one line and exits with 2; its help fits the terminal."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **{"formatter_class": HelpFormatter, **kwargs})
 
     def error(self, message: str) -> NoReturn:
         """Print ``message`` and exit with 2."""

@@ -1,5 +1,7 @@
 """The command line as a whole: help, version, what is in the way of it."""
+import importlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -8,7 +10,11 @@ from pathlib import Path
 import pytest
 
 import ernie
-from ernie import cli
+import ernie.release2019.flags
+import ernie.release2019.launch
+import ernie.release2019.pretrain
+from ernie import cli, release2019
+from ernie.utils.arguments import Parser
 from ernie.utils.resources import CONFIGS, locate, locate_curriculum
 from reader.utils.errors import InputError
 from tests.ernie.runs import ROOT
@@ -22,12 +28,74 @@ def python(code: str, cwd: Path, **environment) -> subprocess.CompletedProcess:
                           env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", **environment})
 
 
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def helps():
+    """Of every command, launcher and program of 2019: what `--help` prints, and what its example begins with."""
+    for name in EXISTING:
+        yield pytest.param(lambda name=name: cli.parser_of(name).format_help(), f"ernie {name}", id=name)
+    for kind in ("pretrain", "finetune"):
+        launcher = ["bash", str(ROOT / f"run_{kind}.sh"), "--help"]
+        yield pytest.param(lambda launcher=launcher: subprocess.run(launcher, capture_output=True, text=True).stdout,
+                           f"bash run_{kind}.sh", id=f"run_{kind}.sh")
+        launch = importlib.import_module(f"ernie.{kind}_launch")
+        yield pytest.param(lambda launch=launch: release2019.launch.parser_of(launch.__doc__).format_help(),
+                           f"python ernie/{kind}_launch.py", id=f"{kind}_launch.py")
+    for program in release2019.flags.PROGRAMS:
+        yield pytest.param(lambda program=program: release2019.flags.parser_of(program).format_help(),
+                           f"python ernie/run_{program}.py", id=f"run_{program}.py")
+    yield pytest.param(lambda: release2019.pretrain.parser_of().format_help(), "python ernie/pretrain_launch.py",
+                       id="train.py")
+
+
+@pytest.mark.parametrize("show, example", list(helps()))
+def test_every_help_fits_the_terminal_has_an_example_and_names_its_documentation(show, example):
+    text = show()
+    assert [line for line in text.splitlines() if len(line) > 80 and " " in line.strip()] == []  # a long path alone may
+    assert re.search(rf"(example: +|^ +){re.escape(example)}\b", text, re.M), "no example"
+    page = Path(re.search(r"documentation:\s+(\S+)", text).group(1))
+    called = example.replace("bash run_pretrain.sh", "run_pretrain.sh").replace("python ernie/", "")
+    assert called.removeprefix("bash ") in page.read_text("utf-8"), f"{page.name} does not speak of it"
+
+
 @pytest.mark.parametrize("name", EXISTING)
-def test_every_help_has_an_example_and_names_its_documentation(name):
-    text = cli.parser_of(name).format_help()
-    assert re.search(rf"(example: +|^ +)ernie {name}\b", text, re.M), "no example"
-    page = re.search(r"documentation: (\S+)", text).group(1)
-    assert Path(page).is_file()
+def test_every_example_of_a_help_can_be_pasted(name):
+    """Also where it is folded: what stands behind the backslashes belongs to the same command."""
+    parser = cli.parser_of(name)
+    text = re.sub(r"\\\n *", "", parser.format_help())
+    found = re.findall(rf"^ *(?:example: +)?(ernie {name} .*)$", text, re.M)
+    for command in found:
+        words = shlex.split(command, comments=True)[2:]
+        parser.parse_args(words) if name != "launch" or len(words) > 2 else None
+
+
+def test_every_flag_says_what_it_is():
+    silent = [f"{name} {action.dest}" for name in EXISTING for action in cli.parser_of(name)._actions
+              if not action.help or not (action.metavar or action.choices or action.nargs == 0)]
+    assert silent == []
+
+
+def test_a_program_of_2019_shows_its_own_flags_and_takes_those_of_the_others():
+    for program, foreign in (("classifier", "--doc_stride"), ("mrc", "--is_regression"),
+                             ("sequence_labeling", "--num_labels")):
+        assert foreign not in release2019.flags.parser_of(program).format_help()
+        release2019.flags.parse([foreign, "1"], program)
+
+
+def test_the_overview_fits_the_terminal():
+    assert [line for line in cli.overview().splitlines() if len(line) > 80 and "documentation" not in line] == []
+
+
+def test_folding_leaves_the_words_of_a_command(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "46")
+    command = "ernie do --input a b --text 'one two three four' --output output/somewhere --flag"
+    text = Parser(prog="x", description=f"Prose.\n\nexample: {command}").format_help()
+    block = text.partition("example: ")[2].partition("\n\n")[0]
+    assert max(map(len, block.splitlines())) <= 46
+    assert shlex.split(block.replace("\\\n", "")) == shlex.split(command)  # as a shell joins lines
 
 
 @pytest.mark.parametrize("name", EXISTING)
