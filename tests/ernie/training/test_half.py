@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.ernie import runs
+from tests.ernie.finetuning.test_run import finetune, make_data, model_files  # noqa: F401  (a fixture)
 from tests.ernie.training.test_parallel import train  # noqa: F401  (a fixture)
 
 STAGE = {"knowledge_masking": 34, "sentence_reordering": 6}
@@ -132,3 +133,22 @@ def test_a_new_stage_begins_with_the_master_weights(tmp_path, train, half):  # n
     record.write_text(record.read_text().replace("0.003", "1e-30"))
     assert train(file, tmp_path / "run", HALF, SCALE, "optimizer.learning_rate=1e-30", number=2) == 0
     assert runs.identical(runs.final(tmp_path / "run"), runs.final(tmp_path / "run", 2))
+
+
+@pytest.mark.parametrize("level", ["O1", "O2"])
+def test_fine_tuning_measures_as_it_trains(tmp_path, half, model_files, monkeypatch, level):  # noqa: F811
+    """Every forward pass, in training and in evaluation, is one of the recipe's level."""
+    import paddle
+
+    from ernie.model.finetuning_model import FinetuningModel
+    half()
+    seen, real = set(), FinetuningModel.outputs
+
+    def outputs(self, *arguments, **named):
+        seen.add((self.training, int(paddle.base.framework._dygraph_tracer()._amp_level)))
+        return real(self, *arguments, **named)
+
+    monkeypatch.setattr(FinetuningModel, "outputs", outputs)
+    assert finetune("rte", make_data("rte", tmp_path / "data"), tmp_path / "run", model_files, HALF, SCALE,
+                    f"amp_level={level}") == 0
+    assert seen == {(True, int(level[1])), (False, int(level[1]))}

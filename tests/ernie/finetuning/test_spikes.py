@@ -1,0 +1,70 @@
+"""Loss spikes in fine-tuning: training goes back, and a killed run takes the path of one that was left alone."""
+import json
+import os
+import signal
+import subprocess
+import sys
+
+from safetensors.numpy import load_file
+
+from tests.ernie import runs
+from tests.ernie.finetuning.test_run import QUICK, finetune, make_data, model_files  # noqa: F401  (a fixture)
+
+# The learning rate rises to what the model cannot bear.
+STEEP = ["epochs=6", "batch_size=2", "checkpoint_every=3", "learning_rate=5.0", "warmup_proportion=1.0", "clip_norm=0",
+         "log_every=2", "loss_spike={factor: 1.5, window: 3, action: rollback, max_rollbacks: 1}"]
+KILL = """
+import os, sys
+from ernie.training.callbacks import Checkpoints
+after = Checkpoints.after_step
+def kill(self, trainer, result):
+    after(self, trainer, result)
+    if result.step == int(sys.argv[1]):
+        os.kill(os.getpid(), 9)
+Checkpoints.after_step = kill
+from ernie.cli import main
+main(sys.argv[2:])
+"""
+
+
+def killed(step, data, output, model_files):  # noqa: F811
+    """Fine-tune in a process that kills itself after a step, while a checkpoint may be half written."""
+    command = ["finetune", "--task", "rte", "--data", str(data), "--output", str(output), "--model",
+               str(model_files[0]), "--vocab", str(model_files[1])]
+    for setting in [*QUICK, *STEEP]:
+        command += ["--set", setting]
+    done = subprocess.run([sys.executable, "-c", KILL, str(step), *command], capture_output=True, text=True,
+                          env=os.environ)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def lines(output) -> list:
+    return [json.loads(line) for line in (output / "seed-1" / "log.jsonl").read_text("utf-8").splitlines()]
+
+
+def followed(output) -> list:
+    """The path of a run: of every log line the step, the losses, the learning rate, and the spike."""
+    return [(line["step"], line["tasks"], line["learning_rate"], line["spike"]) for line in lines(output)]
+
+
+def test_a_spike_goes_back_and_a_killed_run_takes_the_same_path(tmp_path, model_files, capsys):  # noqa: F811
+    """One rollback is allowed: later spikes are warned of. Killed before the spike, and right after going back."""
+    data, whole, parts = make_data("rte", tmp_path / "data"), tmp_path / "whole", tmp_path / "parts"
+    assert finetune("rte", data, whole, model_files, *STEEP) == 0
+    said = capsys.readouterr().out
+    found = [(line["step"], line["spike"]["back_to"]) for line in lines(whole) if line["spike"]]
+    step, back_to = found[0]
+    assert 3 <= back_to < step and len(found) > 1 and all(to is None for _, to in found[1:])
+    assert f"seed 1: loss spike at step {step}: " in said and "goes on, after 1 rollbacks" in said
+    assert f"goes on with the weights of step {back_to}, without the batches of steps {back_to + 1} to {step} " \
+           "(rollback 1 of at most 1)" in said
+    state = json.loads((whole / "seed-1" / "step-00000024" / "state.json").read_text())
+    assert (state["step"], state["updates"]) == (24, 24 - (step - back_to))
+
+    killed(step - 1, data, parts, model_files)
+    killed(step + 1, data, parts, model_files)
+    assert finetune("rte", data, parts, model_files, *STEEP) == 0
+    assert followed(parts) == followed(whole)
+    for name in ("best", "step-00000024"):
+        one, other = (load_file(output / "seed-1" / name / "model.safetensors") for output in (whole, parts))
+        assert runs.identical(one, other)
