@@ -19,7 +19,7 @@ def absent(what: str, reason: str):
     pytest.skip(reason)
 
 # Files that start several processes, send signals, or bound time or memory: under `-n` they share one worker.
-ALONE = ("training/test_life_cycle", "training/test_parallel", "training/test_kill_fuzz", "training/test_watchdog",
+ALONE = ("training/test_life_cycle", "training/test_parallel", "training/test_kill_fuzz", "training/test_watchdog", "training/test_orphans",
          "training/test_cluster", "training/test_memory", "training/test_half", "batches/test_loader",
          "checkpoints/test_hostile", "utils/test_config_io", "utils/test_progress")
 

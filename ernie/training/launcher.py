@@ -98,7 +98,8 @@ class Launcher:
             with open(self.logs / f"workerlog.{local}", "wb") as log:
                 self.ranks.append(subprocess.Popen(
                     [sys.executable, "-u", *self.script], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    env={**os.environ, **environment, "PADDLE_LOG_DIR": str(self.logs.resolve())}))
+                    env={**os.environ, **environment, "PADDLE_LOG_DIR": str(self.logs.resolve()),
+                         "ERNIE_PARENT": str(os.getpid())}))
 
     def _wait(self, peers: rendezvous.Peers) -> int:
         """Until all have ended, or one has failed here or on another node."""

@@ -67,7 +67,8 @@ class Watchdog:
         self.start_timeout, self.step_timeout = start_timeout, step_timeout
         self.ask_to_stop = ask_to_stop
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.parent = os.getppid()
+        # The launcher that has started this rank, ours or Paddle's. Without one the parent is a shell, which may exit.
+        self.parent = int(os.environ.get("ERNIE_PARENT", os.getppid() if "PADDLE_LOCAL_RANK" in os.environ else 0))
         self.launcher = int(os.environ.get("ERNIE_LAUNCHER", "0"))    # the shell that drives the stages
         self.stop_file = Path(os.environ.get("ERNIE_STOP_FILE", os.devnull + "/none"))  # it writes why to stop
         self.log = os.path.join(os.environ.get("PADDLE_LOG_DIR", ""), "workerlog." + os.environ.get(
@@ -131,9 +132,9 @@ class Watchdog:
                 self._end()
 
     def _is_orphan(self) -> bool:
-        if os.getppid() != self.parent:
+        if self.parent and os.getppid() != self.parent:
             return True
-        return bool(self.launcher) and not os.path.exists(f"/proc/{self.launcher}") and os.path.exists("/proc/self")
+        return bool(self.launcher) and os.path.exists("/proc/self/stat") and not _is_alive(self.launcher)
 
     def _leave_mark(self, **more) -> None:
         mark = {"rank": self.rank, "pid": os.getpid(), "node": os.uname().nodename, "where": self.where,
@@ -158,6 +159,14 @@ class Watchdog:
         sys.stderr.write("ernie: " + "\n".join(lines) + "\n")
         sys.stderr.flush()
         os._exit(HUNG)
+
+
+def _is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that is dead but not yet waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def where_ranks_are(marks: list[dict]) -> list[str]:

@@ -115,18 +115,6 @@ def test_the_launcher_asks_for_a_stop_by_a_file(tmp_path, monkeypatch):
     assert asked[0] == "SIGTERM"
 
 
-def test_an_orphan_asks_for_a_stop(tmp_path, monkeypatch):
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    monkeypatch.setenv("ERNIE_LAUNCHER", str(gone.pid))
-    asked = []
-    with Watchdog(tmp_path, 0, "stage 1", 60, 60, asked.append):
-        deadline = time.monotonic() + 10
-        while not asked and time.monotonic() < deadline:
-            time.sleep(0.05)
-    assert asked == ["the death of the launcher"]
-
-
 def test_signals_are_noted_and_nothing_more():
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
