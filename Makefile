@@ -1,6 +1,9 @@
 # `make test` makes an environment where there is none, installs what the tests need and runs the fast ones.
 SHELL := /bin/bash
 PYTEST_ARGS ?=
+PYTEST_WORKERS ?= 2
+# a file stays together: what its tests share is made once
+pytest = "$$PYTHON" -m pytest -n $(PYTEST_WORKERS) --dist loadfile
 
 .PHONY: test test-browser test-slow test-all lint bench dist release docs clean distclean
 
@@ -8,11 +11,11 @@ define in_environment
 ERNIE_EXTRAS=test; . scripts/environment.sh; ernie_tune_cpu
 endef
 
-test: ## fast tests, about a quarter of an hour on two cores
-	@$(in_environment); "$$PYTHON" -m pytest -m "not slow and not peer and not browser" $(PYTEST_ARGS)
+test: ## fast tests, about eight minutes on two cores
+	@$(in_environment); $(pytest) -m "not slow and not peer and not browser" $(PYTEST_ARGS)
 
 test-slow: ## tests that take longer than a minute
-	@$(in_environment); "$$PYTHON" -m pytest -m "slow and not peer and not browser" $(PYTEST_ARGS)
+	@$(in_environment); $(pytest) -m "slow and not peer and not browser" $(PYTEST_ARGS)
 
 test-browser: ## the report page and the site in a headless Chromium; apt-get install chromium first
 	@ERNIE_EXTRAS=test,browser,docs; . scripts/environment.sh; "$$PYTHON" -m pytest -m browser $(PYTEST_ARGS)

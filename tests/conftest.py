@@ -18,19 +18,6 @@ def absent(what: str, reason: str):
         pytest.fail(f"{reason} (ERNIE_REQUIRE={what})")
     pytest.skip(reason)
 
-# Files that start several processes, send signals, or bound time or memory: under `-n` they share one worker.
-ALONE = ("training/test_life_cycle", "training/test_parallel", "training/test_kill_fuzz", "training/test_watchdog", "training/test_orphans",
-         "training/test_cluster", "training/test_memory", "training/test_half", "batches/test_loader",
-         "checkpoints/test_hostile", "utils/test_config_io", "utils/test_progress")
-
-
-def pytest_collection_modifyitems(items):
-    """Group the tests for `-n 2 --dist loadgroup`: a file stays together, for what its tests share is made once."""
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        group = "alone" if file.removesuffix(".py").endswith(ALONE) else file
-        item.add_marker(pytest.mark.xdist_group(group))
-
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
