@@ -49,14 +49,14 @@ def test_a_command_goes_on_when_the_shell_that_started_it_exits(side, adopting):
     assert side.steps() == 24 and "launcher" not in side.said()
 
 
-ENDLESS = {"pretrain": ["--set", "stages=[{tasks: {knowledge_masking: 1000000}}]"], "finetune": ["--set", "epochs=10000"]}
+ENDLESS = {"pretrain": "stages=[{tasks: {knowledge_masking: 1000000}}]", "finetune": "epochs=10000"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who, early", [("launcher", False), ("launcher", True), ("shell", False)])
 def test_a_rank_whose_launcher_is_killed_ends_by_itself(side, who, early):  # noqa: F811
     """Also where that happens before the rank has begun to look."""
-    process = side.start(*ENDLESS[side.kind])
+    process = side.start("--set", ENDLESS[side.kind])
     try:
         found = {"others": []}
         wait_for(lambda: started(process, "rank 0") and (early or side.steps() >= 2), process, side)

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from ernie.training.watchdog import HUNG, StopSignals, Watchdog, explain, first_failure, read_marks
-from ernie.utils.console import LossyStream
+from ernie.utils.console import LossyStream, show_log
 from reader.utils.errors import InputError
 from tests.ernie import runs
 
@@ -57,6 +57,7 @@ def test_the_watching_thread_does_not_write_over_why_a_rank_ends(tmp_path):
     (KeyError("x"), 1, "rank 3 failed in stage 2 step 12; its last words:\n  | Traceback"),
 ])
 def test_the_last_error_of_a_rank_is_kept_for_the_launcher(tmp_path, error, code, words, capsys):
+    show_log()
     with pytest.raises(type(error)), Watchdog(tmp_path, 3, "stage 2", 60, 60) as watchdog:
         watchdog(11)
         raise error
