@@ -66,9 +66,9 @@ def doc(*sentences: str) -> list[list[str]]:
     return [list(sentences)]
 
 
-def pair_store(path, pairs, classes) -> Store:
+def pair_store(path, pairs, classes, vocabulary=None) -> Store:
     """A discourse store from (first, second, label) rows."""
-    return build_store(path, [[[first], [second]] for first, second, _ in pairs],
+    return build_store(path, [[[first], [second]] for first, second, _ in pairs], vocabulary,
                        labels=[[IGNORE, label] for *_, label in pairs], classes=list(classes))
 
 
