@@ -80,10 +80,10 @@ def main(argv: list[str] | None = None) -> int:
     module = importlib.import_module(_module(name))
     try:
         args = parser_of(name, module).parse_args(rest)
-        if name not in ("plan", "stages"):  # which write nothing of their own
+        if name != "plan" and not (name == "stages" and (args.dry_run or args.table)):  # which only look
             for output in filter(None, (getattr(args, key, None) for key in ("output", "target"))):
                 if output != "-":
-                    check_output(output)
+                    check_output(output, folder=name in FOLDERS)
         return module.run(args) or 0
     except InputError as error:
         LOG.error("%s", error)
@@ -97,6 +97,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         LOG.error("%s", line[0])
         return line[1]
+
+
+FOLDERS = ("compare", "finetune", "pretrain", "stages")  # commands whose output is a directory that may be there
 
 
 def parser_of(name: str, module: ModuleType | None = None) -> argparse.ArgumentParser:

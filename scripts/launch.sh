@@ -61,9 +61,9 @@ ernie_train() {
 }
 
 ernie_launch() { # OUTPUT LOGS ARGUMENTS...: the ranks of this node once; the exit code of what failed first
-    local output=$1 logs=$2 code
+    local output=$1 logs=$2 code reason
     shift 2
-    if ! mkdir -p "$logs"; then exit 2; fi
+    if ! reason=$(mkdir -p -- "$logs" 2>&1); then echo "ernie: ${reason#mkdir: }" >&2; exit 2; fi
     rm -f "$logs/stop-$$" # of our own: another launch may be at work here
     export ERNIE_LAUNCHER=$$ ERNIE_STOP_FILE=$logs/stop-$$ GLOG_minloglevel=${GLOG_minloglevel:-2}
     if [ -n "$ernie_stopping" ]; then return 75; fi # asked to stop while we were getting here

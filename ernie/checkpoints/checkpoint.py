@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -85,7 +86,9 @@ class CheckpointWriter:
         if wait:
             self.wait()
             if self.error:
-                raise OSError(f"checkpoint {path} could not be written: {self.error}") from self.error
+                number = getattr(self.error, "errno", None)
+                reason = os.strerror(number) if number else self.error
+                raise OSError(number, f"the checkpoint could not be written ({reason})", str(path)) from self.error
         return path
 
     def wait(self) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ernie.utils.console import LOG
+from ernie.utils.files import told
 from reader.utils.errors import InputError
 
 STOPPED = 75  # exit code of a run that was asked to stop and saved (EX_TEMPFAIL: call again)
@@ -86,9 +87,10 @@ class Watchdog:
     def __exit__(self, kind, error, trace) -> None:
         self.close()
         if error is not None:
-            text = "".join(traceback.format_exception(kind, error, trace))
-            wrong_input = isinstance(error, InputError)
-            self.fail(2 if wrong_input else FAILED, str(error) if wrong_input else text)
+            line = (str(error), 2) if isinstance(error, InputError) else \
+                told(error) if isinstance(error, OSError) else None  # a full disk needs no traceback
+            text, code = line or ("".join(traceback.format_exception(kind, error, trace)), FAILED)
+            self.fail(code, text)
 
     def begin(self, where: str) -> None:
         """Note that ``where`` begins, which has no steps: loading, building, compiling; ``start_timeout`` counts."""

@@ -17,8 +17,12 @@ PLACES = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, e
 MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE}
 
 
-def check_output(path: str | Path) -> None:
-    """Raise InputError where nothing can be written at ``path``, before any work is done for it."""
+def check_output(path: str | Path, folder: bool = False) -> None:
+    """Raise InputError where nothing can be written at ``path``, before any work is done for it.
+
+    Args:
+        folder: what is written is a directory, so that a file in its place will not do.
+    """
     path = Path(path)
     for part in path.parts:
         if len(os.fsencode(part)) > LONGEST_NAME:
@@ -29,9 +33,13 @@ def check_output(path: str | Path) -> None:
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
     if place == path.absolute() and not place.is_dir():
+        if folder:
+            raise InputError("cannot be written: it is a file, not a directory", path)
         place = place.parent  # a file, which a command may write anew, or a pipe
     if not place.is_dir():
         raise InputError(f"cannot be written: {place} is not a directory", path)
+    if os.statvfs(place).f_flag & os.ST_RDONLY:
+        raise InputError(f"cannot be written: {place} is on a read-only file system", path)
     if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"cannot be written: no permission to write in {place}", path)
 
