@@ -24,7 +24,7 @@ import numpy as np
 import tasks
 from reader.batches.batches import Batches
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Unit
+from reader.batches.examples import Excerpt
 from reader.batches.walk import Walk
 from reader.store.store import VERSION, Store
 
@@ -68,7 +68,7 @@ def peer(corpus: Corpus, args, form: str) -> tuple[str, float]:
         collate = transformers.DataCollatorForLanguageModeling(tokenizer=tokenizer, return_tensors=form,
                                                                whole_word_mask=True)
     rows = max(1, args.batch_tokens // corpus.max_length)
-    texts = [corpus.text(*anchor) for anchor in Walk(corpus, Unit(), 8 * corpus.max_length, 1).sample(rows * 16)]
+    texts = [corpus.text(*anchor) for anchor in Walk(corpus, Excerpt(), 8 * corpus.max_length, 1).sample(rows * 16)]
     keys = ("input_ids", "attention_mask", "special_tokens_mask", "offset_mapping")
     ready = [tokenizer(texts[start:start + rows], truncation=True, max_length=corpus.max_length, padding=True,
                        return_offsets_mapping=True, return_special_tokens_mask=True)

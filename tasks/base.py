@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Example, Tokens, Unit
+from reader.batches.examples import Anchor, Example, Excerpt, Tokens
 from reader.text.special_ids import SpecialIds
 from reader.utils.errors import InputError
 from tasks.files import rebuild
@@ -23,7 +23,7 @@ class Task:
         metrics: what is reported on dev data.
         max_segments: most segments of an example; the model needs as many token types.
         sources: the kinds of stores its examples can be drawn from, "documents" and "pairs".
-        unit: what it is handed of the text at a time; an epoch hands out every unit of the corpus once.
+        excerpt: what it is handed of the text at a time; an epoch hands out every excerpt of the corpus once.
         corrupts: whether it changes what the model reads. groups: names of the groups that are measured apart.
     """
 
@@ -35,7 +35,7 @@ class Task:
     metrics: tuple[str, ...] = ("accuracy",)
     max_segments = 2
     sources: tuple = ("documents", "pairs")
-    unit = Unit()
+    excerpt = Excerpt()
     corrupts = False
     groups: tuple = ()
 
@@ -54,7 +54,7 @@ class Task:
                              corpus.stores[0].path)
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
-        """Make one example of the unit ``anchor``, or None where it does not serve; all chance comes from ``rng``."""
+        """Make one example of the excerpt ``anchor``, or None where it does not serve; all chance is from ``rng``."""
         raise TypeError(f"{type(self).__name__} makes no examples: define example()")
 
     def rules(self, segments: list[np.ndarray]) -> dict[str, int]:
@@ -68,7 +68,7 @@ class Task:
         return {}
 
     def remarks(self, corpus: Corpus, anchors: list[Anchor]) -> list[str]:
-        """Say what a person should know of a corpus before this task trains on it, judged by some of its units."""
+        """Say what a person should know of a corpus before this task trains on it, judged by some of its excerpts."""
         return []
 
     def explain(self, label: int) -> str:
@@ -91,7 +91,7 @@ class TokenTask(Task):
     level = "token"
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """Return the unit as one segment."""
+        """Return the excerpt as one segment."""
         return corpus.running_text(anchor)
 
     def labels(self, tokens: Tokens) -> np.ndarray:
@@ -112,7 +112,7 @@ class CorruptingTask(TokenTask):
         """Return ([n] ids as the model reads them, [n] labels, IGNORE where nothing is predicted, [n] uint8 groups)."""
         raise TypeError(f"{type(self).__name__} corrupts nothing: define corrupt()")
 
-    def unit_heads(self, tokens: Tokens) -> np.ndarray:
+    def unit_starts(self, tokens: Tokens) -> np.ndarray:
         """Return [n] index of the first token of each token's unit; every token is its own unit by default."""
         return np.arange(len(tokens.ids))
 

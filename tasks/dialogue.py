@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Example, Unit
+from reader.batches.examples import Anchor, Example, Excerpt
 from reader.store.store import Store
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
@@ -38,7 +38,7 @@ class Dialogue(SequenceTask):
     name = "dialogue"
     sources = ("documents",)
     classes = ("real", "one turn replaced")
-    unit = Unit("turns")
+    excerpt = Excerpt("turns")
 
     def __post_init__(self) -> None:
         if self.roles not in range(1, 17):
@@ -51,7 +51,7 @@ class Dialogue(SequenceTask):
         require_documents(corpus, self.name, 2)
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """Return the unit, a segment for each turn, one of which may be replaced."""
+        """Return the excerpt, a segment for each turn, one of which may be replaced."""
         turns, roles = corpus.turns(anchor), corpus.roles(anchor, self.roles)
         if len(turns) == 1:
             return Example(anchor.store, tuple(turns), IGNORE, roles)

@@ -49,13 +49,13 @@ class KnowledgeMasking(CorruptingTask):
     def corrupt(self, tokens: Tokens, vocabulary: SpecialIds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``CorruptingTask.corrupt``; groups are the kinds of ``reader.store.store``."""
         kinds = (tokens.flags & KIND) >> KIND_SHIFT
-        heads = self.unit_heads(tokens)
+        starts_of_units = self.unit_starts(tokens)
         chance = np.array([0.0] * 4)
         chance[[WORD, PHRASE, ENTITY]] = self.basic, self.phrase, self.entity
-        chosen = uniform(hash_keys(tokens.key[heads], "unit")) < chance[kinds[heads]]
+        chosen = uniform(hash_keys(tokens.key[starts_of_units], "unit")) < chance[kinds[starts_of_units]]
         return corrupted(tokens.ids, tokens.key, chosen, vocabulary), np.where(chosen, tokens.ids, IGNORE), kinds
 
-    def unit_heads(self, tokens: Tokens) -> np.ndarray:
+    def unit_starts(self, tokens: Tokens) -> np.ndarray:
         """Return [n] index of the first token of the unit that each token is chosen with.
 
         A unit never reaches beyond its segment. In an example that is masked piece by piece every token is a unit.

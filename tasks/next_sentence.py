@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Example, Unit
+from reader.batches.examples import Anchor, Example, Excerpt
 from reader.store.store import Store
 from tasks.base import SequenceTask, require_documents
 
@@ -24,7 +24,7 @@ class NextSentence(SequenceTask):
     name = "next_sentence"
     sources = ("documents",)
     classes = ("next", "random")
-    unit = Unit(segments=2)
+    excerpt = Excerpt(segments=2)
 
     def bind(self, corpus: Corpus) -> None:
         """Raise InputError when a store has a single document."""
@@ -32,9 +32,9 @@ class NextSentence(SequenceTask):
         require_documents(corpus, self.name, 2)
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
-        """Cut the unit at a random sentence boundary; another document's text may replace the second part.
+        """Cut the excerpt at a random sentence boundary; another document's text may replace the second part.
 
-        A unit of one sentence gives None.
+        An excerpt of one sentence gives None.
         """
         inner = corpus.sentence_edges(anchor)[1:-1]
         if not inner:
@@ -42,7 +42,7 @@ class NextSentence(SequenceTask):
         label, middle = int(rng.integers(2)), inner[int(rng.integers(len(inner)))]
         second = (middle, anchor.stop)
         if label == RANDOM:
-            room = self.unit.room(corpus.max_length) - (middle - anchor.token)
+            room = self.excerpt.room(corpus.max_length) - (middle - anchor.token)
             second = text_elsewhere(corpus, anchor, anchor.stop - middle, room, rng)
         return corpus.pair(anchor.store, (anchor.token, middle), second, label)
 

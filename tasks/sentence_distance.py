@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Example, Unit
+from reader.batches.examples import Anchor, Example, Excerpt
 from tasks.base import SequenceTask, require_documents
 
 ADJACENT, SAME_DOCUMENT, OTHER_DOCUMENT = range(3)
@@ -23,7 +23,7 @@ class SentenceDistance(SequenceTask):
     name = "sentence_distance"
     sources = ("documents",)
     classes = ("adjacent", "same document", "different documents")
-    unit = Unit("sentence", segments=2)
+    excerpt = Excerpt("sentence", segments=2)
 
     def bind(self, corpus: Corpus) -> None:
         """Raise InputError when a store has a single document, which leaves the third class empty."""
@@ -31,7 +31,7 @@ class SentenceDistance(SequenceTask):
         require_documents(corpus, self.name, 2)
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
-        """Return the unit and a second sentence at the distance drawn; None when not every class is possible."""
+        """Return the excerpt and a second sentence at the distance drawn; None when not every class is possible."""
         document, _, sentence = corpus.locate(anchor)
         first, last = corpus.document_sentences(anchor.store, document)
         if sentence + 1 >= last or last - first < 3:

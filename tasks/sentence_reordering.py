@@ -9,7 +9,7 @@ from math import factorial
 import numpy as np
 
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Example, Unit
+from reader.batches.examples import Anchor, Example, Excerpt
 from reader.utils.errors import InputError
 from tasks.base import SequenceTask
 
@@ -43,7 +43,7 @@ class SentenceReordering(SequenceTask):
         if self.m not in range(2, 7):
             raise InputError(f"sentence_reordering: m {self.m!r} is not between 2 and 6")
         self.max_segments = self.m
-        self.unit = Unit("paragraph", segments=self.m, sentences=self.m)
+        self.excerpt = Excerpt("paragraph", segments=self.m, sentences=self.m)
         self.orders = [order for n in range(1, self.m + 1) for order in permutations(range(n))]
         self.classes = tuple(" ".join(map(str, order)) for order in self.orders)
 
@@ -75,7 +75,7 @@ class SentenceReordering(SequenceTask):
         return {"identity order": self.label_of(range(min(len(segments), self.m)))}
 
     def example(self, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example:
-        """Cut the unit at random sentence boundaries and shuffle it; a single sentence has no label."""
+        """Cut the excerpt at random sentence boundaries and shuffle it; a single sentence has no label."""
         edges = corpus.sentence_edges(anchor)
         most = min(self.m, len(edges) - 1)
         if most == 1:

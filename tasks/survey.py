@@ -17,7 +17,7 @@ PASSED_OVER, ONE_CLASS = 0.1, 0.95  # shares of the text, and of the labels, fro
 
 
 def survey(task: Task, corpus: Corpus) -> list[str]:
-    """Look at some units of every store and return what is worth a note, a line each; mostly nothing.
+    """Look at some excerpts of every store and return what is worth a note, a line each; mostly nothing.
 
     Args:
         task: bound to the corpus.
@@ -27,7 +27,7 @@ def survey(task: Task, corpus: Corpus) -> list[str]:
 
 
 def _notes(task: Task, corpus: Corpus) -> list[str]:
-    walk, anchors = Walk(corpus, task.unit, 8 * corpus.max_length, hash_int("survey", task.name)), []
+    walk, anchors = Walk(corpus, task.excerpt, 8 * corpus.max_length, hash_int("survey", task.name)), []
     for index in range(BLOCKS):
         anchors += walk.anchors(np.array([index]))
         if len(anchors) >= UNITS:

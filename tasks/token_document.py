@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reader.batches.examples import Tokens, Unit
+from reader.batches.examples import Excerpt, Tokens
 from reader.utils.labels import IGNORE
 from tasks.base import TokenTask
 
@@ -14,7 +14,7 @@ class TokenDocument(TokenTask):
     name = "token_document"
     sources = ("documents",)
     classes = ("only here", "elsewhere too")
-    unit = Unit(share=0.5)  # so that there is an elsewhere
+    excerpt = Excerpt(share=0.5)  # so that there is an elsewhere
 
     def labels(self, tokens: Tokens) -> np.ndarray:
         """Return [n]: 1 when the first or last occurrence of the id in the document lies outside the segment, else 0.

@@ -1,7 +1,7 @@
 """Answers of a fine-tuned model about a file: labels with probabilities, scores, tags, or spans.
 
 The model directory is all that is needed: it holds configuration, vocabulary and labels. The input has the layout of
-the task's own files (columns text_a, text_b; \\x02-separated units; SQuAD-style json; csv, jsonl, parquet by their
+the task's own files (columns text_a, text_b; \\x02-separated words; SQuAD-style json; csv, jsonl, parquet by their
 suffix), labels optional: where they are there, the metrics are printed at the end. A row with an id keeps it, in the
 first column. `-` reads standard input or writes standard output. Texts are not kept: memory does not grow with them.
 

@@ -87,9 +87,9 @@ def lines(found: Found, recipe: Recipe, data: FinetuningData) -> Iterator[str]:
     """Describe the findings in a file, line by line."""
     total = sum(found.labels.values())
     if found.labels:
-        unit = {"sequence_labelling": "labels", "reading_comprehension": "questions"}.get(recipe.kind, "labels")
+        counted = {"sequence_labelling": "labels", "reading_comprehension": "questions"}.get(recipe.kind, "labels")
         shares = [f"{name} {count:,} ({100 * count / total:.1f} %)" for name, count in _sorted(found.labels, data)]
-        yield f"{unit}: " + ", ".join(shares[:40]) + (", ..." if len(shares) > 40 else "")
+        yield f"{counted}: " + ", ".join(shares[:40]) + (", ..." if len(shares) > 40 else "")
         absent = [name for name in data.classes.names if name not in found.labels]
         if absent and total and recipe.kind != "multiple_choice":
             yield f"no row has {', '.join(absent[:20])}"

@@ -163,8 +163,8 @@ def compare(kind: Kind, rows: list, first: list, second: list, metric: str) -> C
 
 def render(found: Evaluation, kind: Kind) -> str:
     """Format the evaluation for a person to read; shares in percent."""
-    unit, sign = (100.0, " %") if kind.percent else (1.0, "")
-    lines = [f"{found.rows:,} rows: " + ", ".join(f"{name} {unit * value:.{1 if kind.percent else 4}f}{sign}"
+    factor, sign = (100.0, " %") if kind.percent else (1.0, "")
+    lines = [f"{found.rows:,} rows: " + ", ".join(f"{name} {factor * value:.{1 if kind.percent else 4}f}{sign}"
                                                 for name, value in found.metrics.items())]
     if found.majority is not None:
         lines.append(f"always the most frequent class: {100 * found.majority:.1f} %")

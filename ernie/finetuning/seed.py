@@ -74,7 +74,7 @@ class SeedTraining:
         self.model = FinetuningModel(self.start.config, self.kind, loss_shaping(recipe, self.kind, features))
         apply_controls(self.model, recipe, layers)
         batches = EpochBatches(features, self.kind, seed=self.seed, epochs=recipe.epochs,
-                               batch_size=recipe.batch_size, unit=recipe.batch_unit, task_id=recipe.task_id,
+                               batch_size=recipe.batch_size, batch_unit=recipe.batch_unit, task_id=recipe.task_id,
                                pad_id=self.pad_id, micro_tokens=recipe.micro_batch_tokens,
                                similar=recipe.similar_lengths, rank=world.rank, size=world.size)
         total = min(batches.steps, recipe.max_steps or batches.steps)

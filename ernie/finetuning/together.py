@@ -173,7 +173,7 @@ class JointTraining:
         part = self.parts[task]
         recipe = part.recipe
         return EpochBatches(part.train_data.features, part.data.kind, seed=self.seed, epochs=passes,
-                            batch_size=recipe.batch_size, unit=recipe.batch_unit, task_id=recipe.task_id,
+                            batch_size=recipe.batch_size, batch_unit=recipe.batch_unit, task_id=recipe.task_id,
                             pad_id=self.start.tokenizer.pad_id, micro_tokens=recipe.micro_batch_tokens,
                             similar=recipe.similar_lengths, rank=self.world.rank, size=self.world.size)
 

@@ -10,7 +10,7 @@ from typing import Optional
 import paddle
 
 from ernie.model import onednn
-from ernie.model.onednn import View, heads, to_bfloat16, view
+from ernie.model.onednn import View, by_head, to_bfloat16, view
 
 Tensor = paddle.Tensor
 Gradients = tuple[Optional[Tensor], ...]
@@ -101,22 +101,22 @@ class _Attention(paddle.autograd.PyLayer):
         ctx.wanted = wanted(query, key, value)
         query, key, value = map(to_bfloat16, (query, key, value))
         rows, length, count, _ = query.shape
-        scores = _product(heads(query), heads(key).transposed)
+        scores = _product(by_head(query), by_head(key).transposed)
         scores = onednn.softmax(scores + bias.expand([rows, count, length, length]))
         weights = to_bfloat16(scores if keep is None else scores * keep)
         ctx.save_for_backward(query, key, value, scores, weights, *(() if keep is None else (keep,)))
-        return onednn.matmul(view(weights), heads(value), heads(paddle.empty(query.shape)))
+        return onednn.matmul(view(weights), by_head(value), by_head(paddle.empty(query.shape)))
 
     @staticmethod
     def backward(ctx, gradient):
         query, key, value, scores, weights, *keep = ctx.saved_tensor()
         rounded = to_bfloat16(gradient)
-        of_weights = _product(heads(rounded), heads(value).transposed)
+        of_weights = _product(by_head(rounded), by_head(value).transposed)
         of_scores = onednn.softmax_gradient(scores, of_weights * keep[0] if keep else of_weights)
         of_scores = view(to_bfloat16(of_scores))
-        products = ((of_scores, heads(key)), (of_scores.transposed, heads(query)),
-                    (view(weights).transposed, heads(rounded)))
-        results = [onednn.matmul(a, b, heads(paddle.empty(query.shape))) if wanted else None
+        products = ((of_scores, by_head(key)), (of_scores.transposed, by_head(query)),
+                    (view(weights).transposed, by_head(rounded)))
+        results = [onednn.matmul(a, b, by_head(paddle.empty(query.shape))) if wanted else None
                    for (a, b), wanted in zip(products, ctx.wanted)]
         return (*results, None, *(None for _ in keep))
 

@@ -76,7 +76,7 @@ class SelfAttention(FusableAttention):
 
     def __init__(self, config: ErnieConfig):
         super().__init__()
-        self.heads = config.num_attention_heads
+        self.num_heads = config.num_attention_heads
         self.size = config.hidden_size // config.num_attention_heads
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = (
             dense(config, config.hidden_size, config.hidden_size) for _ in range(4))
@@ -89,23 +89,23 @@ class SelfAttention(FusableAttention):
         attend = self._fused if self.fused is not None else self._bfloat16 if cpu_kernels.half() else self._plain
         attend = again(attend) if self.recompute and self.training else attend
         context = attend(query, key, value, mask)
-        return self.out_proj(context.reshape([0, 0, self.heads * self.size]))
+        return self.out_proj(context.reshape([0, 0, self.num_heads * self.size]))
 
     def _three_products(self, hidden: Tensor) -> list[Tensor]:
-        return [projection(hidden).reshape([0, 0, self.heads, self.size])
+        return [projection(hidden).reshape([0, 0, self.num_heads, self.size])
                 for projection in (self.q_proj, self.k_proj, self.v_proj)]
 
     def _one_product(self, hidden: Tensor) -> list[Tensor]:
         projections = self.q_proj, self.k_proj, self.v_proj
         parts = joined_products(hidden, [p.weight for p in projections], [p.bias for p in projections])
-        return [part.reshape([0, 0, self.heads, self.size]) for part in parts]
+        return [part.reshape([0, 0, self.num_heads, self.size]) for part in parts]
 
     def _fused(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         return cast(Callable[..., Tensor], self.fused)(query, key, value, mask, self.dropout.rate, self.training)
 
     def _bfloat16(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         rows, width = query.shape[:2]
-        keep = self.dropout.mask([rows, self.heads, width, width])
+        keep = self.dropout.mask([rows, self.num_heads, width, width])
         return bfloat16.attention(query * self.size ** -0.5, key, value, mask, keep)
 
     def _plain(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ def choose(model: nn.Layer, kernels: str, dtype: FloatType) -> list[str]:
         return []
     lines = []
     if attentions:
-        size = attentions[0].heads, attentions[0].size
+        size = attentions[0].num_heads, attentions[0].size
         for form in (sdpa, memory_efficient):
             found = trial(partial(attention_trial, form, *size, dtype), dtype)
             lines.append(f"kernels: attention by {form.__name__}: {found or 'used'}")
@@ -109,7 +109,7 @@ def choose(model: nn.Layer, kernels: str, dtype: FloatType) -> list[str]:
                 encoder.width_multiple = MULTIPLE
                 lines.append(f"kernels: rows padded to a multiple of {MULTIPLE} tokens: used")
     if residuals:
-        found = trial(lambda: residual_trial(residual_norm, attentions[0].heads * attentions[0].size, dtype), dtype)
+        found = trial(lambda: residual_trial(residual_norm, attentions[0].num_heads * attentions[0].size, dtype), dtype)
         lines.append(f"kernels: dropout, residual and LayerNorm in one: {found or 'used'}")
         for residual in residuals:
             residual.joint = None if found else residual_norm
@@ -140,10 +140,10 @@ def trial(compute: Callable[[], list[tuple[Tensor, Tensor]]], dtype: FloatType) 
     return ""
 
 
-def attention_trial(form: Callable[..., Tensor], heads: int, size: int,
+def attention_trial(form: Callable[..., Tensor], num_heads: int, size: int,
                     dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
     """Outputs and gradients of ``form`` and of the plain form, for rows of different lengths."""
-    drawn = _random([3, 4, 24, heads, size])
+    drawn = _random([3, 4, 24, num_heads, size])
     padding = np.arange(24) >= np.array([24, 3, 17, 16])[:, None]
     mask = paddle.to_tensor((padding * MASK_BIAS).astype(np.float32)[:, None, None])
     results = []
@@ -205,9 +205,9 @@ def plain_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dro
     return paddle.matmul(F.dropout(F.softmax(scores), dropout, training=training), value).transpose([0, 2, 1, 3])
 
 
-def qkv_trial(heads: int, size: int, dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
+def qkv_trial(num_heads: int, size: int, dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
     """Outputs and gradients of three products and of one."""
-    hidden = heads * size
+    hidden = num_heads * size
     x, weights = _random([8, hidden]), _random([3, hidden, hidden]) / hidden ** 0.5
     leaves = [_leaf(weight, dtype) for weight in weights]
     biases = [paddle.zeros([hidden], leaves[0].dtype) for _ in leaves]

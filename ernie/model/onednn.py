@@ -147,7 +147,7 @@ def view(tensor: paddle.Tensor) -> View:
     return View(tensor, dims, contiguous_strides(dims))
 
 
-def heads(tensor: paddle.Tensor) -> View:
+def by_head(tensor: paddle.Tensor) -> View:
     """Return a view of [r, L, heads, size] as [r, heads, L, size]."""
     rows, length, count, size = tensor.shape
     return View(tensor, (rows, count, length, size), (length * count * size, size, count * size, 1))

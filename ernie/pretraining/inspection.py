@@ -20,7 +20,7 @@ from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
 from tasks.base import Task
 
-TRIED = 4  # units that are looked at for each example shown: a task may pass over some
+TRIED = 4  # excerpts that are looked at for each example shown: a task may pass over some
 BOLD, RED, GREEN, DIM, PLAIN = "\033[1m", "\033[31m", "\033[32m", "\033[2m", "\033[0m"
 
 
@@ -28,7 +28,7 @@ def draw(task: Task, corpus: Corpus, count: int, seed: int) -> Window:
     """Draw the first examples of the walk that ``seed`` names. Raises InputError if there are none."""
     task.bind(corpus)
     rng = generator(seed, "inspect", task.name)
-    walk = Walk(corpus, task.unit, corpus.max_length, hash_int(seed, "inspect"))
+    walk = Walk(corpus, task.excerpt, corpus.max_length, hash_int(seed, "inspect"))
     examples = (draw_one(task, corpus, anchor, rng) for anchor in walk.sample(TRIED * count))
     found = [example for example in examples if example is not None][:count]
     if not found:
@@ -82,11 +82,11 @@ class Writer:
     def __init__(self, task: Any, corpus: Corpus, tokens: Any, colour: bool):
         self.task, self.corpus, self.tokens, self.colour = task, corpus, tokens, colour
         self.read = tokens.ids
-        self.groups = self.heads = np.zeros(0, np.int64)  # of tasks that corrupt what is read
+        self.groups = self.unit_starts = np.zeros(0, np.int64)  # of tasks that corrupt what is read
         self.labels = np.full(len(tokens.ids), IGNORE)
         if task.corrupts:
             self.read, self.labels, self.groups = task.corrupt(tokens, corpus.specials)
-            self.heads = task.unit_heads(tokens)
+            self.unit_starts = task.unit_starts(tokens)
         elif task.level == "token":
             self.labels = task.labels(tokens)
 
@@ -132,7 +132,7 @@ class Writer:
     def unit_numbers(self, places: np.ndarray) -> np.ndarray:
         # A word that is left alone is written whole; a chosen unit stands apart from its neighbours.
         chosen = self.labels[places] != IGNORE
-        units = self.heads[places]
+        units = self.unit_starts[places]
         word = np.cumsum(self.tokens.flags[places] & WORD_START > 0)
         return np.where(chosen, units * 2 + 1, word * 2)
 

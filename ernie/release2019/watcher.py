@@ -207,14 +207,14 @@ class Steps(Callback):
 def save_answers(path: Path, split: Split, kind: Kind, predictions: list) -> None:
     """Test answers in the columns of 2019, without a header.
 
-    A classifier: ``pred<TAB>probs``, behind ``qid<TAB>`` where the file has that column. A tagger: units, labels and
+    A classifier: ``pred<TAB>probs``, behind ``qid<TAB>`` where the file has that column. A tagger: words, labels and
     probabilities, each list joined by spaces. A reader: ``id<TAB>answer``.
     """
     header: list[str] = next((text.split("\t") for _, text in NumberedLines(split.path) if text.strip()), [])
     with atomic_write(path, newline="\n") as file:
         for row, prediction in zip(split.rows, predictions):
             if kind.name == TAGGER:
-                cells = [" ".join(row.units), " ".join(kind.classes.names[label] for label in prediction.labels),
+                cells = [" ".join(row.words), " ".join(kind.classes.names[label] for label in prediction.labels),
                          " ".join(f"{chance:.5f}" for chance in prediction.probabilities)]
             elif kind.name == READER:
                 cells = kind.cells(row, prediction)[:2]

@@ -25,7 +25,7 @@ class Series:
 
 @dataclass
 class Chart:
-    """One axis pair. ``unit``: "" for plain numbers, "%" for shares, "e" for small rates.
+    """One axis pair. ``scale``: "" for plain numbers, "%" for shares, "e" for small rates.
 
     Args:
         levels: (name, y) of dashed horizontal lines. stages: (label, first x, last x).
@@ -35,7 +35,7 @@ class Chart:
 
     title: str
     series: list[Series]
-    unit: str = ""
+    scale: str = ""
     levels: list[tuple[str, float]] = field(default_factory=list)
     stages: list[tuple[str, int, int]] = field(default_factory=list)
     resumes: list[tuple[int, str]] = field(default_factory=list)
@@ -139,9 +139,9 @@ class Chart:
                    f'L{place + 4} {y - 4}"><title>{escape(what)}</title></path>')
 
     def _say(self, value: float, exact: bool = False) -> str:
-        if self.unit == "%":
+        if self.scale == "%":
             return f"{100 * value:.1f} %" if exact else f"{100 * value:.4g} %"
-        if self.unit == "e":
+        if self.scale == "e":
             return f"{value:.1e}".replace("e-0", "e-").replace(".0e", "e") if value else "0"
         return f"{value:,.3f}" if exact and abs(value) < 100 else short(value, self.high)
 

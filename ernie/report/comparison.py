@@ -78,14 +78,14 @@ def curves(runs: Mapping[str, Mapping[int, RunRecord]]) -> list[tuple[str, list[
     found = []
     for task in dict.fromkeys(name for run in everything for name in run.tasks):
         charts = []
-        for title, unit, key in (("training loss", "", "loss"), ("training accuracy", "%", "accuracy")):
+        for title, scale, key in (("training loss", "", "loss"), ("training accuracy", "%", "accuracy")):
             series = []
             for number, (name, by_seed) in enumerate(runs.items()):
                 points = mean_curve([curve_of(run, partial(of_task, name=task, key=key)) for run in by_seed.values()])
                 if points:
                     series.append(Series(name, points, f"s{number % STYLES + 1}"))
             if series:
-                charts.append(Chart(title, series, unit))
+                charts.append(Chart(title, series, scale))
         if charts:
             found.append((task, charts))
     return found

@@ -98,14 +98,14 @@ def _cell(output: OutputRecord, training: TrainingRecord, step: int) -> DevCell:
 
 def charts(output: OutputRecord) -> list[Chart]:
     """Chart training loss, and at each measurement dev loss and every metric of the recipe, a line for each seed."""
-    unit = "" if output.record.get("kind") == "regression" else "%"
+    scale = "" if output.record.get("kind") == "regression" else "%"
     found = [Chart("training loss", [_losses(each, number) for number, each in enumerate(output.trainings)])]
     for key in ["loss", *output.metrics]:
         series = [Series(each.name, [(int(point["step"]), _finite(point.get(key))) for point in each.points],
                          _style(number)) for number, each in enumerate(output.trainings)]
         majority = [each.majority for each in output.trainings if each.majority is not None]
         levels = [("most frequent class", majority[0])] if key == "accuracy" and majority else []
-        found.append(Chart(f"dev {key.replace('_', ' ')}", series, "" if key == "loss" else unit, levels))
+        found.append(Chart(f"dev {key.replace('_', ' ')}", series, "" if key == "loss" else scale, levels))
     return [chart for chart in found if any(y is not None for each in chart.series for _, y in each.points)]
 
 

@@ -91,13 +91,13 @@ def task_charts(run: RunRecord, name: str) -> list[Chart]:
     dev = run.dev(name)
     ends = {stage.number: stage.start + stage.length for stage in run.stages}
     charts = []
-    for key, title, unit in (("loss", "loss", ""), ("accuracy", "accuracy", "%")):
+    for key, title, scale in (("loss", "loss", ""), ("accuracy", "accuracy", "%")):
         curve = curve_of(run, partial(of_task, name=name, key=key))
         series = [Series("training", [point for stage in curve for point in stage], "s1")]
         if dev:
             points = [_mean([(ends[number], getattr(values, key))]) for number, values in dev]
             series.append(Series("dev, after a stage", points, "s2", dots=True))
-        charts.append(_chart(run, title, series, unit, _levels(dev[-1][1], key) if dev else []))
+        charts.append(_chart(run, title, series, scale, _levels(dev[-1][1], key) if dev else []))
     return _drawable(charts)
 
 
@@ -251,7 +251,7 @@ def corpora(run: RunRecord) -> list[tuple[str, str, str, str]]:
             for name, drawn in tokens_drawn(curriculum, trained, known).items()]
 
 
-def _chart(run: RunRecord, title: str, series: list[Series], unit: str = "",
+def _chart(run: RunRecord, title: str, series: list[Series], scale: str = "",
            levels: Sequence[tuple[str, float]] = (), zero: bool = False) -> Chart:
     marks = [(stage.start + step, f"resumed in stage {stage.number} before step {step:,}, {when}")
              for stage, step, when in resumes(run)]
@@ -259,7 +259,7 @@ def _chart(run: RunRecord, title: str, series: list[Series], unit: str = "",
     levels = [level for level in levels if math.isfinite(level[1])]
     missed = [(stage.start + step, f"{number:,} step{'s' * (number > 1)} skipped in stage {stage.number} between steps "
                                    f"{before:,} and {step:,}") for stage, before, step, number in skips(run)]
-    return Chart(title, series, unit, levels, stages if len(stages) > 1 else [], marks, zero,
+    return Chart(title, series, scale, levels, stages if len(stages) > 1 else [], marks, zero,
                  skips=missed)
 
 

@@ -22,7 +22,7 @@ from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
 
 MASK = "[MASK]"
-Input = Union[str, Sequence[str]]  # a text, two texts, the units of a sentence, or a question and its passage
+Input = Union[str, Sequence[str]]  # a text, two texts, the words of a sentence, or a question and its passage
 
 
 class Candidate(NamedTuple):
@@ -133,8 +133,8 @@ class Model:
         """Return one answer for each input, of a fine-tuned model.
 
         Args:
-            inputs: for texts, each a str, or two of them where the task compares two; for tagging, a list of the units
-                of a sentence, or a str, whose characters are the units; for reading, (question, passage).
+            inputs: for texts, each a str, or two of them where the task compares two; for tagging, a list of the words
+                of a sentence, or a str, whose characters are the words; for reading, (question, passage).
         Returns:
             For classes, ``tasks.finetune.classification.Label`` (name, probability, probabilities); for scores, float;
             for tags, list of str; for reading, ``tasks.finetune.reading_comprehension.Answer``.

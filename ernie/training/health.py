@@ -76,7 +76,7 @@ def hosts_of_ranks(world: distributed.World) -> list[str]:
 class LossSpikes(Callback):
     """Judges every line of the log, and says what became of a spike or goes back to the weights of before it.
 
-    A spike is a task's mean loss of more than ``factor`` times its median over the last ``window`` lines in which the
+    A spike is a task's mean loss of more than ``factor`` times its median over the last ``lines`` lines in which the
     same tasks were drawn. What that takes is kept in the training state, so that a resumed run judges alike. Going back
     means: weights, moments, loss scale and number of updates are those of the last checkpoint that is not younger than
     the last line without a spike; the steps since then count as taken, and their batches are not trained on again.
@@ -84,11 +84,14 @@ class LossSpikes(Callback):
     Args:
         rule: of the curriculum or recipe. name: begins every message. directory: of the checkpoints. every: steps
             between these; those that were made because training was stopped are not gone back to, or a run that was
-            stopped would take another path than one that was not. save: writes a checkpoint; called on all ranks.
+            stopped would take another path than one that was not. save: begins to write a checkpoint; called on all
+            ranks. written: waits until the one under way is on disk, or whether it counted would be a matter of time.
     """
 
-    def __init__(self, rule: LossSpike, name: str, directory: Path, every: int, save: Callable[[Trainer], None]):
-        self.rule, self.name, self.directory, self.every, self.save = rule, name, directory, every, save
+    def __init__(self, rule: LossSpike, name: str, directory: Path, every: int, save: Callable[[Trainer], None],
+                 written: Callable[[], None]):
+        self.rule, self.name, self.directory, self.every = rule, name, directory, every
+        self.save, self.written = save, written
         self.found: Spike | None = None
         self.path: Path | None = None  # of the checkpoint to go back to
 
@@ -105,14 +108,14 @@ class LossSpikes(Callback):
             memory["good"] = step
         if self.found is None or self.found.back_to is None:
             seen.append({name: metrics.loss for name, metrics in tasks.items()})
-            del seen[:-self.rule.window]
+            del seen[:-self.rule.lines]
         return self.found
 
     def _spike(self, tasks: Mapping[str, TrainingMetrics], seen: list[dict[str, float]]) -> Spike | None:
         spikes = []
         for name, metrics in tasks.items():
             before = [losses[name] for losses in seen if name in losses]
-            middle = statistics.median(before) if len(before) >= self.rule.window else float("inf")
+            middle = statistics.median(before) if len(before) >= self.rule.lines else float("inf")
             if metrics.loss > self.rule.factor * middle:
                 spikes.append(Spike(name, metrics.loss, middle))
         return max(spikes, key=lambda spike: spike.loss / spike.median if spike.median else float("inf"), default=None)
@@ -121,6 +124,7 @@ class LossSpikes(Callback):
         """Find the checkpoint to go back to, on the main rank, which tells the others."""
         if self.rule.action != "rollback" or len(memory["rollbacks"]) >= self.rule.max_rollbacks:
             return None
+        self.written()
         ours = [entry["step"] for entry in memory["rollbacks"]]
         path = checkpoint.newest(
             self.directory, wanted=lambda step: step <= memory["good"] and (step % self.every == 0 or step in ours),
@@ -132,7 +136,7 @@ class LossSpikes(Callback):
         if spike is None:
             return
         words = f"{self.name}: loss spike at step {result.step}: {spike.task} {spike.loss:.4g}, the median of the " \
-                f"last {self.rule.window} log lines with these tasks is {spike.median:.4g}"
+                f"last {self.rule.lines} log lines with these tasks is {spike.median:.4g}"
         memory = trainer.state.callbacks["loss_spike"]
         if self.path is not None and spike.back_to is not None:
             memory["rollbacks"].append({"step": result.step, "back_to": spike.back_to})

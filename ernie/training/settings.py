@@ -69,7 +69,7 @@ class LossSpike:
     """When the mean loss of a task in a log line is a spike, and what is done then; see docs/reliability.md."""
 
     factor: Annotated[float, Range(above=1)]  # times the median of the lines before in which the same tasks were drawn
-    window: Count = 10               # such lines; nothing is judged before there are as many
+    lines: Count = 10                # such lines; nothing is judged before there are as many
     action: Annotated[str, OneOf("warn", "rollback")] = "warn"
     max_rollbacks: Natural = 3       # of a stage or seed; later spikes are warned of
 

@@ -126,20 +126,20 @@ class Corpus:
         return place + (last - first) * (place >= first)
 
     def sentence_edges(self, anchor: Anchor) -> list[int]:
-        """Find the token offsets at which the sentences of a unit begin, and its end; a cut sentence counts."""
+        """Find the token offsets at which the sentences of an excerpt begin, and its end; a cut sentence counts."""
         sentences = self.stores[anchor.store].sentences
         first, last = np.searchsorted(sentences, [anchor.token + 1, anchor.stop])
         return [anchor.token, *sentences[first:last].tolist(), anchor.stop]
 
     def turns(self, anchor: Anchor) -> list[tuple[int, int]]:
-        """Find the turns of a unit: tokens [start, stop) of its paragraphs, as far as they lie in it."""
+        """Find the turns of an excerpt: tokens [start, stop) of its paragraphs, as far as they lie in it."""
         store, sentence = self.stores[anchor.store], self.locate(anchor)[2]
         first, last = store.paragraph_at(sentence), store.paragraph_at(store.sentence_at(anchor.stop - 1))
         edges = [anchor.token, *store.sentences[store.paragraphs[first + 1:last + 1]].tolist(), anchor.stop]
         return list(zip(edges, edges[1:]))
 
     def roles(self, anchor: Anchor, count: int) -> tuple[int, ...]:
-        """Return the role of each of the ``turns`` of a unit, 0 to ``count`` - 1.
+        """Return the role of each of the ``turns`` of an excerpt, 0 to ``count`` - 1.
 
         It is the number of its speaker modulo ``count``; where the store does not know who speaks, they take turns.
         """

@@ -11,16 +11,16 @@ from reader.utils.labels import IGNORE
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A piece of text as a task is handed it. An epoch hands out every unit of the corpus once.
+class Excerpt:
+    """A piece of text as a task is handed it. An epoch hands out every excerpt of the corpus once.
 
     Attributes:
         kind: "text": as many whole sentences of a document as an example holds, a short document whole.
             "paragraph": a paragraph; those with few sentences are joined to their neighbours. "sentence": a sentence.
             "turns": consecutive paragraphs of a document, as many as an example holds as a segment each.
-            A paragraph or sentence that is too long for an example is cut evenly. A store of pairs knows one unit, the
-            document (a pair, or a query with its titles), whatever is asked for.
-        segments: most segments that the task makes of a unit: room is left for the special token of each.
+            A paragraph or sentence that is too long for an example is cut evenly. A store of pairs knows one
+            excerpt, the document (a pair, or a query with its titles), whatever is asked for.
+        segments: most segments that the task makes of an excerpt: room is left for the special token of each.
         sentences: fewest sentences of a "paragraph", where the document has as many.
         share: largest part of its document that a "text" may be.
     """
@@ -31,12 +31,12 @@ class Unit:
     share: float = 1.0
 
     def room(self, max_length: int) -> int:
-        """Most text tokens of a unit."""
+        """Most text tokens of an excerpt."""
         return max_length - 1 - self.segments
 
 
 class Anchor(NamedTuple):
-    """The unit of text from which a task makes one example: tokens [token, stop) of a store of the corpus."""
+    """The excerpt of text from which a task makes one example: tokens [token, stop) of a store of the corpus."""
 
     store: int
     token: int

@@ -1,6 +1,6 @@
-"""The walk through a corpus: blocks of equal size in random order, each cut into the units that a task is handed.
+"""The walk through a corpus: blocks of equal size in random order, each cut into the excerpts that a task is handed.
 
-A pass takes every block once, and every token of a store lies in exactly one unit of one block of a pass. So every
+A pass takes every block once, and every token of a store lies in exactly one excerpt of one block of a pass. So every
 token is seen equally often, whatever the length of its document. Nothing is kept but the key: any block can be found
 alone, in a store of any size.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Unit
+from reader.batches.examples import Anchor, Excerpt
 from reader.batches.sampling import hash_int, hash_keys, permute
 from reader.store.store import Store
 
@@ -18,14 +18,14 @@ class Walk:
     """An endless sequence of blocks of text.
 
     Args:
-        corpus: what is walked. unit: what its blocks are cut into.
+        corpus: what is walked. excerpt: what its blocks are cut into.
         block_tokens: of a block, about; every store is divided into blocks of one size. In a corpus of pairs a block
             is a document. key: names the walk.
     """
 
-    def __init__(self, corpus: Corpus, unit: Unit, block_tokens: int, key: int):
-        self.corpus, self.unit, self.key = corpus, unit, key
-        self.room = unit.room(corpus.max_length)
+    def __init__(self, corpus: Corpus, excerpt: Excerpt, block_tokens: int, key: int):
+        self.corpus, self.excerpt, self.key = corpus, excerpt, key
+        self.room = excerpt.room(corpus.max_length)
         self.blocks = [len(store.documents) - 1 if corpus.pairs else max(1, round(len(store) / block_tokens))
                        for store in corpus.stores]  # in one pass
         self.sizes = np.array([len(store) / count for store, count in zip(corpus.stores, self.blocks)])
@@ -38,7 +38,7 @@ class Walk:
         return float(self.turns @ self.sizes)
 
     def anchors(self, index: np.ndarray) -> list[Anchor]:
-        """Return the units of the blocks numbered ``index`` ([n] non-negative), block by block.
+        """Return the excerpts of the blocks numbered ``index`` ([n] non-negative), block by block.
 
         The stores take turns by their shares of tokens. Where blocks begin changes from pass to pass.
         """
@@ -60,12 +60,12 @@ class Walk:
         return found
 
     def sample(self, count: int) -> list[Anchor]:
-        """Units of ``count`` blocks, one of each, for looking at; blocks without a unit are passed over."""
+        """Excerpts of ``count`` blocks, one of each, for looking at; blocks without an excerpt are passed over."""
         found: list[Anchor] = []
         for index in range(100 * count):
-            units = self.anchors(np.array([index]))
-            if units:
-                found.append(units[hash_int(self.key, index, "sample") % len(units)])
+            excerpts = self.anchors(np.array([index]))
+            if excerpts:
+                found.append(excerpts[hash_int(self.key, index, "sample") % len(excerpts)])
             if len(found) == count:
                 break
         return found
@@ -75,14 +75,14 @@ class Walk:
         total = len(store)
         start, stop = (total * edge // count + phase for edge in (block, block + 1))
         ranges = [(start, min(stop, total)), (0, stop - total)]  # the last block of a pass goes on at the beginning
-        return [span for begin, end in ranges if begin < end for span in self._units(store, begin, end)]
+        return [span for begin, end in ranges if begin < end for span in self._excerpts(store, begin, end)]
 
-    def _units(self, store: Store, start: int, stop: int) -> list[tuple[int, int]]:
+    def _excerpts(self, store: Store, start: int, stop: int) -> list[tuple[int, int]]:
         store.before_reading(np.array([start, stop - 1]))
-        first, last = (edge(store, token, self.unit, self.room) for token in (start, stop))
+        first, last = (edge(store, token, self.excerpt, self.room) for token in (start, stop))
         if first == last:
             return []
-        if self.unit.kind == "sentence":
+        if self.excerpt.kind == "sentence":
             offsets = store.sentences[first:last + 1].tolist()
             return list(zip(offsets, offsets[1:]))
         opening, closing = (store.document_at(store.paragraph_at(sentence)) for sentence in (first, last - 1))
@@ -90,29 +90,29 @@ class Walk:
         spans: list[tuple[int, int]] = []
         for begin, end in zip(bounds, bounds[1:]):
             room = self.room
-            if self.unit.share < 1:
-                room = max(1, min(room, int((store.sentences[end] - store.sentences[begin]) * self.unit.share)))
+            if self.excerpt.share < 1:
+                room = max(1, min(room, int((store.sentences[end] - store.sentences[begin]) * self.excerpt.share)))
             begin, end = max(begin, first), min(end, last)
-            if self.unit.kind == "turns":
+            if self.excerpt.kind == "turns":
                 spans += whole_turns(store, begin, end, self.corpus.max_length - 1)
                 continue
-            if self.unit.kind == "paragraph":
-                for group_begin, group_end in paragraph_groups(store, begin, end, self.unit.sentences):
+            if self.excerpt.kind == "paragraph":
+                for group_begin, group_end in paragraph_groups(store, begin, end, self.excerpt.sentences):
                     spans += evenly(store.sentences[group_begin:group_end + 1], room)
             else:
                 spans += evenly(store.sentences[begin:end + 1], room)
         return spans
 
 
-def edge(store: Store, token: int, unit: Unit, room: int) -> int:
+def edge(store: Store, token: int, excerpt: Excerpt, room: int) -> int:
     """Return the sentence at which a block that begins at ``token`` really begins, and the block before it ends.
 
     The first sentence that starts at the token or later. A document that fits in an example is not cut, nor a paragraph
-    where that is the unit: the edge moves behind it. From a longer document no scrap is cut off: an edge less than half
-    an example from one of its ends moves there.
+    where that is the excerpt: the edge moves behind it. From a longer document no scrap is cut off: an edge less than
+    half an example from one of its ends moves there.
     """
     sentence = int(np.searchsorted(store.sentences, token))
-    if unit.kind == "sentence" or sentence >= len(store.sentences) - 1:
+    if excerpt.kind == "sentence" or sentence >= len(store.sentences) - 1:
         return sentence
     paragraph = store.paragraph_at(sentence)
     document = store.document_at(paragraph)
@@ -122,7 +122,7 @@ def edge(store: Store, token: int, unit: Unit, room: int) -> int:
         return last
     if place - start < room // 2:
         return first
-    if unit.kind != "text":
+    if excerpt.kind != "text":
         first, last = store.paragraphs[paragraph:paragraph + 2].tolist()
         if first < sentence and store.sentences[last] - store.sentences[first] <= room:
             return last

@@ -52,7 +52,7 @@ class Windows:
         self.least = max(1, int(tokens) // corpus.max_length)
         self.size = size or -(-SORTED * corpus.max_length // int(tokens))
         block = min(max(self.size * tokens / MIXED, corpus.max_length), LONGEST * corpus.max_length)
-        self.walk = Walk(corpus, task.unit, int(block), hash_int(seed, "walk", task.name))
+        self.walk = Walk(corpus, task.excerpt, int(block), hash_int(seed, "walk", task.name))
         self.blocks = max(1, round(self.size * tokens / self._tokens_per_block()))
         self._cached: dict[tuple[int, int], tuple[int, Window]] = {}
 
@@ -111,7 +111,7 @@ class Windows:
 
 
 def draw(task: Any, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) -> Example | None:
-    """Return the example that a task makes of a unit, checked; None where the task makes none.
+    """Return the example that a task makes of an excerpt, checked; None where the task makes none.
 
     Raises:
         InputError: the example breaks a rule. RuntimeError: the task failed; names the document.

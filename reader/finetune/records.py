@@ -52,7 +52,7 @@ class Records:
         self.names: tuple[str, ...] | None = None
         self.header = False
         if self.format in ("json", "parquet"):
-            account.unit = "row"
+            account.counted = "row"
         self.first = self._first()
         if self.named:
             self.names = tuple(self.first)

@@ -31,9 +31,9 @@ class ChoiceRow(NamedTuple):
 
 
 class TagRow(NamedTuple):
-    """A sentence as units (characters or words) with one label index for each, None where the file has none."""
+    """A sentence as words (characters in Chinese) with one label index for each, None where the file has none."""
 
-    units: list
+    words: list
     labels: Optional[list]
     line: int
 
@@ -59,9 +59,9 @@ Row = Union[TextRow, ChoiceRow, TagRow, QuestionRow]
 
 
 def row_texts(row: Row) -> list[str]:
-    """Return every text of a row; the units of a tagged sentence are joined into one."""
+    """Return every text of a row; the words of a tagged sentence are joined into one."""
     if isinstance(row, TagRow):
-        return ["".join(row.units)]
+        return ["".join(row.words)]
     if isinstance(row, QuestionRow):
         return [row.question, row.context]
     return [*row.texts, *(row.choices if isinstance(row, ChoiceRow) else ())]
@@ -70,7 +70,7 @@ def row_texts(row: Row) -> list[str]:
 def without_texts(row: Row) -> Row:
     """Return a row without the texts that no metric needs; labels, answers and groups are kept."""
     if isinstance(row, TagRow):
-        return row._replace(units=[])
+        return row._replace(words=[])
     if isinstance(row, QuestionRow):
         return row._replace(question="", context="", original="")
     return row._replace(texts=())
@@ -89,12 +89,12 @@ class Account:
 
     Args:
         strict: raise at the first malformed row instead of leaving it out.
-        unit: what the numbers of places count: lines, or the rows or articles of a json file.
+        counted: what the numbers of places count: lines, or the rows or articles of a json file.
     """
 
     path: StrPath
     strict: bool = True
-    unit: str = "line"
+    counted: str = "line"
     rows: int = 0
     skipped: dict = field(default_factory=dict)  # reason -> Skipped
     noted: dict = field(default_factory=dict)    # the same for rows that were kept
@@ -112,22 +112,22 @@ class Account:
     def reject(self, reason: str, line: int, detail: str = "") -> None:
         """Raise InputError for a malformed row when strict; leave it out and count it otherwise."""
         if self.strict:
-            place = f"row {line}: " if self.unit == "row" else ""
-            raise InputError(place + (detail or reason), self.path, line if self.unit == "line" else None)
+            place = f"row {line}: " if self.counted == "row" else ""
+            raise InputError(place + (detail or reason), self.path, line if self.counted == "line" else None)
         self.skip(reason, line)
 
     def finish(self) -> None:
         """InputError when nothing at all was read."""
         if not self.rows:
-            why = "; ".join(f"{reason} ({self.unit} {seen.line})" for reason, seen in self.skipped.items())
+            why = "; ".join(f"{reason} ({self.counted} {seen.line})" for reason, seen in self.skipped.items())
             raise InputError("holds no rows" + (f": {why}" if why else ""), self.path)
 
     def __str__(self) -> str:
         text = f"{self.path}: {self.rows:,} rows"
         for reason, seen in self.skipped.items():
-            text += f"; {seen.times:,} left out: {reason} (first at {self.unit} {seen.line})"
+            text += f"; {seen.times:,} left out: {reason} (first at {self.counted} {seen.line})"
         for reason, seen in self.noted.items():
-            text += f"; {seen.times:,} with {reason} (first at {self.unit} {seen.line})"
+            text += f"; {seen.times:,} with {reason} (first at {self.counted} {seen.line})"
         return text
 
 

@@ -1,7 +1,7 @@
-"""Tagged sentences for named entity recognition: Baidu's table, or one ``unit label`` a line.
+"""Tagged sentences for named entity recognition: Baidu's table, or one ``word label`` a line.
 
-Baidu's table has the header ``text_a<TAB>label`` and separates the units of a sentence by \\x02. In the common form a
-blank line ends a sentence, a tab or spaces part unit and label, and further columns between the two are passed over.
+Baidu's table has the header ``text_a<TAB>label`` and separates the words of a sentence by \\x02. In the common form a
+blank line ends a sentence, a tab or spaces part word and label, and further columns between the two are passed over.
 Weibo NER writes a character's place in its word behind it; these digits are cut off.
 """
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Tagged:
             raise InputError(f"columns found: {', '.join(self.header)}; expected text_a, label", path, 1)
 
     def __iter__(self):
-        for units, names, line in self.named():
+        for words, names, line in self.named():
             labels = None if names is None else self._read(names, line)
             if labels is None and self.labelled:
                 continue
             self.account.rows += 1
-            yield TagRow(units, labels, line)
+            yield TagRow(words, labels, line)
         self.account.finish()
 
     def _read(self, names: list, line: int):
@@ -63,7 +63,7 @@ class Tagged:
         return [self.classes.read(name) for name in names]
 
     def named(self) -> Iterator[tuple]:
-        """Yield (units, label names or None, line) of every sentence."""
+        """Yield (words, label names or None, line) of every sentence."""
         return self._table() if self.header else self._columns()
 
     def _table(self):
@@ -78,15 +78,15 @@ class Tagged:
                 self.account.reject("too few columns", number,
                                     f"{len(values)} columns where the header has {len(self.header)}")
                 continue
-            # text that nobody has cut into units is cut into characters
-            units = values[text].split(SEPARATOR) if SEPARATOR in values[text] or label is not None \
+            # text that nobody has cut into words is cut into characters
+            words = values[text].split(SEPARATOR) if SEPARATOR in values[text] or label is not None \
                 else list(values[text])
             names = None if label is None else values[label].split(SEPARATOR)
-            if names is not None and len(names) != len(units):
-                self.account.reject("units and labels differ in number", number,
-                                    f"{len(units)} units but {len(names)} labels")
+            if names is not None and len(names) != len(words):
+                self.account.reject("words and labels differ in number", number,
+                                    f"{len(words)} words but {len(names)} labels")
                 continue
-            yield units, names, number
+            yield words, names, number
 
     def _columns(self):
         lines = []
@@ -100,27 +100,27 @@ class Tagged:
                 lines = []
 
     def _sentence(self, lines: list):
-        """(units, names, line) of a sentence; None when a unit lacks its label, which is a fault of the sentence."""
+        """(words, names, line) of a sentence; None when a word lacks its label, which is a fault of the sentence."""
         short = next((place for place in lines if len(place[1]) == 1), None)
         bare = not self.labelled and all(len(values) == 1 for _, values in lines)
         if short and not bare:
-            return self.account.reject("a unit without a label", short[0],
-                                       f"expected `unit label`, found {short[1][0][:40]!r}")
+            return self.account.reject("a word without a label", short[0],
+                                       f"expected `word label`, found {short[1][0][:40]!r}")
         if bare:
-            self.account.note("units but no labels, a unit a line (for a sentence a line, begin with a line `text_a`)",
+            self.account.note("words but no labels, a word a line (for a sentence a line, begin with a line `text_a`)",
                               lines[0][0])
-        units = [values[0] for _, values in lines]
+        words = [values[0] for _, values in lines]
         if self.numbered:
-            self.account.note("units with a digit behind the character, which is cut off", lines[0][0])
-            units = [unit[:-1] if POSITION.fullmatch(unit) else unit for unit in units]
-        return units, None if bare else [values[-1] for _, values in lines], lines[0][0]
+            self.account.note("words with a digit behind the character, which is cut off", lines[0][0])
+            words = [word[:-1] if POSITION.fullmatch(word) else word for word in words]
+        return words, None if bare else [values[-1] for _, values in lines], lines[0][0]
 
 
 def _numbered(lines: NumberedLines, most: int = 200) -> bool:
-    """Tell whether the first units of a file are all a character and a digit, with words that go on (0, 1)."""
-    units = [_parts(line)[0] for _, line in islice(lines, most) if line.strip()]
-    return len(units) > 3 and all(POSITION.fullmatch(unit) for unit in units) \
-        and {"0", "1"} <= {unit[1] for unit in units}
+    """Tell whether the first words of a file are all a character and a digit, with words that go on (0, 1)."""
+    words = [_parts(line)[0] for _, line in islice(lines, most) if line.strip()]
+    return len(words) > 3 and all(POSITION.fullmatch(word) for word in words) \
+        and {"0", "1"} <= {word[1] for word in words}
 
 
 def _parts(line: str) -> list[str]:

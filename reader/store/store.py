@@ -57,11 +57,11 @@ def occurrence_distances(ids: np.ndarray, documents: np.ndarray) -> tuple[np.nda
     owner = np.repeat(np.arange(len(documents) - 1, dtype=np.int64), np.diff(documents))
     order = np.argsort(owner * (int(ids.max(initial=0)) + 1) + ids, kind="stable")
     keys = (owner * (int(ids.max(initial=0)) + 1) + ids)[order]
-    heads = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if total else np.zeros(0, np.int64)
-    sizes = np.diff(np.r_[heads, total])
+    firsts = np.flatnonzero(np.r_[True, keys[1:] != keys[:-1]]) if total else np.zeros(0, np.int64)
+    sizes = np.diff(np.r_[firsts, total])
     back, ahead = np.empty(total, np.int64), np.empty(total, np.int64)
-    back[order] = order - np.repeat(order[heads], sizes)
-    ahead[order] = np.repeat(order[heads + sizes - 1], sizes) - order
+    back[order] = order - np.repeat(order[firsts], sizes)
+    ahead[order] = np.repeat(order[firsts + sizes - 1], sizes) - order
     return np.minimum(back, FAR).astype(np.uint16), np.minimum(ahead, FAR).astype(np.uint16)
 
 

@@ -15,7 +15,8 @@ class EpochBatches:
     """All the steps of ``epochs`` passes over the features.
 
     Args:
-        batch_size: examples in a global batch or, with ``unit`` "tokens", the padded tokens that it must not exceed.
+        batch_size: examples in a global batch or, with ``batch_unit`` "tokens", the padded tokens that it must not
+            exceed.
         micro_tokens: padded tokens that a card takes at once; a batch is cut into as many micro-batches as that needs.
         similar: batches are cut from this many times ``batch_size`` examples sorted by length, and taken in a random
             order, so that little is padded; 0: the examples of a batch are any. Every example comes once an epoch.
@@ -24,9 +25,10 @@ class EpochBatches:
         steps: of all epochs. ends: [epochs] the number of steps taken when each epoch is over.
     """
 
-    def __init__(self, features: Features, kind: Kind, *, seed: int, epochs: int, batch_size: int, unit: str,
+    def __init__(self, features: Features, kind: Kind, *, seed: int, epochs: int, batch_size: int, batch_unit: str,
                  task_id: int, pad_id: int, micro_tokens: int, similar: int = 0, rank: int = 0, size: int = 1):
-        self.features, self.kind, self.seed, self.batch_size, self.unit = features, kind, seed, batch_size, unit
+        self.features, self.kind, self.seed = features, kind, seed
+        self.batch_size, self.batch_unit = batch_size, batch_unit
         self.task_id, self.pad_id, self.micro_tokens, self.rank, self.size = task_id, pad_id, micro_tokens, rank, size
         self.similar = similar
         self.starts, self.lengths, self.parts = examples(features, kind)
@@ -48,7 +50,7 @@ class EpochBatches:
 
         Only the last batch of an epoch may be short, so it stays last; all others are taken in a random order.
         """
-        rows = self.batch_size if self.unit == "examples" else max(1, self.batch_size // int(self.lengths.max()))
+        rows = self.batch_size if self.batch_unit == "examples" else max(1, self.batch_size // int(self.lengths.max()))
         batches = []
         for start in range(0, len(order), rows * self.similar):
             part = order[start:start + rows * self.similar]
@@ -61,7 +63,7 @@ class EpochBatches:
     def _cut(self, epoch: int) -> np.ndarray:
         """Return where the batches of an epoch begin, and its end."""
         total = len(self.lengths)
-        if self.unit == "examples":
+        if self.batch_unit == "examples":
             return np.append(np.arange(0, total, self.batch_size), total)
         cuts, longest, held = [0], 0, 0
         order = self.order(epoch)

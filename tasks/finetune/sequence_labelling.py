@@ -1,4 +1,4 @@
-"""Labels for the units (characters or words) of a sentence."""
+"""Labels for the words (characters in Chinese) of a sentence."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -20,16 +20,16 @@ OTHER_CHUNK_PREFIXES = {"M": "I", "L": "E", "U": "S"}  # BMES and BILOU to what 
 
 
 class Tags(NamedTuple):
-    """The label of every unit of a sentence, and its probability."""
+    """The label of every word of a sentence, and its probability."""
 
     labels: list
     probabilities: list
 
 
 class SequenceLabelling(Kind):
-    """A label for each unit, read off its first piece.
+    """A label for each word, read off its first piece.
 
-    A sentence that is longer than the model reads is cut at a unit into several parts, so that every unit gets its
+    A sentence that is longer than the model reads is cut at a word into several parts, so that every word gets its
     label, in training and after it.
     """
 
@@ -38,23 +38,23 @@ class SequenceLabelling(Kind):
     metrics = ("entity_f1", "entity_precision", "entity_recall", "accuracy")
 
     def features(self, rows: list[TagRow], tokenizer: Tokenizer, max_length: int) -> Features:
-        known = list(dict.fromkeys(unit for row in rows for unit in row.units))
-        # a unit that the tokenizer drops (a space, a control character) still needs a place for its label
-        pieces = {unit: found.ids[:max_length - 2].tolist() or [tokenizer.unk_id]
-                  for unit, found in zip(known, tokenizer.encode_batch(known))}
-        ids, units, labels, owner = [], [], [], []
+        known = list(dict.fromkeys(word for row in rows for word in row.words))
+        # a word that the tokenizer drops (a space, a control character) still needs a place for its label
+        pieces = {word: found.ids[:max_length - 2].tolist() or [tokenizer.unk_id]
+                  for word, found in zip(known, tokenizer.encode_batch(known))}
+        ids, words, labels, owner = [], [], [], []
         for number, row in enumerate(rows):
-            for start, stop in _parts([len(pieces[unit]) for unit in row.units], max_length - 2):
+            for start, stop in _parts([len(pieces[word]) for word in row.words], max_length - 2):
                 part, places = [tokenizer.cls_id], [-1]
                 for at in range(start, stop):
-                    found = pieces[row.units[at]]
+                    found = pieces[row.words[at]]
                     part += found
                     places += [at] + [-1] * (len(found) - 1)
                 ids.append(part + [tokenizer.sep_id])
-                units.append(places + [-1])
-                labels.append([IGNORE if at < 0 or row.labels is None else row.labels[at] for at in units[-1]])
+                words.append(places + [-1])
+                labels.append([IGNORE if at < 0 or row.labels is None else row.labels[at] for at in words[-1]])
                 owner.append(number)
-        return Features.build(ids, [len(part) for part in ids], owner, unit=units, label=labels)
+        return Features.build(ids, [len(part) for part in ids], owner, word=words, label=labels)
 
     def targets(self, features: Features, chosen: np.ndarray, width: int) -> Targets:
         place, inside, column = features.flat(np.asarray(chosen))
@@ -63,12 +63,12 @@ class SequenceLabelling(Kind):
         return Targets((inside * width + column)[known], labels[known])
 
     def decode(self, rows: list, features: Features, outputs: list) -> list[Tags]:
-        labels = [np.zeros(len(row.units), np.int64) for row in rows]
-        chances = [np.ones(len(row.units)) for row in rows]
+        labels = [np.zeros(len(row.words), np.int64) for row in rows]
+        chances = [np.ones(len(row.words)) for row in rows]
         for part, scores in enumerate(outputs):
-            units, owner = features.values(part, "unit"), features.row[part]
-            here = units[units >= 0]
-            found = metrics.softmax(np.asarray(scores, np.float64)[units >= 0]) if len(here) else np.zeros((0, 1))
+            words, owner = features.values(part, "word"), features.row[part]
+            here = words[words >= 0]
+            found = metrics.softmax(np.asarray(scores, np.float64)[words >= 0]) if len(here) else np.zeros((0, 1))
             labels[owner][here], chances[owner][here] = found.argmax(1), found.max(1)
         return [Tags(row.tolist(), chance.tolist()) for row, chance in zip(labels, chances)]
 
@@ -123,11 +123,11 @@ class SequenceLabelling(Kind):
         return ["text_a", "label"]
 
     def cells(self, row: Any, prediction: Any) -> list[str]:
-        return [SEPARATOR.join(row.units), SEPARATOR.join(self.classes.names[label] for label in prediction.labels)]
+        return [SEPARATOR.join(row.words), SEPARATOR.join(self.classes.names[label] for label in prediction.labels)]
 
 
 def _parts(sizes: list, capacity: int):
-    """(start, stop) of runs of units whose sizes fit into the capacity; one empty run for an empty sentence."""
+    """(start, stop) of runs of words whose sizes fit into the capacity; one empty run for an empty sentence."""
     start, used = 0, 0
     for at, size in enumerate(sizes):
         if used + size > capacity:

@@ -4,7 +4,7 @@ import pytest
 
 from reader.batches.collator import Collator, Window, read_tokens
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Unit
+from reader.batches.examples import Anchor, Excerpt
 from reader.batches.sampling import generator, hash_int
 from reader.batches.walk import Walk
 from reader.batches.windows import draw
@@ -39,15 +39,15 @@ def place(token: int) -> Anchor:
     return Anchor(0, token, token + 1)
 
 
-def units(corpus: Corpus, unit: Unit, count: int, seed: int = 1) -> list[Anchor]:
-    """The units of so many blocks, one of each."""
-    return Walk(corpus, unit, corpus.max_length, seed).sample(count)
+def excerpts(corpus: Corpus, excerpt: Excerpt, count: int, seed: int = 1) -> list[Anchor]:
+    """The excerpts of so many blocks, one of each."""
+    return Walk(corpus, excerpt, corpus.max_length, seed).sample(count)
 
 
 def many(task, corpus: Corpus, count: int, seed: int = 1, pick: Anchor | None = None) -> list:
-    """Examples of so many units from all over the corpus, or of one; those that do not serve are left out."""
+    """Examples of so many excerpts from all over the corpus, or of one; those that do not serve are left out."""
     rng = generator(seed)
-    anchors = units(corpus, task.unit, count, seed) if pick is None else [pick] * count
+    anchors = excerpts(corpus, task.excerpt, count, seed) if pick is None else [pick] * count
     examples = [draw(task, corpus, anchor, rng) for anchor in anchors]
     return [example for example in examples if example is not None]
 

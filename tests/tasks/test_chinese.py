@@ -31,15 +31,15 @@ def test_basic_units_are_characters_and_others_are_masked_whole(corpus):
     task = tasks.load("knowledge_masking", {"basic": 0.15, "phrase": 0.3, "entity": 0.5})
     tokens = flat(corpus, examples)
     _, labels, kinds = task.corrupt(tokens, corpus.specials)
-    chosen, heads = labels != IGNORE, task.unit_heads(tokens)
-    places = np.arange(len(heads))
-    assert (heads[kinds == WORD] == places[kinds == WORD]).all()
-    assert (chosen == chosen[heads]).all()
+    chosen, starts_of_units = labels != IGNORE, task.unit_starts(tokens)
+    places = np.arange(len(starts_of_units))
+    assert (starts_of_units[kinds == WORD] == places[kinds == WORD]).all()
+    assert (chosen == chosen[starts_of_units]).all()
     for kind, rate in ((WORD, 0.15), (PHRASE, 0.3), (ENTITY, 0.5)):
-        units = (heads == places) & (kinds == kind)
+        units = (starts_of_units == places) & (kinds == kind)
         assert units.sum() > 300
         assert abs(chosen[units].mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / units.sum())
-    several = np.bincount(heads)[np.unique(heads[kinds == PHRASE])]
+    several = np.bincount(starts_of_units)[np.unique(starts_of_units[kinds == PHRASE])]
     assert (several > 1).mean() > 0.9
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tasks
 from reader.batches.batches import Batches
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Unit
+from reader.batches.examples import Anchor, Excerpt
 from reader.batches.walk import Walk, whole_turns
 from reader.store.build import build_corpus, join_stores
 from reader.store.store import NOBODY, Store
@@ -82,7 +82,7 @@ def test_every_token_lies_in_one_unit_and_all_turns_fit(tmp_path_factory, sizes,
     documents = [[[" ".join("a" * size) for size in paragraph] for paragraph in document] for document in sizes]
     store = build_store(tmp_path_factory.mktemp("turns") / "s", documents, VOCABULARY)
     corpus = Corpus([store], max_length=length)
-    walk, seen = Walk(corpus, Unit("turns"), block, key), np.zeros(len(store), int)
+    walk, seen = Walk(corpus, Excerpt("turns"), block, key), np.zeros(len(store), int)
     for anchor in walk.anchors(np.arange(walk.blocks[0])):
         seen[anchor.token:anchor.stop] += 1
         turns = corpus.turns(anchor)

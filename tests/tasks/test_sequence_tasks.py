@@ -15,7 +15,7 @@ from reader.batches.walk import Walk
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
 from tests.builders import build_store, doc, pair_store
-from tests.tasks.conftest import many, place, units
+from tests.tasks.conftest import excerpts, many, place
 
 
 def words(corpus, example) -> list[str]:
@@ -69,7 +69,7 @@ def test_the_label_restores_the_order_on_real_text(real_store, seed):
 
 def test_labels_are_even_on_real_text(real_store):
     corpus, task = Corpus([real_store], max_length=128), tasks.load("sentence_reordering")
-    full = [anchor for anchor in units(corpus, task.unit, 1000) if len(corpus.sentence_edges(anchor)) > 4]
+    full = [anchor for anchor in excerpts(corpus, task.excerpt, 1000) if len(corpus.sentence_edges(anchor)) > 4]
     rng = generator(1)
     counts = Counter(task.example(corpus, full[k % len(full)], rng).label for k in range(3300))
     mean = 100
@@ -144,7 +144,7 @@ def test_lengths_do_not_tell_the_distance(real_store):
     corpus, lengths, labels = Corpus([real_store]), [], []
     for task, chance in ((tasks.load("sentence_distance"), 1 / 3), (tasks.load("next_sentence"), 1 / 2)):
         rng, examples = generator(1), []
-        for anchor in Walk(corpus, task.unit, 4096, 1).anchors(np.arange(12000)):
+        for anchor in Walk(corpus, task.excerpt, 4096, 1).anchors(np.arange(12000)):
             example = task.example(corpus, anchor, rng)
             examples += [example] if example else []
             if len(examples) == 12000:

@@ -112,19 +112,19 @@ def test_units_of_a_sentence(tmp_path):
     store = build_store(tmp_path / "s", [doc("she walk ##ed <a long way> to {New York ##er} .")])
     corpus = Corpus([store])
     tokens = flat(corpus, [Example(0, ((0, 11),))])
-    assert tasks.load("knowledge_masking").unit_heads(tokens).tolist() == [0, 1, 2, 3, 3, 3, 6, 7, 7, 7, 10]
+    assert tasks.load("knowledge_masking").unit_starts(tokens).tolist() == [0, 1, 2, 3, 3, 3, 6, 7, 7, 7, 10]
     whole = tasks.load("knowledge_masking", {"whole_words": True})
-    assert whole.unit_heads(tokens).tolist() == [0, 1, 1, 3, 3, 3, 6, 7, 7, 7, 10]
+    assert whole.unit_starts(tokens).tolist() == [0, 1, 1, 3, 3, 3, 6, 7, 7, 7, 10]
     cut = flat(corpus, [Example(0, ((4, 9),)), Example(0, ((9, 11),))])  # a unit ends where its segment ends
-    assert whole.unit_heads(cut).tolist() == [0, 0, 2, 3, 3, 5, 6]
+    assert whole.unit_starts(cut).tolist() == [0, 0, 2, 3, 3, 5, 6]
 
 
 def test_without_units_every_piece_is_chosen_for_itself(tmp_path):
     """As BERT masks: no granularity but the piece."""
     store = build_store(tmp_path / "s", [doc("The ca ##t saw {New York} .")])
     tokens = flat(Corpus([store]), [Example(0, ((0, 7),))])
-    assert tasks.load("knowledge_masking").unit_heads(tokens).tolist() == [0, 1, 2, 3, 4, 4, 6]
-    assert tasks.load("knowledge_masking", {"units": False}).unit_heads(tokens).tolist() == list(range(7))
+    assert tasks.load("knowledge_masking").unit_starts(tokens).tolist() == [0, 1, 2, 3, 4, 4, 6]
+    assert tasks.load("knowledge_masking", {"units": False}).unit_starts(tokens).tolist() == list(range(7))
 
 
 def test_each_granularity_has_its_own_probability(tmp_path):
@@ -164,8 +164,8 @@ def test_rates_match_their_settings_on_real_text(real_store):
     rates = {"basic": 0.15, "phrase": 0.3, "entity": 0.5}
     tokens, read, labels, groups = corrupt(corpus, examples, **rates)
     chosen, kinds = labels != IGNORE, (tokens.flags & KIND) >> KIND_SHIFT
-    heads = tasks.load("knowledge_masking").unit_heads(tokens)
-    first = heads == np.arange(len(heads))
+    starts_of_units = tasks.load("knowledge_masking").unit_starts(tokens)
+    first = starts_of_units == np.arange(len(starts_of_units))
     for kind, rate in enumerate(rates.values()):
         units = first & (kinds == kind)
         error = 4 * np.sqrt(rate * (1 - rate) / units.sum())

@@ -148,7 +148,7 @@ class Chinese(Annotator):
         if not name and tag:
             bits |= NOUN if tag in NOUN_TAGS else MODIFIER if tag in MODIFIER_TAGS else 0
         bits |= SINGLE if len(word) == 1 else 0
-        return bits | (HANZI if _HANZI.fullmatch(word) else 0) | (HEAD if word in self.phrases.heads else 0)
+        return bits | (HANZI if _HANZI.fullmatch(word) else 0) | (HEAD if word in self.phrases.first_words else 0)
 
     def _is_name(self, word: str, tag: str) -> bool:
         if tag:

@@ -84,7 +84,7 @@ class English(Annotator):
         bits |= CLITIC if lower in CLITICS else 0
         bits |= NEGATION if lower == "t" else 0
         bits |= tag_bits(word) << TAG_SHIFT
-        return bits | (HEAD if lower in self.phrases.heads else 0)
+        return bits | (HEAD if lower in self.phrases.first_words else 0)
 
     def annotate(self, block: Block) -> Annotation:
         """Apply the three rules."""

@@ -32,7 +32,7 @@ class Phrases:
     """A set of known phrases, looked up by the hashes of their words."""
 
     def __init__(self, phrases: list[list[str]]):
-        self.heads = frozenset(words[0] for words in phrases)
+        self.first_words = frozenset(words[0] for words in phrases)
         tables: dict[int, list] = {}
         for words in phrases:
             keys = np.array([word_key(word) for word in words], np.uint64)
@@ -45,7 +45,8 @@ class Phrases:
 
         Args:
             keys: [n] uint64 word hashes. free: [n] bool, words that may be part of a phrase. first: [n] bool, words
-                that open a sentence: a phrase may begin there, not reach over it. head: [n] bool, words of ``heads``.
+                that open a sentence: a phrase may begin there, not reach over it. head: [n] bool, words of
+                ``first_words``.
         """
         free, starts, stops = free.copy(), [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for length, table in self.tables.items():

@@ -110,7 +110,7 @@ def trainer(model_files, **settings):  # noqa: F811
     recipe = load("sst-2", assignments=[f"{key}={value}" for key, value in settings.items()])
     controls.apply_controls(model, recipe, config.num_hidden_layers)
     batches = EpochBatches(KIND.features(labelled([0, 1, 2] * 3), tokenizer, 16), KIND, seed=1, epochs=1, batch_size=9,
-                           unit="examples", task_id=0, pad_id=tokenizer.pad_id, micro_tokens=24)
+                           batch_unit="examples", task_id=0, pad_id=tokenizer.pad_id, micro_tokens=24)
     updater = Updater(model, OptimizerSettings(1e-2, epsilon=1e-12, weight_decay=0.0, clip_norm=0.0),
                       lambda update: 1e-2, Precision("fp32", "O1", LossScaling()), World())
     return Trainer(updater, batches, {KIND.name: 1.0}, 1, state=TrainState(), world=World(), seed=1), batches

@@ -45,7 +45,7 @@ def test_forward_and_one_step_agree(peer, tmp_path):
 
     kind, tokenizer = finetune.load("classification", Classes(["0", "1", "2"])), Tokenizer(vocab)
     features = kind.features(rows(), tokenizer, 24)
-    (batch,) = EpochBatches(features, kind, seed=1, epochs=1, batch_size=8, unit="examples", task_id=0, pad_id=0,
+    (batch,) = EpochBatches(features, kind, seed=1, epochs=1, batch_size=8, batch_unit="examples", task_id=0, pad_id=0,
                             micro_tokens=10**6).at(0)
     labels = batch.targets[kind.name].labels
 

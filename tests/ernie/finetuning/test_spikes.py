@@ -12,7 +12,7 @@ from tests.ernie.finetuning.test_run import QUICK, finetune, make_data, model_fi
 
 # The learning rate rises to what the model cannot bear.
 STEEP = ["epochs=6", "batch_size=2", "checkpoint_every=3", "learning_rate=5.0", "warmup_proportion=1.0", "clip_norm=0",
-         "log_every=2", "loss_spike={factor: 1.5, window: 3, action: rollback, max_rollbacks: 1}"]
+         "log_every=2", "loss_spike={factor: 1.5, lines: 3, action: rollback, max_rollbacks: 1}"]
 KILL = """
 import os, sys
 from ernie.training.callbacks import Checkpoints

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ernie.checkpoints import checkpoint
 from ernie.training.health import LossSpikes
 from ernie.training.metrics import TrainingMetrics
 from ernie.training.settings import LossSpike
@@ -18,7 +19,7 @@ from tests.ernie.training.test_trainer import trainer
 def steep(folder: Path, **rule) -> Path:
     """A curriculum whose learning rate rises to what its model cannot bear."""
     return runs.declare(folder, [{"knowledge_masking": 24}], log_every=2, checkpoint_every=4, batch_tokens=128,
-                        loss_spike={"factor": 1.5, "window": 3, "max_rollbacks": 1, **rule}, check_ranks_every=1,
+                        loss_spike={"factor": 1.5, "lines": 3, "max_rollbacks": 1, **rule}, check_ranks_every=1,
                         optimizer={"learning_rate": 5.0, "warmup_steps": 24, "clip_norm": 0.0})
 
 
@@ -73,9 +74,24 @@ def test_a_stopped_run_judges_as_one_that_was_not(tmp_path, train):  # noqa: F81
     assert runs.identical(runs.final(tmp_path / "whole"), runs.final(tmp_path / "parts"))
 
 
+def test_going_back_waits_for_a_checkpoint_that_is_being_written(tmp_path, train, monkeypatch):  # noqa: F811
+    """On a slow disk a run takes the path that it takes on a fast one."""
+    file = steep(tmp_path, action="rollback", max_rollbacks=2)
+    assert train(file, tmp_path / "fast") == 0
+    write = checkpoint.write
+
+    def slowly(*arguments):
+        time.sleep(1)
+        return write(*arguments)
+
+    monkeypatch.setattr(checkpoint, "write", slowly)
+    assert train(file, tmp_path / "slow") == 0
+    assert spikes(tmp_path / "slow") == spikes(tmp_path / "fast") != []
+
+
 def judged(rule: LossSpike, curve: list[tuple[str, float]]) -> list[int]:
     """Numbers of the lines, from 0, that are spikes; of each the drawn task and its loss."""
-    made, found = trainer([1]), LossSpikes(rule, "run", Path("nowhere"), 1, lambda trainer: None)
+    made, found = trainer([1]), LossSpikes(rule, "run", Path("nowhere"), 1, lambda trainer: None, lambda: None)
     return [number for number, (task, loss) in enumerate(curve)
             if found.judge(made, number + 1, {"lm": TrainingMetrics(loss, 0.0, 1)}, {task: 1})]
 
@@ -87,10 +103,10 @@ def judged(rule: LossSpike, curve: list[tuple[str, float]]) -> list[int]:
     ([4, 3, 2, 9.1, 1, 1, 5, 1, 5, 5, 5], [3, 6, 8]),  # what is gone on with becomes the new level
 ])
 def test_a_spike_is_judged_by_the_median_of_the_last_lines(curve, expected):
-    assert judged(LossSpike(factor=2.999, window=3), [("a", loss) for loss in curve]) == expected
+    assert judged(LossSpike(factor=2.999, lines=3), [("a", loss) for loss in curve]) == expected
 
 
 def test_lines_of_other_tasks_are_no_measure():
     low, high = [("a", 1.0)] * 3, [("b", 5.0)] * 4
-    assert judged(LossSpike(factor=2.0, window=3), [*low, *high]) == []
-    assert judged(LossSpike(factor=2.0, window=3), [*low, *high, ("b", 11.0), ("a", 5.0)]) == [7, 8]
+    assert judged(LossSpike(factor=2.0, lines=3), [*low, *high]) == []
+    assert judged(LossSpike(factor=2.0, lines=3), [*low, *high, ("b", 11.0), ("a", 5.0)]) == [7, 8]

@@ -1,4 +1,4 @@
-"""A pass takes every token once, in units that a task can use, whatever the lengths of documents."""
+"""A pass takes every token once, in excerpts that a task can use, whatever the lengths of documents."""
 from collections import Counter
 
 import numpy as np
@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reader.batches.corpus import Corpus
-from reader.batches.examples import Anchor, Unit
+from reader.batches.examples import Anchor, Excerpt
 from reader.batches.walk import Walk, edge, evenly, interleave, paragraph_groups
 from tests.builders import build_store, doc, pair_store, random_documents
 
-UNITS = [Unit(), Unit(segments=2), Unit(share=0.5), Unit("paragraph"), Unit("paragraph", 4, 4), Unit("sentence", 2)]
+EXCERPTS = [Excerpt(), Excerpt(segments=2), Excerpt(share=0.5), Excerpt("paragraph"),
+            Excerpt("paragraph", 4, 4), Excerpt("sentence", 2)]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def uneven(tmp_path_factory):
 
 
 def seen(walk: Walk, index) -> np.ndarray:
-    """How often the units of some blocks hold each token of the first store."""
+    """How often the excerpts of some blocks hold each token of the first store."""
     counts = np.zeros(len(walk.corpus.stores[0]), int)
     for _, start, stop in walk.anchors(index):
         assert start < stop
@@ -37,31 +38,31 @@ def seen(walk: Walk, index) -> np.ndarray:
 
 
 @settings(max_examples=40, deadline=None)
-@given(unit=st.sampled_from(UNITS), length=st.integers(8, 200), block=st.integers(1, 3000), key=st.integers(0, 2**40),
-       passes=st.integers(1, 2), which=st.booleans())
-def test_a_pass_takes_every_token_once(store, uneven, unit, length, block, key, passes, which):
-    walk = Walk(Corpus([uneven if which else store], max_length=length), unit, block, key)
+@given(excerpt=st.sampled_from(EXCERPTS), length=st.integers(8, 200), block=st.integers(1, 3000),
+       key=st.integers(0, 2**40), passes=st.integers(1, 2), which=st.booleans())
+def test_a_pass_takes_every_token_once(store, uneven, excerpt, length, block, key, passes, which):
+    walk = Walk(Corpus([uneven if which else store], max_length=length), excerpt, block, key)
     assert (seen(walk, np.arange(passes * walk.blocks[0])) == passes).all()
 
 
-@pytest.mark.parametrize("unit", UNITS)
-def test_units_fit_and_stay_inside_their_document(store, unit):
+@pytest.mark.parametrize("excerpt", EXCERPTS)
+def test_excerpts_fit_and_stay_inside_their_document(store, excerpt):
     corpus = Corpus([store], max_length=40)
-    edges, room = set(store.sentences.tolist()), unit.room(40)
-    for anchor in Walk(corpus, unit, 200, 1).anchors(np.arange(30)):
+    edges, room = set(store.sentences.tolist()), excerpt.room(40)
+    for anchor in Walk(corpus, excerpt, 200, 1).anchors(np.arange(30)):
         document, paragraph, sentence = corpus.locate(anchor)
         first, last = store.document_span(document)
         assert first <= anchor.token and anchor.stop <= last
         assert anchor.stop - anchor.token <= room  # no sentence here is longer
-        if unit.share == 1:
+        if excerpt.share == 1:
             assert anchor.token in edges and anchor.stop in edges
-        if unit.kind == "text" and unit.share == 1 and last - first <= room:
+        if excerpt.kind == "text" and excerpt.share == 1 and last - first <= room:
             assert anchor[1:] == (first, last)
-        if unit.kind == "sentence":
+        if excerpt.kind == "sentence":
             assert anchor[1:] == corpus.span(0, sentence)
-        if unit.share < 1:
+        if excerpt.share < 1:
             assert anchor.stop - anchor.token <= max(1, (last - first) // 2)
-        if unit == Unit("paragraph"):
+        if excerpt == Excerpt("paragraph"):
             begin, end = corpus.paragraph_span(0, paragraph)
             assert begin <= anchor.token and anchor.stop <= end
             assert end - begin > room or anchor[1:] == (begin, end)
@@ -70,13 +71,13 @@ def test_units_fit_and_stay_inside_their_document(store, unit):
 def test_units_are_as_long_as_fits_and_no_scraps(uneven):
     corpus = Corpus([uneven], max_length=64)
     book = uneven.document_span(301)
-    sizes = [anchor.stop - anchor.token for anchor in Walk(corpus, Unit(), 512, 3).anchors(np.arange(90))
+    sizes = [anchor.stop - anchor.token for anchor in Walk(corpus, Excerpt(), 512, 3).anchors(np.arange(90))
              if book[0] <= anchor.token < book[1]]
     assert np.mean(sizes) > 50 and min(sizes) >= 24  # sentences of 8 tokens
 
 
 def test_blocks_begin_elsewhere_in_the_next_pass(store):
-    walk = Walk(Corpus([store], max_length=32), Unit("sentence"), 100, 5)
+    walk = Walk(Corpus([store], max_length=32), Excerpt("sentence"), 100, 5)
     first, second = (walk.anchors(np.arange(start, start + walk.blocks[0])) for start in (0, walk.blocks[0]))
     assert sorted(first) == sorted(second) and first != second
     assert walk.anchors(np.array([7])) == [a for a in walk.anchors(np.arange(8)) if a not in walk.anchors(np.arange(7))]
@@ -88,7 +89,7 @@ def test_weights_are_shares_of_tokens_whatever_the_documents(tmp_path, weights, 
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"]
     short = build_store(tmp_path / "short", [doc("a a a")] * 1000, vocabulary)
     long = build_store(tmp_path / "long", [doc(*["a a a a a a"] * 50)] * 30, vocabulary)
-    walk = Walk(Corpus([short, long], weights, max_length=64), Unit(), 256, 1)
+    walk = Walk(Corpus([short, long], weights, max_length=64), Excerpt(), 256, 1)
     tokens: Counter = Counter()
     for store, start, stop in walk.anchors(np.arange(4000)):
         tokens[store] += stop - start
@@ -99,14 +100,14 @@ def test_weights_are_shares_of_tokens_whatever_the_documents(tmp_path, weights, 
 def test_a_pass_over_pairs_takes_every_pair_once(tmp_path):
     store = pair_store(tmp_path / "pairs", [(f"a b{k}", f"c{k}", 0) for k in range(40)], ["but"])
     corpus = Corpus([store])
-    documents = [corpus.locate(anchor)[0] for anchor in Walk(corpus, Unit(), 512, 5).anchors(np.arange(80))]
+    documents = [corpus.locate(anchor)[0] for anchor in Walk(corpus, Excerpt(), 512, 5).anchors(np.arange(80))]
     assert sorted(documents[:40]) == sorted(documents[40:]) == list(range(40))
     assert documents[:40] != documents[40:] and corpus.classes == ("but",)
 
 
 def test_where_a_block_begins(tmp_path):
     store = build_store(tmp_path / "s", [doc("a b", "c d e"), [["f"] * 4, ["g"] * 4, ["h"] * 16]])
-    text, paragraph, sentence = Unit(), Unit("paragraph"), Unit("sentence")
+    text, paragraph, sentence = Excerpt(), Excerpt("paragraph"), Excerpt("sentence")
     assert [edge(store, token, text, 8) for token in (0, 1, 2, 3, 5)] == [0, 2, 2, 2, 2]  # a document that fits
     assert [edge(store, token, text, 8) for token in (6, 8, 9, 12, 25, 26, 29)] == [2, 2, 6, 9, 22, 26, 26]  # no scraps
     assert [edge(store, token, paragraph, 8) for token in (9, 10, 12, 13, 14)] == [6, 10, 10, 10, 11]
@@ -153,6 +154,6 @@ def test_interleave_follows_the_shares_and_counts_each_store(weights, start):
 
 
 def test_a_sample_comes_from_all_over(uneven):
-    sample = Walk(Corpus([uneven], max_length=32), Unit(), 32, 1).sample(50)
+    sample = Walk(Corpus([uneven], max_length=32), Excerpt(), 32, 1).sample(50)
     assert len(sample) == 50 and all(isinstance(anchor, Anchor) for anchor in sample)
     assert np.ptp([anchor.token for anchor in sample]) > len(uneven) / 2

@@ -22,18 +22,18 @@ def test_both_forms_give_the_same_sentences(tmp_path):
     lines = write(tmp_path, "王 B-PER\n明 I-PER\n来 O\n\n\n好 O\n")
     tabs = write(tmp_path, "王\tB-PER\n明\tI-PER\n来\tO\n\n好\tO", "tabs.txt")
     for path in baidu, lines, tabs:
-        assert [(row.units, row.labels) for row in Tagged(path, CLASSES)] == [
+        assert [(row.words, row.labels) for row in Tagged(path, CLASSES)] == [
             (["王", "明", "来"], [0, 1, 2]), (["好"], [2])]
 
 
 def test_columns_between_and_spaces_as_units(tmp_path):
     path = write(tmp_path, "-DOCSTART- -X- O O\n\nJohn NNP I-NP B-PER\n  O\nruns VB I-VP O\n")
-    assert [row.units for row in Tagged(path, CLASSES)] == [["John", " ", "runs"]]
+    assert [row.words for row in Tagged(path, CLASSES)] == [["John", " ", "runs"]]
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("text_a\tlabel\n王\x02明\tO\n", "line 2: 2 units but 1 labels"),
-    ("王 B-PER\n明\n", "line 2: expected `unit label`, found '明'"),
+    ("text_a\tlabel\n王\x02明\tO\n", "line 2: 2 words but 1 labels"),
+    ("王 B-PER\n明\n", "line 2: expected `word label`, found '明'"),
     ("王 B-LOC\n", "line 1: label 'B-LOC' is not one of B-PER, I-PER, O"),
     ("王 O\n\n明 O\n来 B-LOC\n", "line 4: label 'B-LOC' is not one of B-PER, I-PER, O"),
     ("", "is empty"),
@@ -47,8 +47,8 @@ def test_faults_name_file_and_line(tmp_path, text, message):
 def test_text_without_labels(tmp_path):
     plain = write(tmp_path, "text_a\n王明来\n", "a.tsv")
     lines = write(tmp_path, "王\n明\n来\n\n好\n")
-    assert [(row.units, row.labels) for row in Tagged(plain, CLASSES, labelled=False)] == [(["王", "明", "来"], None)]
-    assert [row.units for row in Tagged(lines, CLASSES, labelled=False)] == [["王", "明", "来"], ["好"]]
+    assert [(row.words, row.labels) for row in Tagged(plain, CLASSES, labelled=False)] == [(["王", "明", "来"], None)]
+    assert [row.words for row in Tagged(lines, CLASSES, labelled=False)] == [["王", "明", "来"], ["好"]]
 
 
 def test_label_sets_come_from_the_data(tmp_path):
@@ -73,15 +73,15 @@ def test_published_layouts(data):
 
 def test_a_unit_without_its_label_costs_the_sentence_not_the_unit(tmp_path):
     source = Tagged(write(tmp_path, "王 B-PER\n明\n来 O\n\n好 O\n"), CLASSES, labelled=False, strict=False)
-    assert [row.units for row in source] == [["好"]]
-    assert "1 left out: a unit without a label (first at line 2)" in str(source.account)
-    with pytest.raises(InputError, match="line 1: expected `unit label`, found '王'"):
+    assert [row.words for row in source] == [["好"]]
+    assert "1 left out: a word without a label (first at line 2)" in str(source.account)
+    with pytest.raises(InputError, match="line 1: expected `word label`, found '王'"):
         list(Tagged(write(tmp_path, "王\n明 O\n"), CLASSES, labelled=False))
 
 
 def test_columns_of_the_table_in_any_order(tmp_path):
     (row,) = Tagged(write(tmp_path, "label\ttext_a\nO\x02B-PER\t来\x02王\n"), CLASSES)
-    assert (row.units, row.labels) == (["来", "王"], [2, 0])
+    assert (row.words, row.labels) == (["来", "王"], [2, 0])
 
 
 def test_the_label_map_beside_a_training_file_further_down(tmp_path):
@@ -93,8 +93,8 @@ def test_the_label_map_beside_a_training_file_further_down(tmp_path):
 
 def test_units_without_labels_are_pointed_out(tmp_path):
     source = Tagged(write(tmp_path, "王\n明\n\n来\n"), CLASSES, labelled=False)
-    assert [(row.units, row.labels) for row in source] == [(["王", "明"], None), (["来"], None)]
-    assert "2 with units but no labels, a unit a line" in str(source.account)
+    assert [(row.words, row.labels) for row in source] == [(["王", "明"], None), (["来"], None)]
+    assert "2 with words but no labels, a word a line" in str(source.account)
 
 
 def test_a_label_map_with_a_label_that_is_no_chunk(tmp_path):
@@ -125,7 +125,7 @@ def test_a_digit_behind_the_character_is_cut_off(tmp_path):
     """Weibo NER writes a character's place in its word behind it."""
     path = write(tmp_path, "科0\tO\n技1\tO\n全0\tO\n方1\tO\n\n男0\tB-PER.NOM\n女0\tB-PER.NOM\n")
     source = Tagged(path, observed_classes(path))
-    assert [row.units for row in source] == [["科", "技", "全", "方"], ["男", "女"]]
-    assert "2 with units with a digit behind the character, which is cut off" in str(source.account)
+    assert [row.words for row in source] == [["科", "技", "全", "方"], ["男", "女"]]
+    assert "2 with words with a digit behind the character, which is cut off" in str(source.account)
     plain = Tagged(write(tmp_path, "王 O\n1 O\n02 O\nB2 O\nC3 O\n"), None)
     assert not plain.numbered

@@ -18,7 +18,7 @@ def features(lengths):
 
 
 def batches(lengths, **options):
-    settings = {"seed": 1, "epochs": 2, "batch_size": 4, "unit": "examples", "task_id": 0, "pad_id": 0,
+    settings = {"seed": 1, "epochs": 2, "batch_size": 4, "batch_unit": "examples", "task_id": 0, "pad_id": 0,
                 "micro_tokens": 12, **options}
     return EpochBatches(features(lengths), KIND, **settings)
 
@@ -69,7 +69,7 @@ def test_tokens_and_hash_of_a_step_do_not_hang_on_the_cards(step):
 @settings(deadline=None)
 @given(st.lists(st.integers(2, 30), min_size=1, max_size=40), st.integers(30, 90))
 def test_batches_by_tokens_hold_what_fits(lengths, budget):
-    source = batches(lengths, unit="tokens", batch_size=budget)
+    source = batches(lengths, batch_unit="tokens", batch_size=budget)
     rows = [source.rows(step) for step in range(source.steps)]
     assert sorted(np.concatenate(rows).tolist()) == sorted([*range(len(lengths))] * 2)
     assert all(len(part) * max(lengths[row] for row in part) <= budget for part in rows)
@@ -115,7 +115,7 @@ def test_similar_lengths_keep_every_row_and_the_batch_size(lengths, size, simila
 CHOICE = finetune.load("multiple_choice", Classes(["0", "1", "2"]))
 
 
-@pytest.mark.parametrize("options", [{}, {"unit": "tokens", "batch_size": 40}, {"similar": 3}])
+@pytest.mark.parametrize("options", [{}, {"batch_unit": "tokens", "batch_size": 40}, {"similar": 3}])
 @pytest.mark.parametrize("size", [1, 3])
 def test_the_choices_of_a_row_stay_together(options, size):
     counts = [3, 2, 3, 3, 2, 2, 3]
@@ -124,7 +124,7 @@ def test_the_choices_of_a_row_stay_together(options, size):
                           np.array([int(at == 0) for count in counts for at in range(count)]))
     seen = []
     for rank in range(size):
-        source = EpochBatches(made, CHOICE, **{"seed": 1, "epochs": 1, "batch_size": 2, "unit": "examples",
+        source = EpochBatches(made, CHOICE, **{"seed": 1, "epochs": 1, "batch_size": 2, "batch_unit": "examples",
                                                "task_id": 0, "pad_id": 0, "micro_tokens": 20, "rank": rank,
                                                "size": size, **options})
         for step in range(source.steps):

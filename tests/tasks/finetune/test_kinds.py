@@ -86,7 +86,7 @@ def test_tags_by_hand():
        st.integers(6, 12))
 def test_every_unit_gets_its_label_however_long_the_sentence(sentences, max_length):
     kind = finetune.load("sequence_labelling", tag_classes(["B-P", "I-P", "O"]))
-    rows = [TagRow(units, [at % 3 for at in range(len(units))], 1) for units in sentences]
+    rows = [TagRow(words, [at % 3 for at in range(len(words))], 1) for words in sentences]
     features = kind.features(rows, TOKENIZER, max_length)
     assert features.lengths.max() <= max_length
     outputs = []

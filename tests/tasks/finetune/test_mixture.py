@@ -13,11 +13,12 @@ KIND = kinds.load("classification", Classes(["0", "1"]))
 ROWS = {"mnli": 40, "cola": 10, "rte": 5}
 
 
-def make(name, passes, seed=1, rank=0, size=1, unit="examples"):
+def make(name, passes, seed=1, rank=0, size=1, batch_unit="examples"):
     """Batches of 4 of ``ROWS[name]`` rows; the second token of a row is its number."""
     ids = [[2, 10 + row, 3] for row in range(ROWS[name])]
     features = Features.build(ids, [1] * len(ids), list(range(len(ids))), np.zeros(len(ids), np.int64))
-    return EpochBatches(features, KIND, seed=seed, epochs=passes, batch_size=4 if unit == "examples" else 12, unit=unit,
+    return EpochBatches(features, KIND, seed=seed, epochs=passes, batch_size=4 if batch_unit == "examples" else 12,
+                        batch_unit=batch_unit,
                         task_id=0, pad_id=0, micro_tokens=100, rank=rank, size=size)
 
 
@@ -80,6 +81,6 @@ def test_ranks_share_a_step_and_token_batches_suffice():
         assert ranks[0].drawn(step) == ranks[1].drawn(step) == one.drawn(step)
         shared = [row for rank in ranks for batch in rank.at(step) if not batch.silent for row in rows([batch])]
         assert sorted(shared) == sorted(rows(one.at(step)))
-    tokens = Mixture(lambda name, passes: make(name, passes, unit="tokens"), list(ROWS), "rte=9,mnli=1,cola=1", seed=5,
-                     epochs=4)
+    tokens = Mixture(lambda name, passes: make(name, passes, batch_unit="tokens"), list(ROWS),
+                     "rte=9,mnli=1,cola=1", seed=5, epochs=4)
     assert all(tokens.at(step) for step in range(tokens.steps))
