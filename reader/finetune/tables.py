@@ -15,7 +15,7 @@ from reader.finetune.rows import Account, ChoiceRow, TextRow
 from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean
 
-ID_COLUMNS = ("index", "id", "idx")  # a file's own numbers
+ID_COLUMNS = ("index", "id", "idx", "qid")  # a file's own names of its rows
 UNLABELLED = "-1"  # in place of a label that is not published (Baidu's and transformers' conversions of GLUE)
 
 
@@ -26,7 +26,7 @@ class Columns:
     Attributes:
         text: one or two columns. label: the column of the label, or several columns of 0 and 1, one for each class.
         group: the column that ties the candidates of a question together. id: the column of the row's own name
-            (default: index, id or idx where there is one).
+            (default: index, id, idx or qid where there is one that is not ``group``).
         only: keep the rows that hold these values (XNLI holds fifteen languages).
         headerless: all the columns, for a file without a header.
         labels: what this distribution writes -> name of the class, where it differs.
@@ -108,7 +108,7 @@ class Table:
         self.names = self.records.names or ()
         self.numbered = self.columns.text[0] == "text_a" and not self.columns.headerless
         self.one_hot = not isinstance(self.columns.label, str)
-        identity = (self.columns.id,) if self.columns.id else ID_COLUMNS
+        identity = [self.columns.id] if self.columns.id else [name for name in ID_COLUMNS if name != self.columns.group]
         self.identity = next((name for name in identity if name in self.names), None)
         if self.columns.id and self.identity is None:
             raise InputError(f"no column {self.columns.id!r}; its columns are {_shown(self.names)}"

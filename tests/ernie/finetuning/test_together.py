@@ -135,4 +135,8 @@ def test_what_cannot_be_joined_is_refused(tmp_path, folders, model_files, capsys
     assert together(two, output, model_files) == 0
     assert together(two, output, model_files, extra=["--mixing", "0.5"]) == 2
     assert "mixing: was '1', is now '0.5'" in capsys.readouterr().err
+    other = {task: folders[task] for task in ("sst-2", "msra-ner")}
+    assert together(other, output, model_files) == 2  # another task: named, not printed with all its settings
+    said = capsys.readouterr().err.splitlines()
+    assert said[1:] == ["  tasks.sts-b: was there, is not now", "  tasks.msra-ner: was not there, is now"], said
     assert finetune("sst-2", folders["sst-2"], output, model_files) == 2

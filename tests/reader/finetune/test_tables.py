@@ -166,6 +166,13 @@ def test_gzip_and_groups(tmp_path):
     assert rows(path, Columns(("text_a", "text_b"), group="qid"))[0].group == "q1"
 
 
+def test_the_names_of_rows_in_baidus_layout(tmp_path):
+    path = write(tmp_path, "qid\ttext_a\ttext_b\tlabel", "q1\ta\tb\t1")
+    assert rows(path)[0].id == "q1"
+    candidates = Columns(("question", "answer"), group="question_id")  # several rows share the name of their question
+    assert (rows(path, candidates)[0].group, rows(path, candidates)[0].id) == ("q1", "0")
+
+
 PUBLISHED = [("cola", "glue/CoLA"), ("sst-2", "glue/SST-2"), ("qnli", "glue/QNLI"), ("mrpc", "glue/MRPC"),
              ("chnsenticorp", "chinese/chnsenticorp"), ("msra-ner", "chinese/msra_ner"),
              ("cmrc2018", "chinese/cmrc2018")]
