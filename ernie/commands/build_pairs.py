@@ -55,21 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Carry the command out; return its exit code, None for 0."""
-    from reader.store import pairs
+    from reader.store import discourse, relevance
     if args.task == "baidu":
         build_baidu(args)
         return
     rejected, split = None, {"dev": args.dev, "dev_files": args.dev_input}
     if args.task == "ir":
-        report, rejected = pairs.build_relevance(args.input, needed(args, "like"), args.output, **split)
+        report, rejected = relevance.build_relevance(args.input, needed(args, "like"), args.output, **split)
     elif is_discovery(args.input):
-        report, rejected = pairs.build_discovery(args.input, needed(args, "like"), args.output, labels=args.labels,
-                                                 **split)
+        report, rejected = discourse.build_discovery(args.input, needed(args, "like"), args.output, labels=args.labels,
+                                                         **split)
     else:
         with corpora(args) as stores:
-            report = pairs.mine_discourse(stores, args.output, markers=args.markers, cap=args.cap, balance=args.balance,
-                                          least=args.least, across=args.across_paragraphs, dev=args.dev,
-                                          dev_stores=args.dev_input)
+            report = discourse.mine_discourse(stores, args.output, markers=args.markers, cap=args.cap,
+                                              balance=args.balance, least=args.least, across=args.across_paragraphs,
+                                              dev=args.dev, dev_stores=args.dev_input)
     print_report(report, args.output)
     if rejected is not None and rejected.total:
         print(rejected)

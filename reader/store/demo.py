@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from reader.store.build import build_corpus
-from reader.store.pairs import build_relevance, mine_discourse
+from reader.store.discourse import mine_discourse
+from reader.store.relevance import build_relevance
 from reader.text.documents import ReadOptions, Rejected, Span, read_documents
 from reader.text.vocabulary import build_vocab
 from reader.utils.errors import InputError

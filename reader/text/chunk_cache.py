@@ -119,7 +119,7 @@ def sequence_keys(keys: np.ndarray, length: int) -> np.ndarray:
 class Numbers(dict):
     """Numbers things in the order in which they are first seen."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self._new: list = []
 

@@ -262,7 +262,7 @@ def test_orders_are_lexicographic():
 
 def test_relevance_of_a_log_of_real_titles(real_store, text, tmp_path):
     """Titles of articles as queries, sentences of theirs clicked, of their neighbours shown; looked up again."""
-    from reader.store.pairs import build_relevance
+    from reader.store.relevance import build_relevance
     build_relevance([text("log.tsv")], real_store.path, tmp_path / "ir")
     corpus, task = Corpus([tmp_path / "ir" / "train"], max_length=128), tasks.load("ir_relevance")
     task.bind(corpus)

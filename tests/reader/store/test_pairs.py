@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from reader.store.build import build_corpus
-from reader.store.pairs import CLICKED, SHOWN, build_discovery, build_relevance, mine_discourse, read_markers
+from reader.store.discourse import build_discovery, mine_discourse, read_markers
+from reader.store.relevance import CLICKED, SHOWN, build_relevance
 from reader.store.store import Store
 from reader.text.flags import CAPITAL, UNIT_START, WORD_START
 from reader.utils.errors import InputError
@@ -126,7 +127,7 @@ def test_a_scattered_log_gives_the_same_queries(corpus, tmp_path, monkeypatch):
     log = tmp_path / "log.tsv"
     log.write_text("".join(f"cat {k % 37}\ttitle {k}\t{k % 2}\n" for k in range(400)))
     whole = build_relevance(log, corpus / "store", tmp_path / "one")[0]
-    monkeypatch.setattr("reader.store.pairs.BUCKET_BYTES", 1000)
+    monkeypatch.setattr("reader.store.relevance.BUCKET_BYTES", 1000)
     assert build_relevance(log, corpus / "store", tmp_path / "many")[0] == whole
     for part in ("train", "dev"):
         one, many = (sorted(map(str, documents(tmp_path / name / part))) for name in ("one", "many"))
