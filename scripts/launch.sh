@@ -64,7 +64,7 @@ ernie_launch() { # OUTPUT LOGS ARGUMENTS...: the ranks of this node once; the ex
     local output=$1 logs=$2 code reason
     shift 2
     if ! reason=$(mkdir -p -- "$logs" 2>&1); then echo "ernie: ${reason#mkdir: }" >&2; exit 2; fi
-    rm -f "$logs/stop-$$" # of our own: another launch may be at work here
+    rm -f -- "$logs/stop-$$" # of our own: another launch may be at work here
     export ERNIE_LAUNCHER=$$ ERNIE_STOP_FILE=$logs/stop-$$ GLOG_minloglevel=${GLOG_minloglevel:-2}
     if [ -n "$ernie_stopping" ]; then return 75; fi # asked to stop while we were getting here
     # In a session of its own: Ctrl-C reaches this shell alone, which asks the ranks once to save and end.
@@ -80,7 +80,7 @@ ernie_launch() { # OUTPUT LOGS ARGUMENTS...: the ranks of this node once; the ex
         code=$?
     done
     ernie_group=
-    rm -f "$ERNIE_STOP_FILE"
+    rm -f -- "$ERNIE_STOP_FILE"
     return "$code"
 }
 

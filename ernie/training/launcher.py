@@ -26,7 +26,7 @@ from ernie.training.watchdog import DIVERGED, FAILED, STOPPED, explain
 from ernie.utils import cards, progress
 from ernie.utils.arguments import Parser, within
 from ernie.utils.console import LOG, LossyStream, show_log
-from ernie.utils.files import lock
+from ernie.utils.files import lock, told
 from ernie.utils.limits import Seconds
 from ernie.utils.paddle_setup import share_cpu
 from reader.utils.errors import InputError
@@ -227,6 +227,12 @@ def main(arguments: list[str]) -> int:
     except InputError as error:
         LOG.error("%s", error)
         return 2
+    except OSError as error:  # of the logs' directory: another user's, a full disk
+        line = told(error)
+        if line is None:
+            raise
+        LOG.error("%s", line[0])
+        return line[1]
 
 
 def _pass_on_stops(stop_file: Path) -> None:

@@ -54,3 +54,30 @@ def test_a_disk_that_cannot_be_written_is_one_line(side, how, below):  # noqa: F
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("ernie: ") and done.stderr.count("\n") == 1, done.stderr
     assert str(side.output) in done.stderr and "read-only file system" in done.stderr.lower()
+
+
+def test_logs_of_another_user_are_one_line(side):  # noqa: F811
+    """Without the rights of root, where these tests are root's."""
+    command = side.shell
+    if os.getuid() == 0:
+        setpriv = shutil.which("setpriv")
+        if not setpriv:
+            pytest.skip("no setpriv on this system, and root may write anywhere")
+        command = [setpriv, "--inh-caps=-all", "--bounding-set=-all", *command]
+    logs = (side.output if side.kind == "finetune" else side.resumable) / "logs-node0"
+    logs.mkdir(parents=True)
+    logs.chmod(0o555)
+    done = subprocess.run(command, cwd=runs.ROOT, capture_output=True, text=True, timeout=120, env=runs.ENVIRONMENT)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1] == f"ernie: {logs}/.lock: Permission denied"
+    assert "Traceback" not in done.stderr and "again" not in done.stderr
+
+
+def test_an_output_that_begins_with_a_hyphen(side):  # noqa: F811
+    command = [str(runs.ROOT / word) if word.startswith("run_") else word for word in side.shell]
+    place = command.index("--output") + 1
+    command[place] = "-x"
+    done = subprocess.run(command, cwd=side.folder, capture_output=True, text=True, timeout=240, env=runs.ENVIRONMENT)
+    assert done.returncode == 0 and "rm: " not in done.stderr, done.stderr
+    assert (side.folder / "-x" / side.resumable.name / "log.jsonl").exists()
+    assert not list((side.folder / "-x").rglob("stop-*"))
