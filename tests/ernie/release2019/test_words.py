@@ -1,5 +1,6 @@
 """Every log line of the 2019 release to the letter, with figures that differ from one another."""
 import logging
+import re
 
 import pytest
 
@@ -49,4 +50,6 @@ def test_lines_go_to_the_error_stream_of_the_first_rank(capsys, rank, heard):
         words.LOG.setLevel(logging.NOTSET)
         words.LOG.propagate = True
     out, err = capsys.readouterr()
-    assert out == "" and err.count("]:\ta mistake\n") == 1 and err.count("]:\ta line\n") == heard
+    head = r"\] [-0-9]{10} [0-9:]{8},\d{3} \[test_words.py: *\d+\]:\t"
+    assert out == "" and len(re.findall(rf"^\[INFO{head}a line$", err, re.M)) == heard
+    assert len(re.findall(rf"^\[ERROR{head}a mistake$", err, re.M)) == 1
