@@ -96,10 +96,10 @@ def _encoder(source):
     found = read_pretrained(source)
     holder = nn.Layer()
     holder.ernie = Encoder(found.config)
-    load_pretrained(holder, found)
+    report = load_pretrained(holder, found)
     files = {"vocab.txt": _vocab(found.vocab)} if found.vocab else {}
     return holder, found.config, files, {"outputs": ["hidden", "pooled"], "function": holder.ernie,
-                                         "lower_case": found.lower_case}
+                                         "lower_case": found.lower_case, "loaded": str(report)}
 
 
 def _vocab(path) -> str:

@@ -57,7 +57,8 @@ class Vectors:
         facts = self.model.facts
         if facts["outputs"] != ["hidden", "pooled"]:
             raise InputError("is an exported fine-tuned model, not an encoder: use `ernie predict`", path)
-        self.report = f"exported encoder {path} ({facts['to']}, {facts['precision']})"
+        loaded = f", {facts['loaded']}" if facts.get("loaded") else ""  # what was in the checkpoint and what was not
+        self.report = f"exported encoder {path} ({facts['to']}, {facts['precision']}){loaded}"
         vocab = Path(path) / "vocab.txt"
         return vocab if vocab.is_file() else None, facts["lower_case"]
 
