@@ -15,7 +15,6 @@ import sys
 import time
 from pathlib import Path
 
-import ernie
 from ernie.checkpoints.warm_start import read_pretrained
 from ernie.finetuning.predictor import FILE as FINETUNED
 from ernie.finetuning.predictor import find_model
@@ -44,7 +43,7 @@ def fastest(path: str | Path, text: str | Path, scores: bool) -> str | Path:
     if scores != bool(model):  # an export of a fine-tuned model gives scores and nothing else
         return path
     try:
-        return _kept(Path(model or path), f"paddle {paddle.__version__}, ernie {ernie.__version__}")
+        return _kept(Path(model or path), f"paddle {paddle.__version__}, ernie {sys.modules['ernie'].__version__}")
     except OSError as error:
         LOG.warning("no export is kept (%s): the model runs as it is", error)
         return path
