@@ -1,4 +1,6 @@
 """The loop itself: what a step that is skipped counts for, what weights do to losses, whose dropout is whose."""
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,34 @@ def test_a_task_of_weight_zero_trains_nothing():
     made = trainer([1] * 4, {"a": 0.0, "b": 1.0})
     made.run()
     assert made.updater.layer.w.item() == pytest.approx(0.1) and made.updater.layer.v.item() < 0.09
+
+
+class Drawing(Growing):
+    """Collects what a dropout would draw in each pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.drawn = []
+
+    def forward(self, *arguments, **named):
+        self.drawn.append(paddle.rand([4]).tolist())
+        return super().forward(*arguments, **named)
+
+
+def draws(steps) -> list:
+    """What is drawn for the micro-batches at these places of the global batches, step by step."""
+    made = trainer([1] * len(steps))
+    model = Drawing()
+    made.updater = Updater(model, OptimizerSettings(learning_rate=0.01), made.updater.schedule, made.updater.precision,
+                           World())
+    for places in steps:
+        made.train_step([dataclasses.replace(batch(1), place=place) for place in places], np.array([1, 1, 4]), 0.0)
+    return model.drawn
+
+
+def test_dropout_is_a_function_of_step_and_place_and_of_nothing_else():
+    """Two ranks that share the micro-batches of a step drop out what one rank would: never the same in two places."""
+    (first, second), (third, fourth) = draws([[0, 1]]), draws([[0], [1]])
+    assert first != second and third == first
+    assert fourth != second  # the same place in the next step
+    assert draws([[1]]) == [second]
