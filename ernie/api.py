@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional, Union
 
 from ernie.finetuning.predictor import find_model
+from ernie.finetuning.summary import read_summary
 from ernie.pretraining.curriculum import Curriculum
 from ernie.pretraining.forgetting import Measured, stage_metrics
 from ernie.pretraining.run_directory import RunDirectory
@@ -143,13 +144,13 @@ def finetuning_result(output: Union[str, Path]) -> FinetuningResult:
     file, best = Path(output) / "result.json", find_model(output)
     if not file.is_file() or best is None:
         raise InputError("holds no finished fine-tuning run", output)
-    summary = json.loads(file.read_text("utf-8"))
+    summary = read_summary(file)
     figures = summary["figures"]
     return FinetuningResult(
         Path(output), best,
         {split: {name: found["value"] for name, found in metrics.items()} for split, metrics in figures.items()},
         {split: {name: found["values"] for name, found in metrics.items()} for split, metrics in figures.items()},
-        summary["text"])
+        str(summary.get("text", "")))
 
 
 def _load(path: Path) -> Model:

@@ -12,7 +12,7 @@ import numpy as np
 from ernie.checkpoints.formats import Pretrained
 from ernie.finetuning.foreign import described
 from ernie.finetuning.recipe import Recipe, from_dict, make_classes, make_kind
-from ernie.finetuning.summary import best_run
+from ernie.finetuning.summary import best_run, read_record
 from ernie.model.config import ErnieConfig
 from ernie.model.exported import ExportedScores, is_exported
 from ernie.utils.config_io import override
@@ -39,8 +39,7 @@ def find_model(path: str | Path) -> Path | None:
         return best
     result = path / "result.json"
     if result.is_file():
-        content = json.loads(result.read_text("utf-8"))
-        return find_model(path / best_run(content))
+        return find_model(path / best_run(read_record(result)))
     return None
 
 
@@ -57,8 +56,8 @@ def find_weights(path: str | Path) -> Path:
 def _result(path: Path) -> dict[str, Any]:
     """The figures of a joint run; InputError while there are none."""
     try:
-        return dict(json.loads((path / "result.json").read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        return read_record(path / "result.json")
+    except InputError:
         raise InputError("joint training has not finished here (no result.json)", path) from None
 
 

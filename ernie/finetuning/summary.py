@@ -3,10 +3,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median, stdev
+from typing import Annotated, Any, Optional
 
 from ernie.finetuning.recipe import GLUE_SCORE, Recipe, paper
+from ernie.utils.config_io import build
+from ernie.utils.limits import Count, OneOf
 from reader.utils.errors import InputError
 from tasks.finetune import submission
 
@@ -92,16 +96,64 @@ def glue_score(summaries: list) -> tuple[float | None, list[str]]:
     return (100 * mean(values.values()) if values else None), missing
 
 
+@dataclass
+class _Figure:
+    value: float
+    values: list[float]
+    spread: Optional[float]
+
+
+@dataclass
+class _Summary:
+    """What ``summed_up`` returns, to hold a file to it."""
+
+    task: str
+    size: Annotated[str, OneOf("base", "large")]
+    metrics: list[str]
+    over_runs: str
+    runs: Count
+    figures: dict[str, dict[str, _Figure]]
+    text: str = ""
+    best_run: str = ""
+
+
+def _content(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"cannot be read ({error})", file) from None
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """Read a result.json, of an output or of one of its trainings. Raises InputError where it is damaged."""
+    record = _content(file)
+    if not isinstance(record, dict):
+        raise InputError("expected a mapping", file)
+    return record
+
+
+def read_summary(file: Path) -> dict[str, Any]:
+    """Read the result.json of a finished output, as ``summed_up`` returned it.
+
+    Raises:
+        InputError: it is damaged, or it is another record.
+    """
+    record = read_record(file)
+    known = build(_Summary, record, str(file), strict=False)
+    for split, figures in known.figures.items():
+        for metric in known.metrics:
+            if metric not in figures:
+                raise InputError(f"figures.{split}: without {metric}", file)
+    return record
+
+
 def outputs_below(directory: Path) -> tuple[dict, list]:
     """Return (path -> summary of every finished fine-tuning output below a directory, paths of the unfinished ones)."""
     found = {}
     for file in sorted(directory.rglob("result.json")):
-        try:
-            summary = json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"cannot be read ({error})", file) from None
-        if isinstance(summary, dict) and {"task", "size", "figures", "best_seed"} <= summary.keys():
-            found[file.parent] = summary
+        record = _content(file)
+        if isinstance(record, dict) and {"task", "size", "figures", "best_seed"} <= record.keys():  # no other program's
+            found[file.parent] = read_summary(file)
     begun = {file.parent for file in directory.rglob("finetune.json")}
     return found, sorted(begun - found.keys())
 

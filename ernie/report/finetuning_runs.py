@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from ernie.finetuning.summary import read_summary
 from ernie.report.runs import read_json, read_log
 from ernie.training.metrics import LogLine
 from ernie.utils.config_io import build
@@ -87,8 +88,8 @@ def _output(path: Path) -> OutputRecord:
     if not isinstance(record, dict):
         raise InputError("expected a mapping", path / "finetune.json")
     folders = [folder for pattern in TRAININGS for folder in sorted(path.glob(pattern), key=_number) if folder.is_dir()]
-    summary = read_json(path / "result.json")
-    return OutputRecord(path, record, summary if isinstance(summary, dict) else None,
+    result = path / "result.json"
+    return OutputRecord(path, record, read_summary(result) if result.exists() else None,
                         [_training(each) for each in folders])
 
 

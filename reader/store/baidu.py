@@ -72,7 +72,7 @@ def build_from_baidu(inputs: Sequence[StrPath], vocab_file: StrPath, output: Str
                 tokens += sum(len(instance.ids) for instance in batch)
             chances.append([tokens, chance])
         if not labels:
-            raise InputError(f"no usable line in {len(files)} files\n{rejected}" if rejected.total else "no line",
+            raise InputError(f"no usable line in {len(files)} files; {rejected.line}" if rejected.total else "no line",
                              files[0][0])
         classes = [str(number) for number in range(max(labels) + 1)]
         manifest = writer.close(classes=classes, unit_chances=chances, source="baidu", rejected=rejected.total)

@@ -284,7 +284,7 @@ def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report: Any) ->
         shutil.rmtree(parts[0].parent if parts else f"{output}.parts", ignore_errors=True)
         what = "no usable document in the input" + (" for dev: a larger share is needed" if output.name == "dev"
                                                     and recipe.dev_share else "")
-        raise InputError(what + (f"; {rejected}" if rejected.total else ""))
+        raise InputError(what + (f"; {rejected.line}" if rejected.total else ""))
     shutil.copytree(parts[0].parent / LEARNT, writer.partial / LEARNT)
     return writer.close(annotator=recipe.annotator, layout=recipe.layout, lower_case=recipe.lower_case,
                         options=recipe.options, units=dict(units), rejected=dict(rejected.reasons),

@@ -64,7 +64,7 @@ class PairEncoder:
                 counts.update(label for label in labels if label != IGNORE)
         if not counts:
             writer.abandon()
-            why = f"; {rejected}" if rejected.total else ""
+            why = f"; {rejected.line}" if rejected.total else ""
             what = EMPTY_DEV if output.name == "dev" else "nothing in the input for this store"
             raise InputError(what + why, output)
         by_name = {classes[label]: count for label, count in sorted(counts.items())}

@@ -42,6 +42,13 @@ class Rejected:
         """Return the number of rejected documents, lines and files."""
         return sum(self.reasons.values())
 
+    @property
+    def line(self) -> str:
+        """Return the counts and the first example as one line, for an error."""
+        counts = f"rejected {self.total}: " + ", ".join(f"{count} {reason}" for reason, count in
+                                                        self.reasons.most_common())
+        return f"{counts}; {self.examples[0]}" if self.examples else counts
+
     def __str__(self) -> str:
         lines = [f"rejected {self.total}: " + ", ".join(f"{count} {reason}" for reason, count in
                                                        self.reasons.most_common())]

@@ -75,7 +75,7 @@ def build_threads(inputs: Any, output: str | Path, *, least: int = 2) -> tuple[d
             if target is not file:
                 target.close()
             if not counts["dialogues"]:
-                raise InputError(f"no dialogue in {len(files)} file(s); {rejected}", files[0])
+                raise InputError(f"no dialogue in {len(files)} file(s); {rejected.line}", files[0])
     return counts, rejected
 
 

@@ -72,7 +72,7 @@ def build_vocab(inputs: Paths, language: str, size: int, output: StrPath, *, lay
     texts = Paragraphs(Sample(find_inputs(inputs), options, sample, rejected), convert)
     vocab = train_vocab(texts, language, size, lower_case)
     if len(vocab) <= len(SPECIAL_TOKENS):
-        raise InputError("no usable document in the input" + (f"; {rejected}" if rejected.total else ""))
+        raise InputError("no usable document in the input" + (f"; {rejected.line}" if rejected.total else ""))
     write_vocab(vocab, output)
     return vocab, rejected
 

@@ -6,6 +6,10 @@ import shutil
 import pytest
 
 from ernie import cli
+from ernie.finetuning.predictor import find_model
+from ernie.finetuning.recipe import load
+from ernie.finetuning.summary import summed_up
+from reader.utils.errors import InputError
 from tests.long_form import LONG
 
 STAGES = [{"number": 1, "budgets": {"knowledge_masking": 8}, "new": ["knowledge_masking"], "until_converged": None},
@@ -82,4 +86,53 @@ def test_a_page_or_a_line(tmp_path, run, capsys):
         codes[code] += 1
         error = capsys.readouterr().err
         assert code == 0 or error.startswith("ernie: ") and error.count("\n") == 1, error
+    assert codes[0] > 10 and codes[2] > 10, codes
+
+
+@pytest.fixture
+def output(tmp_path):
+    """The records of a fine-tuning of two seeds, as the trainer writes them."""
+    recipe, place, results = load("mrpc"), tmp_path / "outputs" / "mrpc", []
+    place.mkdir(parents=True)
+    (place / "finetune.json").write_text(json.dumps({**recipe.to_dict(), "size": "base", "init": "x"}) + "\n")
+    for seed in (1, 2):
+        scores = {"accuracy": 0.5 + seed / 10, "f1": 0.6}
+        points = [{"step": step, "epoch": step, "loss": 0.7, **scores} for step in (1, 2)]
+        result = {"seed": seed, "run": f"seed-{seed}", "steps": 2, "seconds": 1.0, "tokens": 99, "best_step": 1,
+                  "last": scores, "dev_points": points, "dev": scores, "evaluation": {"dev": {
+                      "rows": 8, "metrics": scores, "majority": 0.5, "names": ["no", "yes"],
+                      "confusion": [[3, 1], [1, 3]]}}}
+        results.append(result)
+        folder = place / f"seed-{seed}"
+        folder.mkdir()
+        (folder / "result.json").write_text(json.dumps(result) + "\n")
+        (folder / "log.jsonl").write_text("".join(json.dumps({
+            "step": step, "of": 2, "time": 1.0 + step, "launched": 1.0, "cards": 1, "task": "mrpc", "tasks": {
+                "mrpc": {"loss": 0.7, "targets": 4}}, "learning_rate": 1e-3, "tokens": 40 * step}) + "\n"
+            for step in (1, 2)))
+    (place / "result.json").write_text(json.dumps(summed_up(recipe, results, "base")) + "\n")
+    return place.parent
+
+
+def test_a_page_and_a_table_of_fine_tuning_or_a_line(tmp_path, output, capsys):
+    """60 damaged outputs, 1,000 in the long form."""
+    rng, codes = random.Random(6), {0: 0, 2: 0}
+    for command in (["report", str(output)], ["finetune", "--summary", str(output)]):
+        assert cli.main(command) == 0, capsys.readouterr().err
+    capsys.readouterr()
+    for _ in range(1_000 if LONG else 60):
+        copy = tmp_path / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(output, copy)
+        summary = copy / "mrpc" / "result.json"
+        damage(rng.choice([summary, summary, *sorted(copy.rglob("*.json*"))]), rng)
+        for command in (["report", str(copy)], ["finetune", "--summary", str(copy)]):
+            code = cli.main(command)
+            codes[code] += 1
+            error = capsys.readouterr().err
+            assert code == 0 or error.startswith("ernie: ") and error.count("\n") == 1, error
+        try:
+            assert find_model(copy / "mrpc") is None
+        except InputError as error:
+            assert "result.json" in str(error)
     assert codes[0] > 10 and codes[2] > 10, codes

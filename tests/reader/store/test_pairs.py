@@ -194,8 +194,9 @@ def test_damaged_archives_are_counted_and_what_precedes_the_damage_is_kept(corpu
     assert kept >= 4
     discovery = tmp_path / "train.tsv.gz"
     discovery.write_bytes(gzip.compress(b"sentence1\tsentence2\tlabel\n" + b"the cat\tit ran\tbut\n" * 9999)[:-9])
-    with pytest.raises(InputError, match="nothing for dev.*file cannot be read to its end"):
+    with pytest.raises(InputError, match="nothing for dev.*file cannot be read to its end") as refused:
         build_discovery(discovery, corpus / "store", tmp_path / "discovery")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_second_builder_of_the_same_output_says_so(corpus, tmp_path):
