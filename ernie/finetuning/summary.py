@@ -105,7 +105,7 @@ class _Figure:
 
 @dataclass
 class _Summary:
-    """What ``summed_up`` returns, to hold a file to it."""
+    """The parts of what ``summed_up`` returns that are read again."""
 
     task: str
     size: Annotated[str, OneOf("base", "large")]
