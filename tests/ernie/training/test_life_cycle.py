@@ -127,18 +127,20 @@ def test_two_nodes_end_orderly_when_one_rank_is_asked_after_its_last_step(side):
 
 @pytest.mark.slow
 def test_a_killed_rank_starts_both_nodes_again(side):
+    """So many steps that the run is not over before the kill."""
     master = f"localhost:{free_ports(1)[0]}"
-    flags = ["--nnodes", "2", "--master", master, "--set", "checkpoint_every=4"]
+    longer = "stages=[{tasks: {knowledge_masking: 240}}]" if side.kind == "pretrain" else "epochs=20"
+    flags = ["--nnodes", "2", "--master", master, "--set", "checkpoint_every=20", "--set", longer]
     nodes = [side.start(*flags, "--rank", str(rank), log=f"log{rank}") for rank in (0, 1)]
     try:
-        wait_for(lambda: side.steps() >= 6, nodes[0], side, log="log0")
+        wait_for(lambda: side.steps() >= 30, nodes[0], side, log="log0")
         os.kill(runs.family(nodes[1].pid)["rank 0"], signal.SIGKILL)  # the only one of its node
         for rank, node in enumerate(nodes):
             ended(node, 0, side, log=f"log{rank}")
     finally:
         for node in nodes:
             runs.end(node)
-    assert "again from its last checkpoint (1 of 3)" in side.said("log0") and side.steps() == 24
+    assert "again from its last checkpoint (1 of 3)" in side.said("log0") and side.steps() == 240
     assert "SIGKILL: out of memory, or killed by hand" in side.said("log1")
     assert "another node has failed" in side.said("log0") or "rank 1 failed in" in side.said("log0")
 
