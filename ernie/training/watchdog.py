@@ -253,6 +253,8 @@ def explain(directory: str | Path, since: float, code: int, logs: Path, shown: i
     mark, waiting = first_failure(marks), [mark for mark in marks if _hung_in_c(mark)]
     if waiting:
         code, lines = HUNG, [*_hang_in_c(waiting, marks), f"logs are in {logs}"]
+    elif mark is None and code == 2 and shown is not None and _told(logs / "workerlog.0"):
+        lines = []
     elif mark is None:
         lines = [f"a process of this node failed ({_killed_by(code)}); the end of each log in {logs}:"]
         for log in sorted(logs.glob("workerlog.*")):
@@ -267,6 +269,12 @@ def explain(directory: str | Path, since: float, code: int, logs: Path, shown: i
     if lines:
         LOG.error("%s", "\n".join(lines))
     return code
+
+
+def _told(log: Path) -> bool:
+    """Tell whether the log that the console follows ends with our own line about a mistake."""
+    lines = log.read_text("utf-8", "replace").rstrip().splitlines() if log.is_file() else []
+    return bool(lines) and lines[-1].startswith("ernie: ")
 
 
 def _hung_in_c(mark: dict) -> bool:

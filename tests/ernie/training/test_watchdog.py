@@ -67,6 +67,16 @@ def test_the_last_error_of_a_rank_is_kept_for_the_launcher(tmp_path, error, code
         assert explain(tmp_path, 0, 1, tmp_path, shown=3) == 2 and not capsys.readouterr().err
 
 
+def test_a_mistake_that_the_console_has_shown_before_there_are_marks_is_not_said_twice(tmp_path, capsys):
+    show_log()
+    log = tmp_path / "workerlog.0"
+    log.write_text("ernie: no recipe for task 'rtee'\n")
+    assert explain(tmp_path, 0, 2, tmp_path, shown=0) == 2 and not capsys.readouterr().err
+    assert explain(tmp_path, 0, 2, tmp_path) == 2 and "rtee" in capsys.readouterr().err  # of a node without a console
+    log.write_text("python: can't open file\n")
+    assert explain(tmp_path, 0, 2, tmp_path, shown=0) == 2 and "can't open file" in capsys.readouterr().err
+
+
 def test_marks_of_an_earlier_launch_do_not_count(tmp_path):
     with Watchdog(tmp_path, 0, "stage 1", 60, 60):
         pass
