@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,8 +160,15 @@ def outputs_below(directory: Path) -> tuple[dict, list]:
 
 
 def best_run(summary: dict) -> str:
-    """Return the directory, in an output, of the training that was best on dev data: a seed's, or a fold's."""
-    return str(summary.get("best_run", f"seed-{summary.get('best_seed')}"))
+    """Return the directory, in an output, of the training that was best on dev data: a seed's, or a fold's.
+
+    Raises:
+        InputError: a damaged record names something that is no directory of an output.
+    """
+    name = str(summary.get("best_run", f"seed-{summary.get('best_seed')}"))
+    if "/" in name or len(name) > 64 or not name.isprintable():
+        raise InputError(f"result.json: {reprlib.repr(name)} is no training of an output")
+    return name
 
 
 def counted(found: dict) -> dict:

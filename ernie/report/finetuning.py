@@ -84,8 +84,7 @@ def state(training: TrainingRecord) -> str:
 
 def chosen_by(point: dict[str, Any], metrics: list[str]) -> Optional[float]:
     """Return the mean of the metrics at a measurement, by which dev data chooses; None where one is missing."""
-    values = [point.get(name) for name in metrics]
-    found = [float(value) for value in values if isinstance(value, (int, float)) and math.isfinite(value)]
+    found = [value for name in metrics if (value := _finite(point.get(name))) is not None]
     return sum(found) / len(found) if found and len(found) == len(metrics) else None
 
 

@@ -85,8 +85,7 @@ def read_outputs(path: str | Path) -> list[OutputRecord]:
 
 def _output(path: Path) -> OutputRecord:
     record = read_json(path / "finetune.json")
-    if not isinstance(record, dict):
-        raise InputError("expected a mapping", path / "finetune.json")
+    build(_RecipeFile, record, str(path / "finetune.json"), strict=False)
     folders = [folder for pattern in TRAININGS for folder in sorted(path.glob(pattern), key=_number) if folder.is_dir()]
     result = path / "result.json"
     return OutputRecord(path, record, read_summary(result) if result.exists() else None,
@@ -96,6 +95,21 @@ def _output(path: Path) -> OutputRecord:
 def _number(folder: Path) -> tuple[int, str]:
     digits = folder.name.partition("-")[2]
     return int(digits) if digits.isdigit() else 0, folder.name
+
+
+@dataclass
+class _RecipeFile:
+    """The parts of finetune.json that a page needs."""
+
+    task: str = ""
+    kind: str = ""
+    metrics: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Point:
+    step: Natural
+    epoch: Natural = 0
 
 
 @dataclass
@@ -126,8 +140,8 @@ def _training(folder: Path) -> TrainingRecord:
         points = _points_so_far(folder)
         return TrainingRecord(folder.name, lines, None, points)
     known = build(_ResultFile, content, str(file), strict=False)
-    if any(not isinstance(point.get("step"), int) for point in known.dev_points):
-        raise InputError("dev_points: a measurement without its step", file)
+    for point in known.dev_points:
+        build(_Point, point, f"{file}: dev_points", strict=False)
     dev = known.evaluation.dev
     return TrainingRecord(folder.name, lines, content, known.dev_points, known.best_step, dev.majority, dev.names,
                     dev.confusion)
