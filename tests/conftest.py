@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from ernie.utils.paddle_setup import tune_this_process
 from tests import official
 
+# Before a test module imports paddle: what runs in this process computes with the kernels, and so the bits, of those
+# that are started by it.
+tune_this_process()
 DATA = Path(os.environ.get("ERNIE_TEST_DATA", Path(__file__).resolve().parent.parent.parent / "shared" / "data"))
 REQUIRED = set(filter(None, os.environ.get("ERNIE_REQUIRE", "").split(",")))  # e.g. "data,transformers"
 

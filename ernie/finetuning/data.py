@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ernie.finetuning.recipe import Recipe, make_kind, paper
-from ernie.model.config import ErnieConfig
+from ernie.model.config import ErnieConfig, find_config, read_json
 from ernie.utils.resources import CONFIGS, locate
 from reader.finetune.rows import row_texts
 from reader.text.tokenizer import Tokenizer, read_vocab
@@ -118,7 +118,7 @@ def fingerprint(features: Features) -> str:
 def find_start(recipe: Recipe, data: FinetuningData, init: str | Path | None, size: str, output: str | Path, *,
                model: str | Path | None = None, vocab: str | Path | None = None) -> Start:
     """Read the checkpoint ``init`` of any family; without one, choose a random model over ``vocab`` or a vocabulary
-    learnt here.
+    learnt here. Over ``vocab`` its word embedding has at least the rows that ``model`` says, as in pre-training.
 
     Args:
         size: "base" or "large", for the configuration of a random model. model: a configuration file instead, also of
@@ -139,12 +139,18 @@ def find_start(recipe: Recipe, data: FinetuningData, init: str | Path | None, si
     else:
         language = "en" if recipe.suite == "glue" else "zh"
         config = ErnieConfig.load(locate(model) if model else MODELS / f"{size}_{language}.json")
+        least = _rows(locate(model)) if model and vocab else 0
         file = vocab or _learnt_vocabulary(data, language, config.vocab_size, Path(output) / "vocab.txt", recipe)
         tokenizer, pretrained = Tokenizer.load(file, recipe.lower_case), None
-        config.vocab_size = tokenizer.size
+        config.vocab_size = max(tokenizer.size, least)
     fit(recipe, config, tokenizer, init or model, data.say)
     text = "".join(token + "\n" for token in tokenizer.vocab)
     return Start(config, tokenizer, text, pretrained)
+
+
+def _rows(model: Path) -> int:
+    """Return the rows that a model file wants in its word embedding; 0 where it leaves that to the vocabulary."""
+    return read_json(find_config(model)).get("vocab_size") or 0
 
 
 def fit(recipe: Recipe, config: ErnieConfig, tokenizer: Tokenizer, where: str | Path | None,

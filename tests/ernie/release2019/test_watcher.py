@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("paddle")
 
-from ernie.release2019 import watcher, words
-from ernie.training.distributed import World
-from tests.ernie.finetuning.test_run import model_files  # noqa: F401  (a fixture)
-from tests.ernie.release2019.test_finetune import call
+from ernie.release2019 import watcher, words  # noqa: E402
+from ernie.training.distributed import World  # noqa: E402
+from tests.ernie.finetuning.test_run import TINY, model_files  # noqa: E402, F401  (a fixture)
+from tests.ernie.release2019.test_finetune import call  # noqa: E402
 
 
 @pytest.fixture
@@ -84,3 +84,12 @@ def test_a_reader_that_is_not_trained_writes_its_answers(tmp_path, model_files, 
     for split in "dev", "test":
         assert list(json.loads((again / f"{split}_predictions.json").read_text())) == ["q"]
         assert list(json.loads((again / f"{split}_nbest_predictions.json").read_text())) == ["q"]
+
+
+def test_a_step_of_a_random_model_goes_on_under_the_same_configuration(tmp_path, model_files, rows, capfd):  # noqa: F811
+    given = ["--train_set", str(rows), "--dev_set", str(rows), "--do_test", "false"]
+    assert call("classifier", tmp_path, model_files, *given) == 0
+    step = tmp_path / "checkpoints" / "step_1"
+    assert json.loads((step / "ernie_config.json").read_text())["vocab_size"] == TINY["vocab_size"]
+    capfd.readouterr()
+    assert call("classifier", tmp_path, model_files, *given, "--init_checkpoint", str(step)) == 0, capfd.readouterr()
