@@ -30,7 +30,7 @@ ernie_flag() {
 
 ernie_cluster() { # sets nnodes, node_rank, master, devices, nproc: flags first, then what a scheduler says
     local found
-    found=$("$PYTHON" -m ernie.training.cluster ${ernie_cluster_flags[@]+"${ernie_cluster_flags[@]}"}) || exit $?
+    found=$("$PYTHON" -m ernie.launching.cluster ${ernie_cluster_flags[@]+"${ernie_cluster_flags[@]}"}) || exit $?
     eval "$found"
 }
 
@@ -68,7 +68,7 @@ ernie_launch() { # OUTPUT LOGS ARGUMENTS...: the ranks of this node once; the ex
     export ERNIE_LAUNCHER=$$ ERNIE_STOP_FILE=$logs/stop-$$ GLOG_minloglevel=${GLOG_minloglevel:-2}
     if [ -n "$ernie_stopping" ]; then return 75; fi # asked to stop while we were getting here
     # In a session of its own: Ctrl-C reaches this shell alone, which asks the ranks once to save and end.
-    setsid "$PYTHON" -m ernie.training.launcher --logs "$logs" --marks "$output/alive" --nnodes "$nnodes" \
+    setsid "$PYTHON" -m ernie.launching.launcher --logs "$logs" --marks "$output/alive" --nnodes "$nnodes" \
         --rank "$node_rank" --master "$master" --devices "$devices" --rendezvous-timeout "$rendezvous_timeout" \
         --on-failure "$ernie_on_failure" \
         -- "${ERNIE_MAIN:-$ernie_root/ernie/__main__.py}" "$@" &

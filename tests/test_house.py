@@ -15,7 +15,8 @@ BELOW_TRAINING = ("utils", "model", "checkpoints")
 BELOW_RUNS = (*BELOW_TRAINING, "training")
 BELOW_USERS = (*BELOW_RUNS, "baselines", "pretraining", "finetuning")
 ERNIE = {"utils": (), "model": ("utils",), "checkpoints": ("utils", "model"), "training": BELOW_TRAINING,
-         "baselines": ("utils", "training"), "pretraining": (*BELOW_RUNS, "baselines"),
+         "launching": ("utils", "training"), "baselines": ("utils", "training"),
+         "pretraining": (*BELOW_RUNS, "baselines"),
          "finetuning": BELOW_RUNS, "planning": BELOW_USERS, "serving": BELOW_USERS,
          "comparison": BELOW_USERS, "report": (*BELOW_USERS, "comparison"), "release2019": BELOW_USERS,
          "commands": (*BELOW_USERS, "planning", "serving", "comparison", "report")}
@@ -169,7 +170,7 @@ def test_no_two_classes_share_a_name():
 
 
 # Before the log is there (a package of the same name is in the way), a progress line, usage, and Paddle's import.
-PRINT_TO_STDERR = {"ernie", "ernie.cli", "ernie.commands.encode", "ernie.utils.cards", "ernie.utils.paddle_setup"}
+PRINT_TO_STDERR = {"ernie", "ernie.cli", "ernie.commands.encode", "ernie.launching.cards", "ernie.utils.paddle_setup"}
 
 
 def test_notices_go_through_the_log():

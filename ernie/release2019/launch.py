@@ -60,7 +60,7 @@ def command(args: argparse.Namespace, gpus: bool, pretraining: bool = False) -> 
         if len(nodes) > 1 else ["--nnodes", "1"]
     if pretraining:
         return [sys.executable, "-u", *script], {**cards, PLACES: " ".join(["--devices", devices, *several])}
-    launch = [sys.executable, "-m", "ernie.training.launcher", "--devices", devices, "--logs", args.split_log_path,
+    launch = [sys.executable, "-m", "ernie.launching.launcher", "--devices", devices, "--logs", args.split_log_path,
               "--marks", str(marks(args.arguments)), *several]
     return [*launch, "--", *script], {"PYTHONPATH": os.pathsep.join(filter(None, [str(PACKAGE.parent),
                                                                                   os.environ.get("PYTHONPATH")]))}
@@ -81,7 +81,7 @@ def main(description: str, pretraining: bool = False) -> int:
     if not gpus:
         print(f"no GPU here: one process on the CPU takes the batch of {args.nproc_per_node} cards", flush=True)
     what, environment = command(args, gpus, pretraining)
-    if "ernie.training.launcher" in what:
+    if "ernie.launching.launcher" in what:
         sys.stdout.flush()
         os.execve(what[0], what, {**os.environ, **environment})  # signals reach it without a go-between
     return subprocess.run(what, env={**os.environ, **environment}).returncode

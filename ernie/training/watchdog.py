@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from ernie.utils.console import LOG
@@ -214,15 +214,19 @@ def read_marks(directory: str | Path, since: float) -> list[dict]:
 LOST_PEER = ("gloo", "nccl", "connection", "tcpstore", "tcp_")  # words of an error that another rank's end causes
 
 
-def first_failure(marks: list[dict]) -> dict | None:
+def first_failure(marks: list[dict], died: Collection[int] = ()) -> dict | None:
     """Return the mark of the rank that failed first, or None when that is not known; a killed one has no ``code``.
 
     When one rank fails, the others fail a moment later for want of it, which their last words show.
+
+    Args:
+        died: pids of those that had ended when the launcher first looked: it ends the others, who leave no word either.
     """
     hung = [mark for mark in marks if mark.get("code") == HUNG]  # it names the culprit, which cannot speak
     victims = [mark for mark in marks if any(word in last_words(mark).lower() for word in LOST_PEER)]
     own = [mark for mark in marks if mark not in victims]
     silent = sorted((mark for mark in own if "code" not in mark), key=lambda mark: mark["time"])
+    silent = [mark for mark in silent if mark["pid"] in died] or silent
     if len(silent) == len(own) > 1 and silent[1]["time"] - silent[0]["time"] < 2:
         return None
     for group in (hung, [mark for mark in own if "code" in mark], silent, victims):
@@ -241,16 +245,17 @@ def last_words(mark: dict) -> str:
         return ""
 
 
-def explain(directory: str | Path, since: float, code: int, logs: Path, shown: int | None = None) -> int:
+def explain(directory: str | Path, since: float, code: int, logs: Path, shown: int | None = None,
+            died: Collection[int] = ()) -> int:
     """Print which rank of a launch failed first, and its last words. Returns its exit code.
 
     Args:
         directory: of the marks. since: when the launch began. code: exit code that the launcher saw, used where the
             ranks left no mark. logs: directory of the ranks' logs on this node. shown: the rank whose words the console
-            has shown already; a mistake in the input that it has named is not said twice.
+            has shown already; a mistake in the input that it has named is not said twice. died: see ``first_failure``.
     """
     marks = read_marks(directory, since)
-    mark, waiting = first_failure(marks), [mark for mark in marks if _hung_in_c(mark)]
+    mark, waiting = first_failure(marks, died), [mark for mark in marks if _hung_in_c(mark)]
     if waiting:
         code, lines = HUNG, [*_hang_in_c(waiting, marks), f"logs are in {logs}"]
     elif mark is None and code == 2 and shown is not None and _told(logs / "workerlog.0"):

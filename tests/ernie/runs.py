@@ -98,7 +98,7 @@ def family(shell: int) -> dict:
     """{"shell", "launcher", "rank 0", ...} -> pid, of those that are there; and "others" -> list of pids."""
     found = {"shell": shell, "others": []}
     for child in children(shell):
-        if "ernie.training.launcher" in command(child):
+        if "ernie.launching.launcher" in command(child):
             found["launcher"] = child
             for number, rank in enumerate(sorted(children(child))):
                 found[f"rank {number}"] = rank

@@ -171,7 +171,7 @@ def test_launcher():
     args = launch.parse(["--nproc_per_node", "2", "--selected_gpus", "4,5,6", "--node_ips", "a,b", "--node_id", "1",
                          "run_mrc.py", "--use_cuda", "true"], "")
     what, _ = launch.command(args, gpus=True)
-    assert what[1:] == ["-m", "ernie.training.launcher", "--devices", "4,5", "--logs", "log", "--marks",
+    assert what[1:] == ["-m", "ernie.launching.launcher", "--devices", "4,5", "--logs", "log", "--marks",
                         "checkpoints/alive", "--nnodes", "2", "--rank", "1", "--master", "a:6170", "--", "run_mrc.py",
                         "--use_cuda", "true"]
     what, environment = launch.command(args, gpus=False)

@@ -38,7 +38,7 @@ def log(output) -> list:
 def two_ranks(file, output, *settings):
     """Stage 1 on two gloo ranks with half-precision weights and gradients."""
     script = str(runs.ROOT / "tests/ernie/training/half_on_cpu.py")
-    command = [sys.executable, "-m", "ernie.training.launcher", "--logs", str(output / "logs"), "--marks",
+    command = [sys.executable, "-m", "ernie.launching.launcher", "--logs", str(output / "logs"), "--marks",
                str(output / "alive"), "--devices", "0,1", "--", script, "pretrain", "--config", str(file), "--output",
                str(output), "--stage", "1"]
     for setting in settings:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from ernie.training.launcher import free_ports
+from ernie.launching.launcher import free_ports
 from tests.ernie import runs
 from tests.ernie.finetuning.test_run import QUICK, make_data, model_files  # noqa: F401  (a fixture)
 
@@ -93,7 +93,7 @@ def wait_for(reached, process, side, seconds=90, log="log") -> None:
 def started(process, name) -> bool:
     """Whether a rank runs its own program; before, its launcher waits for it in the kernel."""
     pid = runs.family(process.pid).get(name)
-    return bool(pid) and "ernie.training.launcher" not in runs.command(pid)
+    return bool(pid) and "ernie.launching.launcher" not in runs.command(pid)
 
 
 def everyone(process) -> list[int]:

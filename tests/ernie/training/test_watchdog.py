@@ -37,6 +37,13 @@ def test_the_rank_that_failed_first_is_found(marks, rank):
     assert (found and found["rank"]) == rank
 
 
+def test_of_silent_ranks_the_one_that_the_launcher_saw_dead_is_the_culprit():
+    """The other one was still waiting for its peer when the launcher ended it."""
+    marks = [mark(0, 1.0), mark(1, 1.2)]
+    assert first_failure(marks, died=[101])["rank"] == 1 and first_failure(marks, died=[100])["rank"] == 0
+    assert first_failure(marks, died=[100, 101]) is None
+
+
 def test_a_rank_that_was_torn_down_by_its_peers_end_is_no_culprit(tmp_path):
     (tmp_path / "log").write_text("terminate called after throwing an instance of 'gloo::IoException'\n")
     assert first_failure([mark(0, 1.0, log=str(tmp_path / "log")), mark(1, 1.0, log="absent")])["rank"] == 1

@@ -6,9 +6,9 @@ import typing
 import pytest
 
 from ernie import cli
+from ernie.launching import launcher
 from ernie.planning import clusters
 from ernie.release2019 import flags, launch, pretrain
-from ernie.training import launcher
 from ernie.utils.arguments import Parser
 from tests.ernie import runs
 

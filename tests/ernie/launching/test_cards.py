@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from ernie.training.cluster import from_flags
-from ernie.training.launcher import rank_environment
-from ernie.training.rendezvous import Node
-from ernie.utils.cards import choose_cards, rank_settings, visible_cards
+from ernie.launching.cards import choose_cards, rank_settings, visible_cards
+from ernie.launching.cluster import from_flags
+from ernie.launching.launcher import rank_environment
+from ernie.launching.rendezvous import Node
 from reader.utils.errors import InputError
 from tests.ernie import runs
 
@@ -93,6 +93,6 @@ def test_the_dry_run_tells_the_cards(driver, tmp_path):
 
 
 def test_the_command(driver):
-    done = subprocess.run([sys.executable, "-m", "ernie.utils.cards", "--devices", "3"], capture_output=True, text=True,
-                          cwd=runs.ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": "2,3"})
+    done = subprocess.run([sys.executable, "-m", "ernie.launching.cards", "--devices", "3"], capture_output=True,
+                          text=True, cwd=runs.ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": "2,3"})
     assert done.stdout == "3 is gpu:1\n"

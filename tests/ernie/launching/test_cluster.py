@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from ernie.training import rendezvous
-from ernie.training.cluster import first_host, from_flags
-from ernie.training.launcher import first_of, free_ports, rank_environment
+from ernie.launching import rendezvous
+from ernie.launching.cluster import first_host, from_flags
+from ernie.launching.launcher import first_of, free_ports, rank_environment
 from ernie.utils.console import show_log
 from reader.utils.errors import InputError
 from tests.ernie import runs

@@ -1,6 +1,6 @@
 """Determine the nodes and devices that take part, from the flags of the launchers or the environment of a scheduler.
 
-``python -m ernie.training.cluster FLAGS`` prints shell assignments (nnodes, node_rank, master, devices, nproc) for the
+``python -m ernie.launching.cluster FLAGS`` prints shell assignments (nnodes, node_rank, master, devices, nproc) for the
 launchers. No paddle.
 """
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ernie.utils import cards
+from ernie.launching import cards
 from ernie.utils.arguments import Parser
 from ernie.utils.console import LOG, show_log
 from reader.utils.errors import InputError
@@ -29,7 +29,7 @@ class Cluster:
 
     Attributes:
         nnodes: number of nodes. node_rank: which of them this is, from 0. master: "host:port" of node 0, or "" for one
-            node. devices: labels of this node's cards, see ``ernie.utils.cards``, or what was asked for on a CPU.
+            node. devices: labels of this node's cards, see ``ernie.launching.cards``, or what was asked for on a CPU.
             nproc: processes on this node.
     """
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from ernie.training.cluster import check_master
+from ernie.launching.cluster import check_master
 from ernie.utils.console import LOG
 from reader.utils.errors import InputError
 

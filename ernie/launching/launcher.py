@@ -1,6 +1,6 @@
 """Starts the ranks of this node, shows what the first one says, and ends them all when one fails.
 
-    python -m ernie.training.launcher --logs DIR --marks DIR [--nnodes N --rank R --master H:P] [--devices 0,1] \\
+    python -m ernie.launching.launcher --logs DIR --marks DIR [--nnodes N --rank R --master H:P] [--devices 0,1] \\
         -- SCRIPT ...
 
 The ranks find one another by the environment variables that ``paddle.distributed.launch`` sets, so that fleet works as
@@ -21,9 +21,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ernie.training import cluster, rendezvous
+from ernie.launching import cards, cluster, rendezvous
 from ernie.training.watchdog import DIVERGED, FAILED, STOPPED, explain
-from ernie.utils import cards, progress
+from ernie.utils import progress
 from ernie.utils.arguments import Parser, within
 from ernie.utils.console import LOG, LossyStream, show_log
 from ernie.utils.files import lock, told
@@ -51,6 +51,7 @@ class Launcher:
         self.where, self.logs, self.marks, self.script = where, logs, marks, script
         self.timeout, self.stop_file, self.on_failure = timeout, stop_file, on_failure
         self.ranks: list[subprocess.Popen] = []
+        self.died: list[int] = []  # pids of those that had ended when a failure was first seen
         self.begun = time.time()
 
     def run(self) -> int:
@@ -82,7 +83,8 @@ class Launcher:
             return code
         if self.on_failure and code not in FINAL:
             LOG.error("%s", self.on_failure)
-        return explain(self.marks, self.begun, code, self.logs, shown=0 if self.where.node_rank == 0 else None)
+        return explain(self.marks, self.begun, code, self.logs, shown=0 if self.where.node_rank == 0 else None,
+                       died=self.died)
 
     def _meet(self) -> rendezvous.Peers:
         where = self.where
@@ -106,6 +108,7 @@ class Launcher:
         while True:
             codes = [rank.poll() for rank in self.ranks]
             if any(code and code != STOPPED for code in codes) and STOPPED not in codes:
+                self.died = [rank.pid for rank, code in zip(self.ranks, codes) if code]
                 self._let_speak()
                 return first_of([rank.poll() for rank in self.ranks])
             if None not in codes:

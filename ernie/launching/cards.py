@@ -1,6 +1,6 @@
 """List the NVIDIA cards of this node that a job may use, named as CUDA names them. No paddle.
 
-``CUDA_VISIBLE_DEVICES=2,3 python -m ernie.utils.cards [--devices 3]`` prints the cards that processes would take.
+``CUDA_VISIBLE_DEVICES=2,3 python -m ernie.launching.cards [--devices 3]`` prints the cards that processes would take.
 """
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def main(arguments: list[str]) -> int:
     show_log()
     devices = arguments[1] if len(arguments) == 2 and arguments[0] == "--devices" else None
     if arguments and devices is None:
-        print("usage: python -m ernie.utils.cards [--devices 0,1]", file=sys.stderr)
+        print("usage: python -m ernie.launching.cards [--devices 0,1]", file=sys.stderr)
         return 2
     try:
         chosen = choose_cards(devices)
