@@ -12,7 +12,7 @@ import numpy as np
 import paddle
 from paddle import Tensor, nn
 
-from ernie.model import bfloat16
+from ernie.model import bfloat16, eager
 
 if TYPE_CHECKING:  # Paddle 2.6 has no types
     from paddle._typing import DTypeLike
@@ -97,7 +97,7 @@ class Linear(nn.Linear):
             return bfloat16.linear(x, self.weight, self.bias)
         if eager_on_cpu():
             return add_bias(paddle.matmul(x, self.weight), self.bias)
-        return nn.functional.linear(x, self.weight, self.bias)
+        return eager.linear(x, self.weight, self.bias)
 
 
 def tied_linear(x: Tensor, embedding: Tensor, bias: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class LayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         if half():
             return bfloat16.layer_norm(x, self.weight, self.bias, self._epsilon)
-        return nn.LayerNorm.forward(self, x)  # no super(): Paddle 2.6 cannot trace it
+        return eager.layer_norm(x, self.weight, self.bias, self._epsilon)
 
 
 class Dropout(nn.Layer):
@@ -137,7 +137,7 @@ class Dropout(nn.Layer):
         if not self.training or not self.dropped:
             return x
         if not eager_on_cpu():
-            return nn.functional.dropout(x, self.rate)
+            return eager.dropout(x, self.rate)
         return x * self._draw(x.shape).astype(x.dtype)
 
     def mask(self, shape: list[int]) -> Optional[Tensor]:

@@ -14,7 +14,7 @@ import paddle
 from paddle import Tensor, nn
 from paddle.nn import functional as F
 
-from ernie.model import bfloat16, cpu_kernels
+from ernie.model import bfloat16, cpu_kernels, eager
 from ernie.model.config import ErnieConfig
 from ernie.model.cpu_kernels import Dropout, LayerNorm, Linear, expanded
 from ernie.model.fused import (
@@ -92,7 +92,7 @@ class SelfAttention(FusableAttention):
         return self.out_proj(context.reshape([0, 0, self.num_heads * self.size]))
 
     def _three_products(self, hidden: Tensor) -> list[Tensor]:
-        return [projection(hidden).reshape([0, 0, self.num_heads, self.size])
+        return [eager.split_heads(projection(hidden), self.num_heads, self.size)
                 for projection in (self.q_proj, self.k_proj, self.v_proj)]
 
     def _one_product(self, hidden: Tensor) -> list[Tensor]:
@@ -109,11 +109,11 @@ class SelfAttention(FusableAttention):
         return bfloat16.attention(query * self.size ** -0.5, key, value, mask, keep)
 
     def _plain(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        query, key, value = (part.transpose([0, 2, 1, 3]) for part in (query, key, value))
+        query, key, value = map(eager.swap, (query, key, value))
         # The query is scaled, not the product: the same number, and float16 does not overflow.
         scores = paddle.matmul(query * self.size ** -0.5, key, transpose_y=True)
         weights = self.dropout(F.softmax(scores + expanded(mask, scores).astype(scores.dtype)))
-        return paddle.matmul(weights, value).transpose([0, 2, 1, 3])
+        return eager.swap(paddle.matmul(weights, value))
 
 
 class TransformerLayer(FusableResidual):

@@ -20,20 +20,22 @@ after = Checkpoints.after_step
 def kill(self, trainer, result):
     after(self, trainer, result)
     if result.step == int(sys.argv[1]):
+        if sys.argv[2] == "written":
+            self.writer.wait()
         os.kill(os.getpid(), 9)
 Checkpoints.after_step = kill
 from ernie.cli import main
-main(sys.argv[2:])
+main(sys.argv[3:])
 """
 
 
-def killed(step, data, output, model_files):  # noqa: F811
-    """Fine-tune in a process that kills itself after a step, while a checkpoint may be half written."""
+def killed(step, when, data, output, model_files):  # noqa: F811
+    """Fine-tune in a process that kills itself after a step, when a checkpoint is "written" or perhaps half written."""
     command = ["finetune", "--task", "rte", "--data", str(data), "--output", str(output), "--model",
                str(model_files[0]), "--vocab", str(model_files[1])]
     for setting in [*QUICK, *STEEP]:
         command += ["--set", setting]
-    done = subprocess.run([sys.executable, "-c", KILL, str(step), *command], capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-c", KILL, str(step), when, *command], capture_output=True, text=True,
                           env=os.environ)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
@@ -61,8 +63,10 @@ def test_a_spike_goes_back_and_a_killed_run_takes_the_same_path(tmp_path, model_
     state = json.loads((whole / "seed-1" / "step-00000024" / "state.json").read_text())
     assert (state["step"], state["updates"]) == (24, 24 - (step - back_to))
 
-    killed(step - 1, data, parts, model_files)
-    killed(step + 1, data, parts, model_files)
+    killed(step - 1, "writing", data, parts, model_files)
+    killed(step + 1, "written", data, parts, model_files)
+    for name in ("model.safetensors", "optimizer.safetensors"):  # going back is on record, with weights and moments
+        assert runs.identical(*(load_file(parts / "seed-1" / f"step-{at:08d}" / name) for at in (back_to, step)))
     assert finetune("rte", data, parts, model_files, *STEEP) == 0
     assert followed(parts) == followed(whole)
     for name in ("best", "step-00000024"):
