@@ -11,7 +11,7 @@ from tests.ernie import runs
 from tests.ernie.finetuning.test_run import QUICK, finetune, make_data, model_files  # noqa: F401  (a fixture)
 
 # The learning rate rises to what the model cannot bear.
-STEEP = ["epochs=6", "batch_size=2", "checkpoint_every=3", "learning_rate=5.0", "warmup_proportion=1.0", "clip_norm=0",
+STEEP = ["epochs=6", "batch_size=2", "checkpoint_every=4", "learning_rate=5.0", "warmup_proportion=1.0", "clip_norm=0",
          "log_every=2", "loss_spike={factor: 1.5, lines: 3, action: rollback, max_rollbacks: 1}"]
 KILL = """
 import os, sys
@@ -56,7 +56,7 @@ def test_a_spike_goes_back_and_a_killed_run_takes_the_same_path(tmp_path, model_
     said = capsys.readouterr().out
     found = [(line["step"], line["spike"]["back_to"]) for line in lines(whole) if line["spike"]]
     step, back_to = found[0]
-    assert 3 <= back_to < step and len(found) > 1 and all(to is None for _, to in found[1:])
+    assert 4 <= back_to < step and len(found) > 1 and all(to is None for _, to in found[1:])
     assert f"seed 1: loss spike at step {step}: " in said and "goes on, after 1 rollbacks" in said
     assert f"goes on with the weights of step {back_to}, without the batches of steps {back_to + 1} to {step} " \
            "(rollback 1 of at most 1)" in said
