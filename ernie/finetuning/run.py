@@ -19,7 +19,7 @@ from ernie.finetuning.average import average_runs
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint
 from ernie.finetuning.predictor import find_model
 from ernie.finetuning.recipe import Recipe
-from ernie.finetuning.seed import Material, SeedTraining
+from ernie.finetuning.seed import Material, SeedTraining, forget_damaged
 from ernie.finetuning.summary import averaged_line, summed_up
 from ernie.finetuning.watcher import Watcher
 from ernie.training.run import Run
@@ -138,6 +138,7 @@ class FinetuningRun:
         return 0
 
     def _train(self, material: Material, seed: int, directory: Path) -> int:
+        forget_damaged(self.run, directory)
         if (directory / "result.json").exists():
             return 0
         name = directory.name.replace("-", " ")

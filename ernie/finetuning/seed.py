@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints import checkpoint
+from ernie.checkpoints.manifest import FILE as MANIFEST
+from ernie.checkpoints.manifest import check
 from ernie.checkpoints.warm_start import load_pretrained
 from ernie.finetuning.answers import write_predictions
 from ernie.finetuning.average import save_outputs
@@ -27,7 +30,7 @@ from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
 from ernie.training.settings import OptimizerSettings, Schedule
 from ernie.training.trainer import Callback, StepResult, Trainer
 from reader.utils.errors import InputError
-from reader.utils.files import write_json
+from reader.utils.files import present, write_json
 from tasks.finetune.batches import EpochBatches
 from tasks.finetune.kind import Kind
 
@@ -169,6 +172,21 @@ def answered(directory: Path | None, kind: Kind, task: str, split: Split, output
         found = evaluate(kind, split.rows, predictions)
         result[split.name] = found.metrics
         result["evaluation"][split.name] = found.to_json()
+
+
+def forget_damaged(run: Run, directory: Path) -> None:
+    """Have a training whose best weights are damaged begin anew, saying so; from what is left they cannot be had."""
+    best = present(directory / "best")
+    damage = check(best) if (best / MANIFEST).is_file() else ""
+    damage = distributed.gather(run.world, damage)[0]  # a shared file system may fail one node and not another
+    if not damage:
+        return
+    run.say(f"{directory}: the best weights are damaged ({damage}); it is trained again from its beginning")
+    if run.world.main:
+        for path in [best, *directory.glob(f"{checkpoint.PREFIX}*")]:
+            shutil.rmtree(path, ignore_errors=True)
+        (directory / "result.json").unlink(missing_ok=True)
+    run.barrier()
 
 
 def settings_of(recipe: Recipe, warmup: int, total: int) -> TrainingSettings:

@@ -23,7 +23,7 @@ from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fing
 from ernie.finetuning.predictor import FILE, TOGETHER, describe, run_model
 from ernie.finetuning.recipe import Recipe
 from ernie.finetuning.run import FREE, read_record
-from ernie.finetuning.seed import BestOnDev, answered, settings_of
+from ernie.finetuning.seed import BestOnDev, answered, forget_damaged, settings_of
 from ernie.finetuning.summary import evaluation_line, summed_up, table
 from ernie.model.finetuning_model import JointModel, OneOfJoint
 from ernie.training import distributed
@@ -109,6 +109,7 @@ class JointRun:
         """Train with ``count`` different seeds; those that are done are not trained again. Returns the exit code."""
         for seed in range(self.lead.seed, self.lead.seed + count):
             directory = self.output / f"seed-{seed}"
+            forget_damaged(self.run, directory)
             if not (directory / "result.json").exists():
                 code = self.run.train(JointTraining(self, seed, directory))
                 if code:
