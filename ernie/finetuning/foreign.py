@@ -34,7 +34,8 @@ def described(pretrained: Pretrained, assignments: Iterable[str] = ()) -> tuple[
     labels = _label_map(pretrained.path) or top.labels
     mapping = override({**read_yaml(DIRECTORY / "suites.yaml")["glue"], "task": "model", "suite": "glue",
                         "kind": top.kind, "metrics": [finetune.metrics_of(top.kind)[0]],
-                        "max_length": min(512, pretrained.config.max_position_embeddings),
+                        "max_length": min(512, pretrained.config.max_position_embeddings,
+                                          *_tokenizer_length(pretrained.path)),
                         "lower_case": pretrained.lower_case,
                         "reader": {"layout": LAYOUTS.get(top.kind, "table"), "classes": _classes(top, labels),
                                    **({} if top.kind in LAYOUTS else {
@@ -52,6 +53,16 @@ def _classes(top: FinetunedHead, labels: list[str]) -> list[str]:
     if top.kind == "multiple_choice":
         return labels or [str(number) for number in range(10)]
     return labels
+
+
+def _tokenizer_length(path: Path) -> list[int]:
+    """The length at which a ``tokenizer_config.json`` beside the weights cuts a text; nothing where it says none."""
+    try:
+        found = json.loads(((path if path.is_dir() else path.parent) / "tokenizer_config.json").read_text("utf-8"))
+        length = found["model_max_length"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    return [length] if isinstance(length, int) and length > 2 else []
 
 
 def _label_map(path: Path) -> list[str]:

@@ -96,6 +96,8 @@ def write(checkpoint: Pretrained, directory: str | Path, family: str) -> list[st
         texts = FAMILIES[family].write_files(partial, arrays, config, vocabulary, checkpoint.lower_case)
         if checkpoint.top and checkpoint.top.form and family in ("huggingface", "paddlenlp"):
             texts["config.json"].update(checkpoint.top.config(), architectures=["Ernie" + checkpoint.top.form.suffix])
+            if checkpoint.top.max_length:  # where the answers were trained to cut a text
+                texts["tokenizer_config.json"]["model_max_length"] = checkpoint.top.max_length
         for name, content in texts.items():
             (partial / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
         if vocabulary:

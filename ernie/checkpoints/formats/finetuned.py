@@ -51,10 +51,15 @@ PROBLEMS = {"regression": "regression", "multi_label": "multi_label_classificati
 
 @dataclass
 class FinetunedHead:
-    """The head of a checkpoint: our kind of task, and the names of its classes where they are known."""
+    """The head of a checkpoint: our kind of task, and the names of its classes where they are known.
+
+    Attributes:
+        max_length: tokens at which inputs are cut, where they are; 0: not known.
+    """
 
     kind: str
     labels: list[str]
+    max_length: int = 0
 
     @property
     def form(self) -> Optional[HeadForm]:
@@ -89,7 +94,8 @@ def own_head(directory: Path) -> Optional[FinetunedHead]:
         return None
     try:
         described = json.loads(file.read_text("utf-8"))
-        return FinetunedHead(str(described["recipe"]["kind"]), [str(name) for name in described["classes"]])
+        return FinetunedHead(str(described["recipe"]["kind"]), [str(name) for name in described["classes"]],
+                             int(described["recipe"].get("max_length", 0)))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot be read ({error})", file) from None
 

@@ -100,6 +100,8 @@ def test_there_and_back(tmp_path, kind_name, family):
             return  # told apart by a configuration only
     found = Predictor(tmp_path / "out", given)
     assert found.kind.name == kind_name
+    kept = family in ("huggingface", "paddlenlp")
+    assert found.recipe.max_length == (16 if kept else SIZES["max_position_embeddings"])
     assert found.classes.names == Predictor(source).classes.names
     assert numbers(found, kind_name) == numbers(Predictor(source), kind_name)
 
