@@ -10,6 +10,7 @@ import numpy as np
 from ernie.checkpoints.checkpoint import resolve
 from ernie.checkpoints.formats import Pretrained, read
 from ernie.checkpoints.formats.families import TASK, WORDS
+from ernie.utils.resources import locate_checkpoint
 from reader.text.tokenizer import read_vocab
 from reader.utils.errors import InputError
 
@@ -45,8 +46,12 @@ class LoadReport:
 
 
 def read_pretrained(path: str | Path, config_file: str | Path | None = None) -> Pretrained:
-    """Read a model with ``formats.read``; a run or stage directory stands for its newest checkpoint."""
-    path = Path(path)
+    """Read a model with ``formats.read``; a run or stage directory stands for its newest checkpoint.
+
+    Args:
+        path: as ``locate_checkpoint`` takes it. config_file: in place of the configuration beside the weights.
+    """
+    path = locate_checkpoint(path)
     return read(resolve(path) if path.is_dir() else path, config_file)
 
 

@@ -19,7 +19,8 @@ from reader.utils.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("--init", "--model", required=True, metavar="PATH",
-                        help="checkpoint of any family, run or archive")
+                        help="checkpoint of any family, run or archive; package:NAME/PATH: one "
+                        "that an installed package ships")
     parser.add_argument("--input", metavar="FILE", required=True, help="UTF-8 text, one text a line")
     parser.add_argument("--output", metavar="FILE", required=True, help=".npy file to write")
     parser.add_argument("--pooling", choices=("mean", "cls", "first", "tokens"), default="mean",

@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="NAME", help="one of the recipes in configs/finetune, or the path of a yaml")
     parser.add_argument("--data", metavar="DIR", help="the task's files as published, a folder of several tasks, "
                         "or the training file alone")
-    parser.add_argument("--init", metavar="CHECKPOINT", help="weights to start from, of any family; default: random")
+    parser.add_argument("--init", metavar="CHECKPOINT", help="weights to start from, of any family; "
+                        "package:NAME/PATH: in an installed package; default: random")
     parser.add_argument("--output", metavar="DIR", help="models, predictions and figures")
     parser.add_argument("--size", default="base", choices=("base", "large"), help="which of the paper's settings")
     parser.add_argument("--runs", type=within(Count), default=1, metavar="N", help="with N different seeds")

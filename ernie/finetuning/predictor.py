@@ -16,6 +16,7 @@ from ernie.finetuning.summary import best_run, read_record
 from ernie.model.config import ErnieConfig
 from ernie.model.exported import ExportedScores, is_exported
 from ernie.utils.config_io import override
+from ernie.utils.resources import locate_checkpoint
 from reader.finetune.labels import Classes
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
@@ -31,7 +32,7 @@ TOGETHER = "together.json"  # record of a joint run: see ernie.finetuning.togeth
 def find_model(path: str | Path) -> Path | None:
     """Find the model in a fine-tuning output: of a run of several seeds the best on dev data. None: it is something
     else."""
-    path = Path(path)
+    path = locate_checkpoint(path)
     if (path / FILE).is_file():
         return path
     best = present(path / "best")
@@ -46,7 +47,7 @@ def find_model(path: str | Path) -> Path | None:
 def find_weights(path: str | Path) -> Path:
     """Find what training starts from in ``path``: the model of a fine-tuning output, the encoder of a joint one, or
     ``path`` itself."""
-    path, found = Path(path), find_model(path)
+    path, found = locate_checkpoint(path), find_model(path)
     if found is None and (path / TOGETHER).is_file():
         joint = path / best_run(_result(path)) / "best"
         found = joint if joint.is_dir() else None
@@ -85,7 +86,7 @@ class Predictor:
         from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
         from ernie.model.finetuning_model import FinetuningModel
         found = find_model(path)
-        self.path: Path = found or Path(path)
+        self.path: Path = found or locate_checkpoint(path)
         pretrained = None if found else _foreign(self.path)
         self.recipe, names = described(pretrained, assignments) if pretrained else _own(self.path, assignments)
         self.classes = make_classes(self.recipe, names)

@@ -16,6 +16,7 @@ from ernie.model.encoder import Encoder
 from ernie.model.exported import is_exported
 from ernie.model.heads import PredictionHeads
 from ernie.serving.vectors import Vectors
+from ernie.utils.resources import locate_checkpoint
 from reader.finetune.rows import QuestionRow, TagRow, TextRow
 from reader.finetune.splits import SplitReader
 from reader.text.tokenizer import Tokenizer
@@ -36,7 +37,8 @@ class Model:
     """A loaded checkpoint; ``ernie.load`` returns one.
 
     Args:
-        path: a checkpoint of any family, a pre-training run, an output of fine-tuning, an archive, or an export.
+        path: a checkpoint of any family, a pre-training run, an output of fine-tuning, an archive, or an export;
+            "package:NAME/PATH" is one that an installed package ships.
         max_length: tokens of a text that are read, [CLS] and [SEP] included; the rest is cut off.
         task_id: whose embedding is added to every token, where the model has task embeddings.
     Raises:
@@ -44,8 +46,9 @@ class Model:
     """
 
     def __init__(self, path: str | Path, max_length: int = 512, task_id: int = 0):
-        self.path = Path(find_model(path) or path)
-        self._predictor = Predictor(self.path) if find_model(path) else None
+        found = find_model(path)
+        self.path = found or locate_checkpoint(path)
+        self._predictor = Predictor(found) if found else None
         self._arguments = max_length, task_id
         if self._predictor is None:
             self.vectors  # noqa: B018  (loaded now, so that what is wrong is said now)

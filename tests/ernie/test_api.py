@@ -12,6 +12,7 @@ paddle = pytest.importorskip("paddle")
 import ernie  # noqa: E402
 from ernie.api import finetuning_result, pretraining_result  # noqa: E402
 from ernie.checkpoints.formats import write  # noqa: E402
+from ernie.cli import main  # noqa: E402
 from ernie.model.pretraining_model import PretrainingModel  # noqa: E402
 from reader.finetune.reviews import write_reviews  # noqa: E402
 from reader.utils.errors import InputError  # noqa: E402
@@ -40,6 +41,27 @@ def small(tmp_path):
 def test_wrong_arguments_are_named(small, call, words):
     with pytest.raises(InputError, match=words):
         call(ernie.load(small))
+
+
+def test_weights_that_a_package_ships_are_named_alike_everywhere(tmp_path, small, monkeypatch):
+    """As in a curriculum: from Python, and by commands that only read weights and those that train."""
+    (tmp_path / "shipped_weights").mkdir()
+    (tmp_path / "shipped_weights" / "__init__.py").touch()
+    small.rename(tmp_path / "shipped_weights" / "model")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    named = "package:shipped_weights/model"
+    vectors = ernie.load(named).encode(["a b"])
+    assert np.array_equal(vectors, ernie.load(tmp_path / "shipped_weights" / "model").encode(["a b"]))
+    (tmp_path / "texts").write_text("a b\n")
+    assert main(["encode", "--init", named, "--input", str(tmp_path / "texts"), "--output",
+                 str(tmp_path / "v.npy")]) == 0
+    assert np.allclose(np.load(tmp_path / "v.npy"), vectors, atol=1e-6)
+    assert main(["convert", named, str(tmp_path / "converted"), "--to", "huggingface"]) == 0
+    write_reviews(tmp_path / "reviews", rows=16)
+    assert main(["finetune", "--task", "chnsenticorp", "--data", str(tmp_path / "reviews"), "--init", named,
+                 "--check", "--set", "max_length=16"]) == 0
+    with pytest.raises(InputError, match="no package 'absent' is installed: .* -m pip install"):
+        ernie.load("package:absent/model")
 
 
 def test_masked_words_are_what_the_pretraining_model_says(small):
