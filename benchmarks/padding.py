@@ -34,7 +34,7 @@ def main() -> None:
         shares = []
         for similar in map(int, args.similar.split(",")):
             batches = EpochBatches(split.features, data.kind, seed=1, epochs=1, batch_size=recipe.batch_size,
-                                   unit=recipe.batch_unit, task_id=0, pad_id=tokenizer.pad_id,
+                                   batch_unit=recipe.batch_unit, task_id=0, pad_id=tokenizer.pad_id,
                                    micro_tokens=recipe.micro_batch_tokens, similar=similar)
             made = [batch for step in range(batches.steps) for batch in batches.at(step)]
             held, places = sum(batch.tokens for batch in made), sum(batch.token_ids.size for batch in made)

@@ -1,7 +1,8 @@
 """Every command of a page is run as it stands there, one after the other, in a folder without the checkout.
 
-``tests/docs/pages.py`` says what the commands find and which are left out. Of the running text those are run that a
-reader could type: whole ones.
+``tests/docs/pages.py`` and ``text_pages.py`` say what the commands find and which are left out. Of the running text
+those are run that a reader could type: whole ones. README.md, add_a_task.md and cluster.md have tests of their own
+(tests/test_readme.py, test_add_a_task.py, test_dry_run.py).
 """
 import importlib.util
 import re
@@ -13,10 +14,12 @@ import pytest
 
 from ernie import cli
 from ernie.utils.launchers import environment
+from tests.docs import pages, text_pages
 from tests.docs.commands import MENTIONED, SHOWN, Command, words
-from tests.docs.pages import EVERYWHERE, NOT_HERE, PAGES
+from tests.docs.pages import EVERYWHERE, NOT_HERE
 
 pytest.importorskip("paddle")
+PAGES = {**pages.PAGES, **text_pages.PAGES}
 SHELL = "".join(f'{name}() {{ "{sys.executable}" {more} "$@"; }}\n' for name, more in (("ernie", "-m ernie"),
                                                                                       ("python", "")))
 
