@@ -58,6 +58,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 task= output= summary= check=
 common=()
 while [ $# -gt 0 ]; do
+    case $1 in --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;; esac # as `ernie` takes flags
     if ernie_flag "$@"; then shift 2; continue; fi
     case $1 in
         --output) ernie_need "$@"; output=$2; common+=("$1=$2"); shift ;;

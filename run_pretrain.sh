@@ -41,6 +41,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 config= output= dry_run=
 common=() training=()
 while [ $# -gt 0 ]; do
+    case $1 in --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;; esac # as `ernie` takes flags
     if ernie_flag "$@"; then shift 2; continue; fi
     case $1 in
         --config) ernie_need "$@"; config=$2; shift ;;

@@ -67,11 +67,13 @@ def test_mistakes_are_named(flags, environment, words):
     assert words in str(error.value)
 
 
-def test_run_pretrain_names_its_mistakes_before_it_starts_anything(tmp_path):
+def test_the_launchers_name_their_mistakes_before_it_starts_anything(tmp_path):
     for options, words in ((["--max-restarts", "x"], "--max-restarts x is not a whole number"),
-                           (["--output"], "--output needs a value"), (["--outptu", "x"], "unknown option --outptu")):
-        done = subprocess.run(["bash", "run_pretrain.sh", *options], cwd=runs.ROOT, capture_output=True, text=True)
-        assert done.returncode == 2 and words in done.stderr
+                           (["--output"], "--output needs a value"), (["--outptu", "x"], "unknown option --outptu"),
+                           (["--max-restarts=x"], "--max-restarts x is not a whole number")):
+        for launcher in "run_pretrain.sh", "run_finetune.sh":
+            done = subprocess.run(["bash", launcher, *options], cwd=runs.ROOT, capture_output=True, text=True)
+            assert done.returncode == 2 and words in done.stderr
 
 
 def meet(rank, nnodes=2, port=0, timeout=20.0, host="localhost", ports=(1,), stop=lambda: False):
