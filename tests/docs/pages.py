@@ -66,6 +66,7 @@ def published(folder: Path, scratch: Path) -> None:
 def finetuning(folder: Path) -> None:
     published(folder, folder / "scratch")
     small_model(folder / "checkpoints" / "ernie_base_en")
+    shutil.copytree(folder / "glue" / "CoLA", folder / "output" / "cola")
     (folder / "mine").mkdir()
     for split in "train", "dev":
         (folder / "mine" / f"{split}.csv").write_text("review,opinion\n" + "so bad,bad\na pleasure,good\n" * 4)
