@@ -4,14 +4,14 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import paddle
 from paddle import Tensor
-from paddle.distributed import fleet
+from paddle.distributed import collective, fleet
 from paddle.nn import Layer
 from paddle.optimizer import Optimizer
 
@@ -52,11 +52,32 @@ def start(timeout: float = 1800.0, gradient_bucket_mb: int = 32) -> World:
     strategy.find_unused_parameters = False
     strategy.fuse_grad_size_in_MB = gradient_bucket_mb
     warnings.filterwarnings("ignore", message="Current global rank")  # said of every barrier on gloo
-    with quiet():  # a list of flags that were set on purpose
+    with quiet(), _one_group_on_a_cpu():  # quiet: a list of flags that were set on purpose
         fleet.init(is_collective=True, strategy=strategy, log_level="WARNING")
     world = World(fleet.worker_index(), fleet.worker_num())
     selftest.check_collective(world.rank, world.size)
     return world
+
+
+@contextlib.contextmanager
+def _one_group_on_a_cpu() -> Iterator[None]:
+    """Let fleet use the group of all ranks that Paddle has made, where it would make a second one of the same ranks.
+
+    Two gloo groups write the ports of their sockets under the same keys of one store: a rank that is early reads a port
+    of the first group, at which nobody listens any more, and the start ends with "Connection refused".
+    """
+    make = paddle.distributed.new_group
+
+    def new_group(ranks: list[int] | None = None, *arguments: Any, **named: Any) -> Any:
+        first = collective._get_default_group()
+        return first if ranks is None or list(ranks) == first.ranks else make(ranks, *arguments, **named)
+
+    if paddle.device.get_device() == "cpu":
+        paddle.distributed.new_group = new_group
+    try:
+        yield
+    finally:
+        paddle.distributed.new_group = make
 
 
 def make_deterministic() -> None:

@@ -1,6 +1,8 @@
 """One rank or two, resumed or not: the same losses and weights; and those that were seen when this was made."""
 import json
 import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -98,6 +100,37 @@ def test_the_weight_of_a_curriculum_reaches_the_loss(tmp_path, train):
     weights = runs.final(tmp_path / "run")
     assert not weights["heads.capitalization.bias"].any() and weights["cls.predictions.decoder_bias"].any()
     assert all("capitalization" in step for step in runs.losses(tmp_path / "run"))
+
+
+JOIN = """
+import os, sys, time
+sys.path[:0] = [{root!r}]
+if __name__ == "__main__":
+    from ernie.utils.paddle_setup import import_paddle
+    paddle = import_paddle()
+    from paddle.distributed import fleet
+    from ernie.training import distributed
+    make = paddle.distributed.new_group
+
+    def late(*arguments, **named):
+        time.sleep(2 * (os.environ["PADDLE_TRAINER_ID"] == "1"))
+        return make(*arguments, **named)
+
+    paddle.distributed.new_group = late
+    distributed.start(60)
+    assert paddle.distributed.new_group is late
+    print("group", fleet.get_hybrid_communicate_group().get_data_parallel_group().id)
+"""
+
+
+def test_ranks_on_a_cpu_meet_once(tmp_path):
+    """In a second gloo group an early rank would read what a late one had written for the first."""
+    (tmp_path / "join.py").write_text(JOIN.format(root=str(runs.ROOT)))
+    done = subprocess.run([sys.executable, "-m", "ernie.launching.launcher", "--devices", "0,1", "--logs",
+                           str(tmp_path / "logs"), "--marks", str(tmp_path / "marks"), "--", str(tmp_path / "join.py")],
+                          cwd=runs.ROOT, env=runs.ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    logs = [(tmp_path / "logs" / f"workerlog.{rank}").read_text() for rank in (0, 1)]
+    assert done.returncode == 0 and all("group 0\n" in log for log in logs), logs
 
 
 @pytest.mark.slow
