@@ -86,7 +86,7 @@ PAGES = {
         replace={"MINILM": "checkpoints/ernie_base_en", "--init MODEL": "--init checkpoints/ernie_base_en",
                  "--model DIR --input FILE": "--model output/mrpc --input glue/MRPC/dev.tsv",
                  "output/demo_zh": "checkpoints/ernie_base_en"},
-        more={r"(bash \S*run_finetune.sh|ernie finetune --to|python \S+finetune_from)": TRIAL,
+        more={r"(bash \S*run_finetune.sh|ernie finetune --t(o|ask cola)|python \S+finetune_from)": TRIAL,
               r"python \S+finetune_against": f"{TRIAL} --seeds 1", r"python \S+padding": "--set max_length=32"},
         left_out={r"python \S+finetune_against": "needs transformers", r"python \S+word_sim": "needs gensim"}),
 }
