@@ -174,6 +174,9 @@ def read_manifest(path: StrPath) -> dict:
     try:
         manifest = json.loads(file.read_text("utf-8"))
     except FileNotFoundError:
+        inside = [str(part.parent) for part in sorted(Path(path).glob("*/ids.npy"))]
+        if inside:  # of --dev-share, or of a demo
+            raise InputError(f"holds stores and is none itself: name one of {', '.join(inside)}", path) from None
         raise InputError("not a corpus store (no manifest.json): build one with `ernie build-corpus`", path) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror or error}", file) from None

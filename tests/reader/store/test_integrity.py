@@ -67,6 +67,16 @@ def test_manifests_that_are_none(store, content):
         Store(store)
 
 
+def test_a_folder_of_stores_names_them(tmp_path):
+    """As `build-corpus --dev-share` leaves it."""
+    for part in ("dev", "train"):
+        build_store(tmp_path / part, random_documents(4))
+    with pytest.raises(InputError, match=f"name one of {tmp_path / 'dev'}, {tmp_path / 'train'}$"):
+        Store(tmp_path)
+    with pytest.raises(InputError, match="build one with"):
+        Store(tmp_path / "train" / "nothing")
+
+
 def test_an_edited_vocabulary_is_noticed(store):
     tokens = (store / "vocab.txt").read_text().splitlines()
     (store / "vocab.txt").write_text("\n".join([*tokens[:6], tokens[7], tokens[6], *tokens[8:]]) + "\n")
