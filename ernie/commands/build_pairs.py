@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
         report, rejected = relevance.build_relevance(args.input, needed(args, "like"), args.output, **split)
     elif is_discovery(args.input):
         report, rejected = discourse.build_discovery(args.input, needed(args, "like"), args.output, labels=args.labels,
-                                                         **split)
+                                                     **split)
     else:
         with corpora(args) as stores:
             report = discourse.mine_discourse(stores, args.output, markers=args.markers, cap=args.cap,

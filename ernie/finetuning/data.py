@@ -77,7 +77,8 @@ class FinetuningData:
             rows += chunk if keep_rows else []
         features = Features.join(parts)
         known = self.published.get(name)
-        beside = "" if known is None else " as published" if known == source.account.rows else f", {known:,} published"
+        beside = "" if known is None else \
+            ", as many as published" if known == source.account.rows else f", {known:,} published"
         drawn = f"; {count:,} of them drawn" if count != source.account.rows else ""
         in_parts = f"; {len(features):,} parts" if len(features) != count else ""
         self.say(f"{name}: {source.account}{beside}{drawn}{in_parts}; {len(features.ids):,} tokens "

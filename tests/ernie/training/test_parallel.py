@@ -135,7 +135,7 @@ def test_ranks_on_a_cpu_meet_once(tmp_path):
 
 @pytest.mark.slow
 def test_eight_ranks_train_what_one_trains(tmp_path, train):
-    """Eight processes over gloo; a peer that joins late on a busy machine is what restarts are for."""
+    """Eight processes over gloo: the losses and weights of one."""
     file = runs.declare(tmp_path, [STAGE], dropout=0.0, batch_tokens=1024)
     assert train(file, tmp_path / "one") == 0
     runs.run(file, tmp_path / "eight", "--devices", "0,1,2,3,4,5,6,7", "--max-restarts", "2", timeout=500)
