@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import paddle
 import pytest
 
-from ernie.training import selftest
+from ernie.training import distributed, selftest
 from reader.utils.errors import InputError
 
 
@@ -93,3 +93,42 @@ def test_nccl_that_does_not_sum(monkeypatch, broken, words):
     with pytest.raises(InputError, match=rf"^rank 2 of 3: a sum over all ranks \(NCCL\) {words}; "
                                          ".* and NCCL 2 on the library path"):
         selftest.check_collective(2, 3)
+
+
+def test_gloo_that_does_not_sum(monkeypatch):
+    """No advice on NCCL, and an error that a restart may cure."""
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "cpu")
+    monkeypatch.setattr(paddle.distributed, "all_reduce", lambda value: None)
+    with pytest.raises(RuntimeError, match=r"^rank 2 of 3: a sum over all ranks \(gloo\) gave 3$"):
+        selftest.check_collective(2, 3)
+
+
+@pytest.fixture
+def second_of_two(card, monkeypatch):
+    """The environment of rank 1 of two, whose fleet starts without the other one."""
+    for key, value in {"FLAGS_selected_gpus": "0", "PADDLE_TRAINER_ID": "1", "PADDLE_TRAINERS_NUM": "2"}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv("PADDLE_PG_TIMEOUT", "1000")            # set, so that ``start`` leaves nothing behind
+    monkeypatch.setenv("FLAGS_stop_check_timeout", "1")
+    monkeypatch.setattr(paddle.device, "get_device", lambda: "gpu:0")
+    monkeypatch.setattr(distributed.fleet, "init", lambda **named: None)
+    monkeypatch.setattr(distributed.fleet, "worker_index", lambda: 1)
+    monkeypatch.setattr(distributed.fleet, "worker_num", lambda: 2)
+    monkeypatch.setattr(paddle.distributed, "all_reduce", lambda value: value.add_(paddle.to_tensor([1.0])))
+    return card
+
+
+def test_a_rank_starts_when_card_and_sum_are_right(second_of_two):
+    assert distributed.start() == distributed.World(1, 2)
+
+
+def test_a_rank_does_not_start_on_a_card_that_fails(second_of_two):
+    second_of_two.ones = paddle.zeros
+    with pytest.raises(InputError, match=r"^rank 1: gpu:0 .* gave 1 instead of 2"):
+        distributed.start()
+
+
+def test_a_rank_does_not_start_with_an_nccl_that_fails(second_of_two, monkeypatch):
+    monkeypatch.setattr(paddle.distributed, "all_reduce", raises)
+    with pytest.raises(InputError, match=r"^rank 1 of 2: a sum over all ranks \(NCCL\) failed: "):
+        distributed.start()
