@@ -51,7 +51,7 @@ class Launcher:
         self.where, self.logs, self.marks, self.script = where, logs, marks, script
         self.timeout, self.stop_file, self.on_failure = timeout, stop_file, on_failure
         self.ranks: list[subprocess.Popen] = []
-        self.died: list[int] = []  # pids of those that had ended when a failure was first seen
+        self.died: dict[int, int] = {}  # exit code of each pid that had ended when a failure was first seen
         self.begun = time.time()
 
     def run(self) -> int:
@@ -108,7 +108,7 @@ class Launcher:
         while True:
             codes = [rank.poll() for rank in self.ranks]
             if any(code and code != STOPPED for code in codes) and STOPPED not in codes:
-                self.died = [rank.pid for rank, code in zip(self.ranks, codes) if code]
+                self.died = {rank.pid: code for rank, code in zip(self.ranks, codes) if code}
                 self._let_speak()
                 return first_of([rank.poll() for rank in self.ranks])
             if None not in codes:

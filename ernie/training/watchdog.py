@@ -9,13 +9,15 @@ import contextlib
 import faulthandler
 import json
 import os
+import re
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from ernie.utils.console import LOG
 from ernie.utils.files import told
@@ -212,18 +214,23 @@ def read_marks(directory: str | Path, since: float) -> list[dict]:
 
 
 LOST_PEER = ("gloo", "nccl", "connection", "tcpstore", "tcp_")  # words of an error that another rank's end causes
+ORDINARY = re.compile(r"^[IW]\d{4} .*$", re.MULTILINE)  # what Paddle tells of its connections, in every rank's log
 
 
-def first_failure(marks: list[dict], died: Collection[int] = ()) -> dict | None:
+def first_failure(marks: list[dict], died: Mapping[int, int] = MappingProxyType({})) -> dict | None:
     """Return the mark of the rank that failed first, or None when that is not known; a killed one has no ``code``.
 
     When one rank fails, the others fail a moment later for want of it, which their last words show.
 
     Args:
-        died: pids of those that had ended when the launcher first looked: it ends the others, who leave no word either.
+        died: {pid: exit code} of those that had ended when the launcher first looked: it ends the others, who leave no
+            word either.
     """
     hung = [mark for mark in marks if mark.get("code") == HUNG]  # it names the culprit, which cannot speak
-    victims = [mark for mark in marks if any(word in last_words(mark).lower() for word in LOST_PEER)]
+    killed = [mark for mark in marks if died.get(mark["pid"]) == -signal.SIGKILL]  # nobody is for want of another
+    if len(killed) == 1 and not hung:
+        return killed[0]
+    victims = [mark for mark in marks if any(word in ORDINARY.sub("", last_words(mark)).lower() for word in LOST_PEER)]
     own = [mark for mark in marks if mark not in victims]
     silent = sorted((mark for mark in own if "code" not in mark), key=lambda mark: mark["time"])
     silent = [mark for mark in silent if mark["pid"] in died] or silent
@@ -246,7 +253,7 @@ def last_words(mark: dict) -> str:
 
 
 def explain(directory: str | Path, since: float, code: int, logs: Path, shown: int | None = None,
-            died: Collection[int] = ()) -> int:
+            died: Mapping[int, int] = MappingProxyType({})) -> int:
     """Print which rank of a launch failed first, and its last words. Returns its exit code.
 
     Args:

@@ -40,8 +40,26 @@ def test_the_rank_that_failed_first_is_found(marks, rank):
 def test_of_silent_ranks_the_one_that_the_launcher_saw_dead_is_the_culprit():
     """The other one was still waiting for its peer when the launcher ended it."""
     marks = [mark(0, 1.0), mark(1, 1.2)]
-    assert first_failure(marks, died=[101])["rank"] == 1 and first_failure(marks, died=[100])["rank"] == 0
-    assert first_failure(marks, died=[100, 101]) is None
+    assert first_failure(marks, died={101: 1})["rank"] == 1 and first_failure(marks, died={100: 1})["rank"] == 0
+    assert first_failure(marks, died={100: 1, 101: 1}) is None
+
+
+@pytest.mark.parametrize("first", [0.9, 1.1])
+def test_a_killed_rank_is_the_culprit_whatever_the_others_died_of(tmp_path, first):
+    """The survivor aborts in C a moment later; which of the two was last marked as alive is chance."""
+    (tmp_path / "log").write_text("FatalError: `Process abort signal` is detected by the operating system.\n")
+    marks = [mark(0, first, log=str(tmp_path / "log")), mark(1, 1.0, log="absent")]
+    assert first_failure(marks, died={100: -signal.SIGABRT, 101: -signal.SIGKILL})["rank"] == 1
+
+
+@pytest.mark.parametrize("first", [0.9, 1.1])
+def test_what_paddle_tells_of_its_start_is_no_sign_of_a_lost_peer(tmp_path, first):
+    """Every log has these lines: they must not make a victim of the rank that was killed."""
+    info = "I1128 14:59:12.272603 26325 tcp_utils.cc:130] Successfully connected to 127.0.0.1:47097\n"
+    (tmp_path / "0").write_text(info + "terminate called after throwing an instance of 'gloo::IoException'\n")
+    (tmp_path / "1").write_text("W1128 14:59:12.272603 26325 tcp_utils.cc:107] Retry to connect\n" + info)
+    marks = [mark(0, first, log=str(tmp_path / "0")), mark(1, 1.0, log=str(tmp_path / "1"))]
+    assert first_failure(marks)["rank"] == 1
 
 
 def test_a_rank_that_was_torn_down_by_its_peers_end_is_no_culprit(tmp_path):
