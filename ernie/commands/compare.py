@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ernie.commands import common
 from ernie.utils.arguments import within
 from ernie.utils.limits import Count
+from ernie.utils.overrides import refuse_idle
 from reader.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
     from ernie.finetuning.recipe import load as load_recipe
     from ernie.utils.resources import locate_checkpoint
     contestants, budgets = [], {}
+    refuse_idle(args.assignments, {"seed": f"the runs have seeds 1 to {args.seeds} (--seeds)"})
+    refuse_idle(args.finetune_set, {"seed": "every run has seeds of its own (--finetune-seeds)"})
     for config in args.configs:
         name = Path(config).stem
         if name in budgets:
@@ -90,7 +93,7 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
         task, sign, data = pair.partition("=")
         if not sign or not Path(data).is_dir():
             raise InputError(f"--finetune {pair!r}: expected TASK=DIR with a directory that exists")
-        load_recipe(task)
+        load_recipe(task, assignments=args.finetune_set)
         finetune[task] = data
     options = [part for value in args.assignments for part in ("--set", value)]
     options += [part for file in args.tasks_from for part in ("--tasks-from", file)]

@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     import_paddle()
     from ernie.planning.forecast import forecast
     from ernie.planning.plan import Plan
+    from ernie.pretraining.curriculum import partly_idle
     from ernie.pretraining.data import PretrainingData
     from ernie.pretraining.forgetting import ForgettingMatrix, stage_metrics
     from ernie.pretraining.model_config import model_config
@@ -51,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
                 print(f"model card: {card}    next: ernie launch finetune TASK --data DIR --init {run.path} "
                       "--output DIR")
         return 0
+    for line in partly_idle(curriculum, args.assignments):
+        LOG.info("note: %s", line)
     if args.dry_run and curriculum.demo and not (run.path / "corpus").exists():
         LOG.info("the demo's corpus would be made in %s", run.path / "corpus")
         print("\n".join(str(stage.number) for stage in stages))

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ernie.checkpoints.formats import Pretrained
 from ernie.finetuning.foreign import described
-from ernie.finetuning.recipe import Recipe, from_dict, make_classes, make_kind
+from ernie.finetuning.recipe import ANSWERING, Recipe, from_dict, make_classes, make_kind, only
 from ernie.finetuning.summary import best_run, read_record
 from ernie.model.config import ErnieConfig
 from ernie.model.exported import ExportedScores, is_exported
@@ -82,13 +82,15 @@ class Predictor:
         InputError: ``path`` holds no fine-tuned model.
     """
 
-    def __init__(self, path: str | Path, assignments: Iterable[str] = ()):
+    def __init__(self, path: str | Path, assignments: Collection[str] = ()):
         from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
         from ernie.model.finetuning_model import FinetuningModel
         found = find_model(path)
         self.path: Path = found or locate_checkpoint(path)
         pretrained = None if found else _foreign(self.path)
         self.recipe, names = described(pretrained, assignments) if pretrained else _own(self.path, assignments)
+        only(assignments, ANSWERING, f"the model is trained; answers depend on {', '.join(ANSWERING[3:])}",
+             str(self.path))
         self.classes = make_classes(self.recipe, names)
         self.kind = make_kind(self.recipe, self.classes)
         vocabulary = pretrained.vocab if pretrained else self.path / "vocab.txt"

@@ -29,6 +29,7 @@ from ernie.utils.limits import (
     WidthMultiple,
     Workers,
 )
+from ernie.utils.overrides import idle_in_training, refuse_idle
 from ernie.utils.resources import CONFIGS
 from reader.finetune.labels import Classes
 from reader.finetune.splits import SplitReader
@@ -41,6 +42,8 @@ DIRECTORY = CONFIGS / "finetune"
 NOT_TASKS = ("suites", "paper")
 SIZES = ("base", "large")
 ALONE = ("label_smoothing", "class_weights", "fgm", "r_drop")  # settings that training on several tasks does not have
+READING = ("task", "suite", "kind", "reader", "options", "metrics", "max_length")  # what else than training depends on
+ANSWERING = (*READING, "task_id", "lower_case", "predict_batch_tokens")  # what the answers of a model depend on
 GLUE_SCORE = ("cola", "sst-2", "mrpc", "sts-b", "qqp", "mnli", "qnli", "rte", "wnli")  # AX is no part of it
 
 
@@ -152,7 +155,18 @@ def load(task: str, size: str = "base", assignments: Iterable[str] = ()) -> Reci
         if not isinstance(settings, dict):
             raise InputError(f"{name}: expected a mapping, found {reprlib.repr(settings)}", path)
     mapping = {**suites[content["suite"]], **content, **sizes[size], "task": path.stem}
-    return from_dict(override(mapping, assignments), str(path))
+    recipe = from_dict(override(mapping, assignments := list(assignments)), str(path))
+    refuse_idle(assignments, idle_in_training(recipe), str(path))
+    if recipe.predicted_with:
+        only(assignments, (*READING, "over_runs", "predicted_with"), f"a model of {recipe.predicted_with} answers "
+             f"{recipe.task}, nothing is trained", str(path))
+    return recipe
+
+
+def only(assignments: Iterable[str], effective: Iterable[str], reason: str, where: str) -> None:
+    """Raise InputError for an assignment of a recipe's key that is not among the ``effective`` ones."""
+    idle = {field.name for field in dataclasses.fields(Recipe)} - set(effective)
+    refuse_idle(assignments, dict.fromkeys(sorted(idle), reason), where)
 
 
 def declared(texts: Iterable[str], directory: str | None) -> list[tuple[str, str]]:

@@ -71,7 +71,9 @@ class FinetuningRun:
         dev = [] if cross_validation else self._splits(recipe.splits("dev"))
         self.material = Material(self.data, self.start, train, dev, self._splits(recipe.splits("test")))
         if not dev and not cross_validation:
-            self.say("no dev file: the last weights are kept as the best")
+            idle = [key for key in ("early_stopping", "evaluate_every") if getattr(recipe, key)]
+            self.say("no dev file: the last weights are kept as the best"
+                     + "".join(f"; {key} has no effect" for key in idle))
         self._record(init, size, cross_validation)
 
     def _find_start(self, init, size, model, vocab) -> Start:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from ernie.finetuning import recipe as recipes
 from ernie.finetuning import run as finetuning
 from ernie.finetuning.summary import dev_mean
+from ernie.utils.overrides import refuse_idle
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 
@@ -34,7 +35,7 @@ def combinations(sweeps: Iterable[str]) -> list[list[str]]:
     return [list(chosen) for chosen in itertools.product(*axes.values())]
 
 
-def sweep(task: str, size: str, assignments: Iterable[str], sweeps: Iterable[str], data: str | Path,
+def sweep(task: str, size: str, assignments: Iterable[str], sweeps: Collection[str], data: str | Path,
           output: str | Path, runs: int, start: dict[str, Any], say: Callable[[str], None] = print) -> int:
     """Train with every combination below ``output``, in folders named by it. Returns the exit code.
 
@@ -43,7 +44,8 @@ def sweep(task: str, size: str, assignments: Iterable[str], sweeps: Iterable[str
     """
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
         raise InputError("--sweep is for one process; on several devices start each setting by itself with --set")
-    chosen = combinations(sweeps)
+    assignments, chosen = list(assignments), combinations(sweeps)
+    refuse_idle(assignments, {text.partition("=")[0]: f"--sweep {text} takes its place" for text in sweeps})
     loaded = [recipes.load(task, size, [*assignments, *settings]) for settings in chosen]  # all mistakes before any run
     found: list = []
     for settings, recipe in zip(chosen, loaded):

@@ -1,8 +1,10 @@
 """A few real steps of a planned model on this machine, with random text: how fast, and at which peak of memory."""
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,10 +22,15 @@ from ernie.training import distributed  # noqa: E402  (after paddle, which impor
 from ernie.training.amp import Precision  # noqa: E402
 from ernie.training.optimizer import Updater  # noqa: E402
 
+WARMING = 2  # steps before those that are timed
+
 
 @dataclass
 class Measured:
-    """Seconds of a micro-batch and of an update, peak and counted bytes; ``rows`` x ``width`` tokens at once."""
+    """Seconds of a micro-batch and of an update, peak and counted bytes; ``rows`` x ``width`` tokens at once.
+
+    ``waited``: share of the time in which this process was ready and others had its processor; 0 where not known.
+    """
 
     device: str
     rows: int
@@ -33,6 +40,7 @@ class Measured:
     update: float
     peak: int
     counted: float
+    waited: float = 0.0
 
     @property
     def tokens_per_second(self) -> float:
@@ -47,8 +55,15 @@ class Measured:
                 f"{self.counted / 2 ** 20:,.0f} MB ({100 * (self.counted / self.peak - 1):+.1f} %)")
 
 
-def measure(plan: Plan, steps: int = 3) -> Measured:
-    """Median of ``steps`` steps after a first; two micro-batches each, so that gradients are there already."""
+def measure(plan: Plan, steps: int = 3, seconds: float = math.inf, masked: bool = True) -> Measured:
+    """Median of ``steps`` steps after two others; two micro-batches each, so that gradients are there already.
+
+    The first step gets memory and chooses kernels; the second is still a tenth slower than those that follow.
+
+    Args:
+        seconds: when they are over, no further step begins; one is timed in any case. masked: with labels for the
+            heads over the vocabulary.
+    """
     curriculum, rows, width = plan.curriculum, plan.rows(plan.micro_tokens), plan.curriculum.max_length
     model = PretrainingModel(plan.config, {str(k): declare(head) for k, head in enumerate(plan.heads)})
     model.ernie.recompute(curriculum.recompute)
@@ -56,13 +71,29 @@ def measure(plan: Plan, steps: int = 3) -> Measured:
     updater = Updater(model, curriculum.optimizer, plan.schedule(plan.stages[-1]), precision,
                       distributed.World(0, 1), curriculum.kernels)
     batch = random_batch(plan.config, plan.heads, rows, width)
+    if not masked:
+        batch.targets = {name: targets for name, targets in batch.targets.items()
+                         if not plan.heads[int(name)].vocabulary}
     updater.model.train()
-    times = np.array([_step(updater, batch, update) for update in range(1, steps + 2)])[1:]
+    times: list[tuple[float, float]] = []
+    begun, waited = time.perf_counter(), _waited()
+    while len(times) < WARMING + steps and (len(times) < 2 or time.perf_counter() - begun < seconds):
+        times.append(_step(updater, batch, len(times) + 1))
+    waited = (_waited() - waited) / (time.perf_counter() - begun)
+    timed = times[WARMING:] or times[-1:]
     kind = bytes_of(curriculum.precision, curriculum.amp_level, paddle.device.get_device())
     counted = memory(plan.config, plan.heads, rows, width, kind, curriculum.recompute).peak
-    forward_backward, update = np.median(times, axis=0).tolist()
+    forward_backward, update = np.median(np.array(timed), axis=0).tolist()
     return Measured(paddle.device.get_device(), rows, width, plan.micro_batches, forward_backward, update, peak_bytes(),
-                    counted)
+                    counted, waited)
+
+
+def _waited(statistics: str | Path = "/proc/thread-self/schedstat") -> float:
+    """Return the seconds that this thread has been ready to run while others ran; 0 where the system does not say."""
+    try:
+        return int(Path(statistics).read_text("utf-8").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):  # not Linux, or a sandbox without it
+        return 0.0
 
 
 def _step(updater: Updater, batch: Batch, update: int) -> tuple[float, float]:

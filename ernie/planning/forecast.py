@@ -1,13 +1,11 @@
 """Forecast of a run on this machine, made before it starts: model, memory, time, and advice if that is too much.
 
-Memory is counted (``ernie.planning.memory``), time is measured on a few hundred tokens of random text.
+Memory is counted (``ernie.planning.memory``), time is measured in a few short steps on random text.
 """
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-
-import numpy as np
 
 from ernie.planning.memory import bytes_of, memory
 from ernie.planning.plan import GIB, Plan
@@ -15,19 +13,26 @@ from ernie.utils.text import clock
 
 OVERHEAD = 1.35     # resident memory of a process beside the tensors it holds at once; measured 1.2 to 1.6 on CPUs
 PROCESS = 0.5       # GiB that Paddle and the libraries take before there is a model
-SAMPLE_TOKENS = 512
+SAMPLE_TOKENS, LARGE_SAMPLE = 512, 2048  # of a timed micro-batch at most, of a model above and below
+LARGE_MODEL = 30e6                       # this number of parameters
+SAMPLE_SECONDS = 3.0                     # for the timed steps; two are made in any case
+BUSY = 0.2          # share of the time that the timed steps waited for others, from which on it is said
 LONG = 7 * 86400.0  # seconds
 
 
 @dataclasses.dataclass(frozen=True)
 class Forecast:
-    """A run on this machine. needed, free: GiB of memory. seconds: of the whole run. None: unknown."""
+    """A run on this machine. needed, free: GiB of memory. seconds: of the whole run. None: unknown.
+
+    waited: share of the time for which the timed steps waited for other processes.
+    """
 
     plan: Plan
     device: str
     needed: float
     free: float | None
     seconds: float | None
+    waited: float = 0.0
 
     def lines(self) -> list[str]:
         """Return what to tell the user before the start, a line each; warnings begin with "warning"."""
@@ -39,13 +44,19 @@ class Forecast:
                  f"memory: about {self.needed:.1f} GB" + (f" of {self.free:.1f} GB free" if self.free else "")
                  + f" ({self.device})"]
         if self.seconds is not None:
-            found.append(f"time: about {clock(self.seconds)}, from {SAMPLE_TOKENS} tokens timed just now")
+            found.append(f"time: {self._span(self.seconds)}, from a few steps timed just now")
         if self.free is not None and self.needed > self.free:
             found.append(f"warning: this does not fit into memory; {self.remedy()}")
         if self.seconds is not None and self.seconds > LONG:
             found.append("warning: that is long; configs/curriculum/own_small.yaml is meant for a machine like this, "
                          "fewer steps are --set iterations_per_task=N")
         return found
+
+    def _span(self, seconds: float) -> str:
+        if self.waited < BUSY:
+            return f"about {clock(seconds)}"
+        return (f"about {clock(seconds * (1 - self.waited))} on this machine alone, up to {clock(seconds)} with the "
+                f"others that use it now (for whom {100 * self.waited:.0f} % of the time went by)")
 
     def remedy(self) -> str:
         """Return the mildest change that makes the run fit."""
@@ -73,21 +84,34 @@ def forecast(plan: Plan, timed: bool = True) -> Forecast:
     if device != "cpu":
         free = paddle.device.cuda.get_device_properties().total_memory / GIB
         return Forecast(plan, device, needed(plan, device, plan.micro_tokens), free, None)
-    free, tokens = free_memory(), max(plan.curriculum.max_length, SAMPLE_TOKENS)
+    free, tokens = free_memory(), sample_tokens(plan)
     fits = timed and (free is None or needed(plan, device, tokens) <= free)
-    seconds = _seconds(plan, tokens) if fits else None
-    return Forecast(plan, device, needed(plan, device, plan.micro_tokens), free, seconds)
+    seconds, waited = _seconds(plan, tokens) if fits else (None, 0.0)
+    return Forecast(plan, device, needed(plan, device, plan.micro_tokens), free, seconds, waited)
 
 
-def _seconds(plan: Plan, tokens: int) -> float:
-    """Return the time of all stages on this CPU, from a step of that many tokens."""
+def sample_tokens(plan: Plan) -> int:
+    """Return the tokens of a timed micro-batch: the run's own, or fewer where these would take long."""
+    most = LARGE_SAMPLE if sum(plan.parameters.values()) < LARGE_MODEL else SAMPLE_TOKENS
+    return max(plan.curriculum.max_length, min(plan.micro_tokens, most))
+
+
+def _seconds(plan: Plan, tokens: int) -> tuple[float, float]:
+    """Return (the time of all stages on this CPU, the share of waiting), from steps of that many tokens.
+
+    Steps in which nothing is masked, which a task's ``lm_weight`` 0 makes, are timed apart: they are cheaper.
+    """
     from ernie.planning.benchmark import measure
     sample = dataclasses.replace(plan, curriculum=dataclasses.replace(
         plan.curriculum, batch_tokens=tokens, micro_batch_tokens=tokens))
-    found = measure(sample, steps=1)
-    pace = found.forward_backward / (found.rows * found.width)  # seconds a token
-    return float(np.sum([stage.steps for stage in plan.stages])
-                 * (plan.curriculum.batch_tokens * pace + found.update))
+    total, waited, share = 0.0, 0.0, plan.masked_share
+    for masked, part in ((True, share), (False, 1 - share)):
+        if part:
+            found = measure(sample, steps=9, seconds=SAMPLE_SECONDS, masked=masked)
+            pace = found.forward_backward / (found.rows * found.width)  # seconds a token
+            total += part * plan.steps * (plan.curriculum.batch_tokens * pace + found.update)
+            waited += part * found.waited
+    return total, waited
 
 
 def free_memory(meminfo: str | Path = "/proc/meminfo", group: str | Path = "/sys/fs/cgroup") -> float | None:

@@ -9,7 +9,7 @@ from ernie.model.recompute import Choice
 from ernie.planning.memory import Head, Memory, bytes_of, memory, parameters
 from ernie.pretraining import passes
 from ernie.pretraining.curriculum import Curriculum
-from ernie.pretraining.model_config import model_config
+from ernie.pretraining.model_config import model_config, vocabulary_of_the_store
 from ernie.pretraining.stages import Stage, stages_of
 from ernie.training.settings import Schedule
 
@@ -33,7 +33,7 @@ class Plan:
 
     @classmethod
     def of(cls, curriculum: Curriculum, cards: int, stages: list[Stage] | None = None) -> Plan:
-        """Plan a curriculum on a number of cards.
+        """Plan a curriculum on a number of cards, with the vocabulary of its stores where they are built.
 
         Args:
             stages: of a run that has begun and may since have been extended; by default those of a new one.
@@ -42,11 +42,21 @@ class Plan:
         """
         declared = [task_room.load(entry.name, entry.options, curriculum.tasks_from) for entry in curriculum.tasks]
         heads = [Head(task.level, len(task.classes), task.head == "vocabulary") for task in declared]
-        return cls(curriculum, cards, model_config(curriculum), stages or stages_of(curriculum), heads)
+        config = model_config(curriculum, passes.known_vocabulary(curriculum))
+        return cls(curriculum, cards, config, stages or stages_of(curriculum), heads)
 
     @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
+
+    @property
+    def masked_share(self) -> float:
+        """Share of the steps that predict tokens of the vocabulary."""
+        curriculum = self.curriculum
+        over = {entry.name for entry, head in zip(curriculum.tasks, self.heads) if head.vocabulary}
+        masked = sum(count for stage in self.stages for name, count in stage.budgets.items() if name in over
+                     or (curriculum.losses == "all" and curriculum.task(name).lm_weight and over & set(stage.budgets)))
+        return masked / max(1, self.steps)
 
     @property
     def micro_batches(self) -> int:
@@ -113,6 +123,9 @@ class Plan:
         if self.micro_tokens < 0.9 * min(curriculum.micro_batch_tokens, curriculum.batch_tokens):
             found.append(f"batch_tokens {curriculum.batch_tokens:,} does not divide well: {self.cards} cards take "
                          f"{self.micro_tokens:,} tokens at once, not {curriculum.micro_batch_tokens:,}")
+        if passes.known_vocabulary(curriculum) is None and vocabulary_of_the_store(curriculum):
+            found.append(f"the vocabulary is that of the store, which is not built: {self.config.vocab_size:,} tokens "
+                         "are assumed")
         found += passes.warnings(curriculum, self.stages)
         for stage in self.stages:
             if stage.steps < curriculum.optimizer.warmup_steps:

@@ -27,6 +27,7 @@ from ernie.utils.limits import (
     WidthMultiple,
     Workers,
 )
+from ernie.utils.overrides import given, idle_in_training, refuse_idle
 from ernie.utils.resources import locate_curriculum
 from reader.utils.errors import InputError
 
@@ -170,8 +171,41 @@ def load(path: str | Path, assignments: Iterable[str] = ()) -> Curriculum:
 
     ``base: FILE`` inside names a curriculum, relative to this one, whose keys hold where this one gives none. Other
     relative paths stay as they are: relative to where the run is started.
+
+    Raises:
+        InputError: a mistake in the file, or an assignment that has no effect on any task.
     """
-    return build(Curriculum, override(read_with_base(locate_curriculum(path)), assignments), str(path))
+    assignments = list(assignments)
+    curriculum = build(Curriculum, override(read_with_base(locate_curriculum(path)), assignments), str(path))
+    refuse_idle(assignments, {**idle_in_training(curriculum), **_idle(curriculum)}, str(path))
+    return curriculum
+
+
+def _idle(curriculum: Curriculum) -> dict[str, str]:
+    """Keys that have no effect because everything has a value of its own, and why."""
+    reasons = {}
+    if curriculum.stages is not None:
+        reasons["iterations_per_task"] = "the stages are written out with their iterations (stages)"
+        if all(stage.until_converged for stage in curriculum.stages):
+            reasons["until_converged"] = "every stage has its own (stages)"
+    elif all(task.iterations for task in curriculum.tasks):
+        reasons["iterations_per_task"] = "every task has iterations of its own: give them with --set tasks='[{name: " \
+                                         "..., iterations: ...}, ...]', or in a file of your own"
+    return reasons
+
+
+def partly_idle(curriculum: Curriculum, assignments: Iterable[str]) -> list[str]:
+    """Return a line for each assignment that has an effect on some tasks or stages only."""
+    assignments, lines = list(assignments), []
+    own = [task.name for task in curriculum.tasks if task.iterations]
+    if own and (found := given(assignments, "iterations_per_task")):
+        lines.append(f"--set {found} is without effect on {', '.join(own)}, with iterations of "
+                     f"{'its' if len(own) == 1 else 'their'} own")
+    numbers = [str(number) for number, stage in enumerate(curriculum.stages or [], 1) if stage.until_converged]
+    if numbers and (found := given(assignments, "until_converged")):
+        lines.append(f"--set {found} is without effect on stage {', '.join(numbers)}, with "
+                     f"{'its' if len(numbers) == 1 else 'their'} own")
+    return lines
 
 
 def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> dict:

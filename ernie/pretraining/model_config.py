@@ -56,6 +56,12 @@ def declared(path: str, vocabulary: int | None) -> ErnieConfig:
     return config
 
 
+def vocabulary_of_the_store(curriculum: Curriculum) -> bool:
+    """Tell whether the model file leaves it to the data how many tokens there are."""
+    file = curriculum.model
+    return file is not None and read_json(find_config(locate(file))).get("vocab_size", 0) is None
+
+
 def extended(config: ErnieConfig, types: int) -> ErnieConfig:
     """Return a released model's configuration with ``types`` sentence types at least, and a task embedding.
 

@@ -13,8 +13,18 @@ MANY = 100  # passes over one text from which on a warning is due; the paper's E
 
 def known_tokens(curriculum: Curriculum) -> dict[str, int]:
     """Tokens of every corpus and pair store of a curriculum that is built already, by name."""
+    return {name: int(manifest["tokens"]) for name, manifest in _manifests(curriculum).items()}
+
+
+def known_vocabulary(curriculum: Curriculum) -> int | None:
+    """Count the tokens of the vocabulary that the stores of a curriculum share; None while none of them is built."""
+    return next((int(manifest["vocab_size"]) for manifest in _manifests(curriculum).values()), None)
+
+
+def _manifests(curriculum: Curriculum) -> dict[str, dict]:
+    """Manifests of the stores that are built, by name."""
     sources = {**curriculum.corpora, **curriculum.pairs}
-    return {name: int(read_manifest(Path(source.path))["tokens"]) for name, source in sources.items()
+    return {name: read_manifest(Path(source.path)) for name, source in sources.items()
             if (Path(source.path) / "manifest.json").exists()}
 
 

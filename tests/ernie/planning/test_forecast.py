@@ -3,7 +3,7 @@ import dataclasses
 
 import pytest
 
-from ernie.planning.forecast import Forecast, forecast, free_memory, needed
+from ernie.planning.forecast import Forecast, forecast, free_memory, needed, sample_tokens
 from ernie.planning.plan import Plan
 from ernie.pretraining.curriculum import load
 
@@ -19,7 +19,47 @@ def test_a_small_run_is_told_with_its_time():
     lines = found.lines()
     assert lines[0].startswith("model: 1.9 M parameters (4 layers of 128, vocabulary 8,000); 1,280 steps of 2,048")
     assert found.device == "cpu" and 0.5 < found.needed < 2 and "GB free (cpu)" in lines[1]
-    assert 10 < found.seconds < 86400 and lines[2].startswith("time: about")
+    assert 10 < found.seconds < 86400 and 0 <= found.waited <= 1 and lines[2].startswith("time: about")
+
+
+def test_a_busy_machine_is_told_of():
+    """What a few steps took while others had the processors is not what the run takes when they are gone."""
+    small = plan("demo_en")
+    assert Forecast(small, "cpu", 1.0, 8.0, 600.0, 0.1).lines()[2] == \
+        "time: about 10.0 min, from a few steps timed just now"
+    assert Forecast(small, "cpu", 1.0, 8.0, 600.0, 0.75).lines()[2] == \
+        "time: about 2.5 min on this machine alone, up to 10.0 min with the others that use it now (for whom 75 % of " \
+        "the time went by), from a few steps timed just now"
+
+
+def test_a_small_model_is_timed_on_its_own_micro_batch_and_after_it_is_warm(monkeypatch):
+    """A part of it, and the first step that is not the very first, were a quarter slower a token."""
+    pytest.importorskip("paddle")
+    from ernie.planning import benchmark
+    taken = []
+
+    def step(updater, batch, update):
+        taken.append((batch.token_ids.size, update, "0" in batch.targets))
+        return (9.0, 9.0) if update <= 2 else (1.0, 0.5)
+    monkeypatch.setattr(benchmark, "_step", step)
+    small = plan("demo_en")
+    assert forecast(small).seconds == small.steps * 1.5
+    assert {size for size, _, _ in taken} == {2048} and len(taken) == 11
+    assert sample_tokens(plan("own_en")) == 512
+    never = plan("demo_en", "tasks=[knowledge_masking, {name: sentence_reordering, lm_weight: 0}]",
+                 "method=multitask")
+    assert never.masked_share == 0.5
+    taken.clear()
+    assert forecast(never).seconds == never.steps * 1.5
+    assert [masked for _, _, masked in taken] == [True] * 11 + [False] * 11
+
+
+def test_steps_that_take_long_are_few(monkeypatch):
+    pytest.importorskip("paddle")
+    from ernie.planning import benchmark
+    taken = []
+    monkeypatch.setattr(benchmark, "_step", lambda updater, batch, update: taken.append(update) or (float(update), 0.0))
+    assert benchmark.measure(plan("demo_en"), steps=9, seconds=0).forward_backward == 2 and taken == [1, 2]
 
 
 def test_what_does_not_fit_names_the_mildest_remedy():

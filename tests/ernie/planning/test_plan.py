@@ -11,6 +11,7 @@ from ernie.model.config import ErnieConfig
 from ernie.planning.memory import FLOAT32, HALF_O2, Head, layer_bytes, memory, parameters
 from ernie.planning.plan import GIB, SPARE, Plan
 from ernie.pretraining.curriculum import load
+from tests.builders import build_store, random_documents
 
 ROOT = Path(__file__).resolve().parents[3]
 FOUR = "tasks=[knowledge_masking, capitalization, token_document, sentence_reordering]"
@@ -181,3 +182,13 @@ def test_counted_memory_agrees_with_paddles_peak(size):
     assert len(lines) == 9
     for line in lines:
         assert abs(float(line[-2])) < 15, line
+
+
+def test_the_vocabulary_is_the_stores_where_it_is_built(tmp_path, capsys):
+    build_store(tmp_path / "store" / "train", random_documents(8))  # of 50 words and some special tokens
+    size = len((tmp_path / "store/train/vocab.txt").read_text("utf-8").split())
+    assert main(["plan", "--config", "own_small", "--corpus", str(tmp_path / "store")]) in (0, None)
+    assert f"vocabulary {size}\n" in capsys.readouterr().out
+    assert main(["plan", "--config", "own_small", "--corpus", str(tmp_path / "absent")]) in (0, None)
+    said = capsys.readouterr().out
+    assert "vocabulary 30,522\n" in said and "note: the vocabulary is that of the store, which is not built" in said

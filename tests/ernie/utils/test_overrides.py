@@ -1,0 +1,90 @@
+"""An override that changes nothing is refused, or said where it changes only a part."""
+import argparse
+
+import pytest
+
+from ernie import cli
+from ernie.commands import common
+from ernie.finetuning import recipe as recipes
+from ernie.pretraining import curriculum as curricula
+from reader.utils.errors import InputError
+from tests.ernie.runs import ROOT
+
+EXPLICIT = """
+tasks: [knowledge_masking, capitalization]
+corpora: {c: c}
+model: m
+method: explicit
+stages:
+  - {tasks: {knowledge_masking: 3}, until_converged: {evaluate_every: 1}}
+  - {tasks: {capitalization: 3}, until_converged: {evaluate_every: 1}}
+"""
+
+
+@pytest.mark.parametrize("command", ["stages", "plan"])
+def test_iterations_that_every_task_has_of_its_own_refuse_the_default(command, tmp_path, capsys):
+    code = cli.main([command, "--config", "continue_en", "--output", str(tmp_path / "run"), "--set",
+                     "iterations_per_task=5"])
+    said = capsys.readouterr().err
+    assert code == 2 and "--set iterations_per_task=5 has no effect: every task has iterations of its own" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("assignment, reason", [
+    ("iterations_per_task=5", "the stages are written out"),
+    ("until_converged.evaluate_every=2", "every stage has its own"),
+    ("loss_scaling.initial=8", "precision fp16, this is fp32"), ("amp_level=O1", "this is fp32")])
+def test_what_changes_nothing_is_refused(assignment, reason, tmp_path):
+    file = tmp_path / "written.yaml"
+    file.write_text(EXPLICIT)
+    with pytest.raises(InputError, match=reason):
+        curricula.load(file, [assignment])
+    assert curricula.load(file).iterations_per_task  # the same keys may stand in a file
+
+
+def test_a_rollback_that_never_comes_is_refused():
+    spike = ["loss_spike.factor=2", "loss_spike.max_rollbacks=1"]
+    for load in (lambda given: curricula.load("demo_en", given), lambda given: recipes.load("mrpc", "base", given)):
+        with pytest.raises(InputError, match="max_rollbacks=1 has no effect"):
+            load(spike)
+        assert load([*spike, "loss_spike.action=rollback"]).loss_spike.max_rollbacks == 1
+
+
+def test_an_effect_on_some_tasks_is_said(tmp_path, capsys):
+    file = tmp_path / "mixed.yaml"
+    file.write_text(f"base: {ROOT}/configs/curriculum/demo_en.yaml\n"
+                    "tasks: [{name: knowledge_masking, iterations: 9}, capitalization]\n")
+    assert cli.main(["plan", "--config", str(file), "--set", "iterations_per_task=6"]) in (0, None)
+    said = capsys.readouterr().out
+    assert "note: --set iterations_per_task=6 is without effect on knowledge_masking, with iterations of its" in said
+    assert "15" in said  # 9 + 6 steps
+    assert curricula.partly_idle(curricula.load(file), ["batch_tokens=64"]) == []
+
+
+def test_a_corpus_that_the_corpus_flag_replaces_is_refused(tmp_path):
+    args = argparse.Namespace(config="demo_en", output="out", corpus=str(tmp_path), tasks_from=[],
+                              assignments=["corpora.wikipedia.weight=2"])
+    with pytest.raises(InputError, match="corpora.wikipedia.weight=2 has no effect: --corpus .* takes its place"):
+        common.read_curriculum(args)
+
+
+@pytest.mark.parametrize("assignment", ["learning_rate=1e-3", "epochs=9", "predict_batch_tokens=64"])
+def test_a_task_without_training_data_has_no_training_to_set(assignment):
+    with pytest.raises(InputError, match=f"{assignment} has no effect: a model of mnli answers ax"):
+        recipes.load("ax", "base", [assignment])
+    assert recipes.load("ax", "base", ["max_length=64"]).max_length == 64
+
+
+def test_compared_runs_have_the_seeds_of_the_comparison(tmp_path):
+    files = [str(ROOT / f"configs/evidence/{name}.yaml") for name in ("multitask", "sequential")]
+    for flag in ("--set", "--finetune-set"):
+        assert cli.main(["compare", *files, "--corpus", str(tmp_path), "--output", str(tmp_path / "out"), flag,
+                         "seed=3"]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_swept_key_is_not_set_as_well(tmp_path, capsys):
+    pytest.importorskip("paddle")
+    assert cli.main(["finetune", "--task", "mrpc", "--data", str(tmp_path), "--output", str(tmp_path / "out"),
+                     "--sweep", "epochs=1,2", "--set", "epochs=3"]) == 2
+    assert "--set epochs=3 has no effect: --sweep epochs=1,2 takes its place" in capsys.readouterr().err
