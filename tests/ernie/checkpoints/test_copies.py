@@ -13,7 +13,6 @@ from ernie.checkpoints import checkpoint, copies
 from ernie.checkpoints.checkpoint import CheckpointWriter
 from ernie.checkpoints.copies import Copier
 from tests.ernie import runs
-from tests.ernie.finetuning.test_run import model_files  # noqa: F401  (a fixture)
 from tests.ernie.training.test_life_cycle import Side, ended
 
 
@@ -131,7 +130,7 @@ def test_best_weights_that_are_replaced_while_they_are_copied_are_copied_whole(t
 
 
 @pytest.mark.parametrize("kind", ["pretrain", "finetune"])
-def test_a_run_whose_directory_is_lost_goes_on_from_the_copies(kind, tmp_path, model_files):  # noqa: F811
+def test_a_run_whose_directory_is_lost_goes_on_from_the_copies(kind, tmp_path, model_files):
     for folder in ("alone", "lost"):
         (tmp_path / folder).mkdir()
     alone, lost = (Side(kind, tmp_path / folder, model_files) for folder in ("alone", "lost"))

@@ -98,7 +98,7 @@ def test_a_stop_is_handed_on_to_the_run(curricula):
 
 
 def test_downstream_scores_stand_beside(curricula, tmp_path):
-    from tests.ernie.finetuning.test_run import make_data
+    from tests.ernie.finetuning.tiny import make_data
     data = make_data("rte", tmp_path / "rte")
     write(checkpoint(tmp_path, max_position_embeddings=64), tmp_path / "released", "huggingface")
     done = subprocess.run([sys.executable, "-m", "ernie", "compare", str(curricula / "joint.yaml"), "--corpus",

@@ -28,7 +28,7 @@ from reader.utils.errors import InputError  # noqa: E402
 from reader.utils.labels import IGNORE  # noqa: E402
 from tasks import finetune as kinds  # noqa: E402
 from tasks.finetune.batches import EpochBatches  # noqa: E402
-from tests.ernie.finetuning.test_run import TINY, finetune, make_data, model_files, result  # noqa: E402, F401
+from tests.ernie.finetuning.tiny import TINY, finetune, make_data, result  # noqa: E402
 
 DRY = {**TINY, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "num_hidden_layers": 3}
 KIND = kinds.load("classification", Classes(["x", "y", "z"]))
@@ -69,7 +69,7 @@ def labelled(labels):
     return [TextRow((f"{'abcdefgh'[n % 8]} {'hgfedcba'[n % 7]}",), label, "", "", n) for n, label in enumerate(labels)]
 
 
-def test_class_weights_are_one_on_average(model_files):  # noqa: F811
+def test_class_weights_are_one_on_average(model_files):
     features = KIND.features(labelled([0] * 6 + [1] * 3 + [2]), Tokenizer.load(model_files[1]), 16)
     weights = np.array(controls.class_weights("balanced", KIND, features))
     assert weights[1] == pytest.approx(2 * weights[0])
@@ -101,7 +101,7 @@ def test_two_equal_passes_are_not_apart_and_two_others_are(loss):
         assert float(DIVERGENCES[loss](first, second, *rest)) == pytest.approx(expected, rel=1e-4)
 
 
-def trainer(model_files, **settings):  # noqa: F811
+def trainer(model_files, **settings):
     """A trainer over a few rows, without dropout."""
     tokenizer = Tokenizer.load(model_files[1])
     config = ErnieConfig.from_dict({**DRY, "vocab_size": tokenizer.size})
@@ -130,7 +130,7 @@ def step(made):
     return before, made.updater.weights()
 
 
-def test_every_layer_learns_at_its_own_rate(model_files):  # noqa: F811
+def test_every_layer_learns_at_its_own_rate(model_files):
     far = moved(*step(trainer(model_files, layer_decay=0.5)))
     # Adam's first step is the learning rate wherever there is a gradient
     for name, expected in (("heads.classification.weight", 1.0), ("ernie.pooler.dense.weight", 1.0),
@@ -140,7 +140,7 @@ def test_every_layer_learns_at_its_own_rate(model_files):  # noqa: F811
         assert far[name] == pytest.approx(1e-2 * expected, rel=1e-2), name
 
 
-def test_frozen_layers_stay_as_they_are(model_files):  # noqa: F811
+def test_frozen_layers_stay_as_they_are(model_files):
     far = moved(*step(trainer(model_files, frozen_layers=2)))
     still = {name for name, distance in far.items() if distance == 0}
     assert {name for name in far if name.startswith(("ernie.embeddings", "ernie.encoder.layers.0",
@@ -150,7 +150,7 @@ def test_frozen_layers_stay_as_they_are(model_files):  # noqa: F811
         trainer(model_files, frozen_layers=4)
 
 
-def test_fgm_adds_the_gradient_at_moved_embeddings(model_files):  # noqa: F811
+def test_fgm_adds_the_gradient_at_moved_embeddings(model_files):
     made, batches = trainer(model_files)
     micro = batches.at(0)
     assert len(micro) > 1
@@ -187,7 +187,7 @@ def weights(output):
 @pytest.mark.parametrize("setting", ["fgm=1.0", "r_drop=1.0", "label_smoothing=0.2", "class_weights=balanced",
                                      "layer_decay=0.8", "frozen_layers=1"])
 @pytest.mark.parametrize("task", ["sst-2", "msra-ner"])
-def test_a_run_with_each_control(tmp_path, model_files, setting, task):  # noqa: F811
+def test_a_run_with_each_control(tmp_path, model_files, setting, task):
     data = make_data(task, tmp_path / "data")
     if setting == "class_weights=balanced" and task == "sst-2":
         file = data / "train.tsv"  # uneven classes
@@ -199,7 +199,7 @@ def test_a_run_with_each_control(tmp_path, model_files, setting, task):  # noqa:
     assert any(not np.array_equal(first[name], second[name]) for name in first)
 
 
-def test_similar_lengths_pad_less(tmp_path, model_files):  # noqa: F811
+def test_similar_lengths_pad_less(tmp_path, model_files):
     data = make_data("sst-2", tmp_path / "data")
     rows = "".join(f"{' '.join('abcdefgh'[:1 + n % 8])}\t{n % 2}\n" for n in range(64))
     (data / "train.tsv").write_text("sentence\tlabel\n" + rows)
@@ -213,7 +213,7 @@ def test_similar_lengths_pad_less(tmp_path, model_files):  # noqa: F811
     assert padding["0"] > 0.2
 
 
-def test_controls_that_a_kind_cannot_have(tmp_path, model_files, capsys):  # noqa: F811
+def test_controls_that_a_kind_cannot_have(tmp_path, model_files, capsys):
     data = make_data("sts-b", tmp_path / "data")
     assert finetune("sts-b", data, tmp_path / "out", model_files, "label_smoothing=0.1") == 2
     assert "label_smoothing and class_weights are for one class a row or token, not regression" \
@@ -221,7 +221,7 @@ def test_controls_that_a_kind_cannot_have(tmp_path, model_files, capsys):  # noq
     assert finetune("sts-b", data, tmp_path / "other", model_files, "r_drop=0.5") == 0
 
 
-def test_training_ends_when_dev_data_gains_no_more(tmp_path, model_files, capsys):  # noqa: F811
+def test_training_ends_when_dev_data_gains_no_more(tmp_path, model_files, capsys):
     data = make_data("sst-2", tmp_path / "data")
     assert finetune("sst-2", data, tmp_path / "out", model_files, "batch_size=4", "epochs=20", "learning_rate=1e-9",
                     "early_stopping=3") == 0
@@ -243,7 +243,7 @@ def test_averaged_probabilities_by_hand(tmp_path):
 
 
 @pytest.mark.parametrize("task", ["sst-2", "msra-ner", "cmrc2018", "sts-b"])
-def test_answers_of_several_runs_are_averaged(tmp_path, model_files, capsys, task):  # noqa: F811
+def test_answers_of_several_runs_are_averaged(tmp_path, model_files, capsys, task):
     assert finetune(task, make_data(task, tmp_path / "data"), tmp_path / "out", model_files, extra=["--runs", "2"]) == 0
     assert set(result(tmp_path / "out")["averaged"]["dev"]) >= set(load(task).metrics)
     assert len((tmp_path / "out" / "average" / "test.tsv").read_text().splitlines()) == 9
@@ -265,7 +265,7 @@ def test_folds_hold_every_row_once_and_keep_classes_even():
 
 
 @pytest.mark.parametrize("task", ["sst-2", "cmrc2018"])
-def test_cross_validation(tmp_path, model_files, capsys, task):  # noqa: F811
+def test_cross_validation(tmp_path, model_files, capsys, task):
     data, output = make_data(task, tmp_path / "data"), tmp_path / "out"
     assert finetune(task, data, output, model_files, extra=["--folds", "3"]) == 0
     found = result(output)
@@ -282,7 +282,7 @@ def test_cross_validation(tmp_path, model_files, capsys, task):  # noqa: F811
     assert "seed: was 1, is now 2" in capsys.readouterr().err
 
 
-def test_a_sweep(tmp_path, model_files, capsys):  # noqa: F811
+def test_a_sweep(tmp_path, model_files, capsys):
     data, output = make_data("sst-2", tmp_path / "data"), tmp_path / "out"
     assert finetune("sst-2", data, output, model_files, "log_every=100", extra=[
         "--sweep", "learning_rate=1e-9,0.01", "--sweep", "epochs=1,40", "--set", "batch_size=8"]) == 0

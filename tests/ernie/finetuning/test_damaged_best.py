@@ -1,11 +1,11 @@
 """Damaged best weights: the training is done again, to the same bits; neither taken for good nor a dead end."""
 import pytest
 
-from tests.ernie.finetuning.test_run import finetune, make_data, model_files  # noqa: F401  (a fixture)
+from tests.ernie.finetuning.tiny import finetune, make_data
 
 
 @pytest.mark.parametrize("finished", [True, False])
-def test_a_training_whose_best_weights_are_damaged_is_done_again(tmp_path, model_files, capsys, finished):  # noqa: F811
+def test_a_training_whose_best_weights_are_damaged_is_done_again(tmp_path, model_files, capsys, finished):
     data, output = make_data("rte", tmp_path / "data"), tmp_path / "out"
     command = ("rte", data, output, model_files, "batch_size=4", "epochs=2", "checkpoint_every=1")
     assert finetune(*command) == 0

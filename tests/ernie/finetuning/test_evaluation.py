@@ -14,8 +14,8 @@ from reader.finetune.rows import TagRow, TextRow
 from tasks import finetune
 from tasks.finetune.classification import Choice
 from tasks.finetune.sequence_labelling import Tags
-from tests.ernie.finetuning.test_run import finetune as train
-from tests.ernie.finetuning.test_run import make_data, model_files, table  # noqa: F401  (a fixture)
+from tests.ernie.finetuning.tiny import finetune as train
+from tests.ernie.finetuning.tiny import make_data, table
 
 KIND = finetune.load("classification", Classes(["a", "b", "c"]))
 
@@ -94,7 +94,7 @@ def test_mcnemar_is_the_sign_test_of_the_rows_that_one_model_alone_gets_right():
     assert apart.p < 0.01
 
 
-def test_the_command(tmp_path, model_files, capsys):  # noqa: F811
+def test_the_command(tmp_path, model_files, capsys):
     data = make_data("sst-2", tmp_path / "data")
     for name, rate in ("good", "0.01"), ("bad", "1e-9"):
         assert train("sst-2", data, tmp_path / name, model_files, "epochs=60", f"learning_rate={rate}", "batch_size=8",
@@ -123,7 +123,7 @@ def test_the_command(tmp_path, model_files, capsys):  # noqa: F811
 
 
 @pytest.mark.parametrize("task", ["msra-ner", "cmrc2018", "sts-b", "nlpcc-dbqa"])
-def test_the_command_on_other_kinds(task, tmp_path, model_files, capsys):  # noqa: F811
+def test_the_command_on_other_kinds(task, tmp_path, model_files, capsys):
     data = make_data(task, tmp_path / "data")
     assert train(task, data, tmp_path / "out", model_files) == 0
     file = next(data.glob("dev*"))
@@ -132,7 +132,7 @@ def test_the_command_on_other_kinds(task, tmp_path, model_files, capsys):  # noq
     assert "difference +0.0000" in capsys.readouterr().out
 
 
-def test_predict_keeps_ids_reads_standard_input_and_measures(tmp_path, model_files, capsys, monkeypatch):  # noqa: F811
+def test_predict_keeps_ids_reads_standard_input_and_measures(tmp_path, model_files, capsys, monkeypatch):
     data = make_data("sst-2", tmp_path / "data")
     assert train("sst-2", data, tmp_path / "out", model_files, "epochs=60", "learning_rate=0.01", "batch_size=8",
                  "log_every=100") == 0
@@ -154,7 +154,7 @@ def test_predict_keeps_ids_reads_standard_input_and_measures(tmp_path, model_fil
     assert "ernie: standard input line 2: " in capsys.readouterr().err
 
 
-def test_check_says_what_is_in_the_files(tmp_path, model_files, capsys):  # noqa: F811
+def test_check_says_what_is_in_the_files(tmp_path, model_files, capsys):
     data = tmp_path / "data"
     data.mkdir()
     table(data / "train.tsv", ["sentence", "label"], [["a b c d e f g h", 1], ["a b", 0], ["a", 0], ["c", 0]])
@@ -184,7 +184,7 @@ def test_check_of_every_kind(task, tmp_path, capsys):
     assert capsys.readouterr().out.count("  example, ") >= 4
 
 
-def test_a_run_keeps_what_a_page_about_it_needs(tmp_path, model_files):  # noqa: F811
+def test_a_run_keeps_what_a_page_about_it_needs(tmp_path, model_files):
     assert train("sst-2", make_data("sst-2", tmp_path / "data"), tmp_path / "out", model_files, "epochs=3",
                  "batch_size=4") == 0
     found = json.loads((tmp_path / "out" / "seed-1" / "result.json").read_text())

@@ -9,7 +9,7 @@ from ernie.cli import main
 from reader.finetune.splits import SplitReader
 from reader.finetune.tables import Columns
 from reader.text.tokenizer import SPECIAL_TOKENS
-from tests.ernie.finetuning.test_run import TINY
+from tests.ernie.finetuning.tiny import TINY
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "finetuning.md").read_text("utf-8")
 BLOCK = re.compile(r'^```(yaml|text) title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)

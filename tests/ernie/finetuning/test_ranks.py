@@ -9,12 +9,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from tests.ernie import runs
-from tests.ernie.finetuning.test_run import QUICK, TINY, finetune, make_data, model_files  # noqa: F401  (a fixture)
+from tests.ernie.finetuning.tiny import QUICK, TINY, finetune, make_data
 
 EPOCH, EPOCHS = 4, 6  # steps of an epoch, epochs
 
 
-def start(task, data, output, model_files, *settings, between=()):  # noqa: F811
+def start(task, data, output, model_files, *settings, between=()):
     """``run_finetune.sh`` with two ranks; what it says is appended to ``<output>.log``. between: more arguments."""
     command = ["bash", str(runs.ROOT / "run_finetune.sh"), task, *between, "--data", str(data), "--output", str(output),
                "--model", str(model_files[0]), "--vocab", str(model_files[1]), "--devices", "0,1"]
@@ -46,7 +46,7 @@ def outcome(output) -> tuple:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["rte", "sts-b", "msra-ner", "cmrc2018"])
-def test_two_ranks_compute_what_one_process_computes(task, tmp_path, model_files):  # noqa: F811
+def test_two_ranks_compute_what_one_process_computes(task, tmp_path, model_files):
     """Without dropout, whose masks depend on how a batch is cut. The last batch has one row: none for one rank."""
     (tmp_path / "model.json").write_text(json.dumps({**TINY, "hidden_dropout_prob": 0.0,
                                                      "attention_probs_dropout_prob": 0.0}))
@@ -69,7 +69,7 @@ def test_two_ranks_compute_what_one_process_computes(task, tmp_path, model_files
 
 
 @pytest.mark.slow
-def test_two_killed_ranks_end_as_two_that_were_left_alone(tmp_path, model_files, capsys):  # noqa: F811
+def test_two_killed_ranks_end_as_two_that_were_left_alone(tmp_path, model_files, capsys):
     data = make_data("sts-b", tmp_path / "data")
     rows = (data / "dev.tsv").read_text().splitlines()
     (data / "dev.tsv").write_text("\n".join(rows + rows[1:] * 400) + "\n")  # a measurement takes its time

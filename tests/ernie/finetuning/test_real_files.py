@@ -11,7 +11,7 @@ from ernie.cli import main
 from reader.text.tokenizer import SPECIAL_TOKENS
 from tests import official
 from tests.conftest import DATA
-from tests.ernie.finetuning.test_run import TINY
+from tests.ernie.finetuning.tiny import TINY
 
 NLI = {"classes": ["contradiction", "neutral", "entailment"], "skip_labels": ["-"]}
 PAIR = {"text": ["sentence1", "sentence2"]}

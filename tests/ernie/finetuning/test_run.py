@@ -10,71 +10,8 @@ import numpy as np
 import pytest
 
 from ernie.cli import main
-from ernie.finetuning.recipe import GLUE_SCORE, load, names
-from ernie.finetuning.summary import summarise
-from reader.text.tokenizer import SPECIAL_TOKENS
-from tasks.finetune.submission import FILES
-
-TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 99,
-        "max_position_embeddings": 64, "use_task_id": True, "task_type_vocab_size": 16,
-        "hidden_dropout_prob": 0.1}
-QUICK = ["max_length=32", "epochs=1", "batch_size=32", "log_every=1"]
-
-
-@pytest.fixture(scope="session")
-def model_files(tmp_path_factory):
-    """(configuration, vocabulary) of a tiny model."""
-    directory = tmp_path_factory.mktemp("tiny")
-    (directory / "model.json").write_text(json.dumps(TINY))
-    (directory / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *"abcdefgh", *"天地人光荣公司"]) + "\n", "utf-8")
-    return directory / "model.json", directory / "vocab.txt"
-
-
-def table(path, header, rows):
-    lines = ([header] if header else []) + rows
-    path.write_text("".join("\t".join(map(str, line)) + "\n" for line in lines), "utf-8")
-
-
-def make_data(task, directory):
-    """A few rows in the task's own layout. In classification, texts with "a" are of the last class."""
-    recipe = load(task)
-    directory.mkdir(parents=True, exist_ok=True)
-    texts = ["a b", "c d", "a e", "f g", "b a", "d c", "e f", "a h"]
-    for split in ["train", *recipe.splits("dev"), *recipe.splits("test")]:
-        path = directory / recipe.reader.files.get(split, [split + (
-            ".json" if recipe.kind == "reading_comprehension" else ".tsv")])[0]
-        if recipe.kind == "reading_comprehension":
-            path.write_text(json.dumps({"data": [{"paragraphs": [{"context": f"天地{t}人", "qas": [
-                {"id": f"{split}{n}", "question": "天", "answers": [{"text": t[0], "answer_start": 2}]}]}
-                for n, t in enumerate(texts)]}]}, ensure_ascii=False), "utf-8")
-        elif recipe.kind == "sequence_labelling":
-            table(path, ["text_a", "label"], [["\x02".join("天光荣地"), "\x02".join(["O", "B-ORG", "I-ORG", "O"])]] * 8)
-        else:
-            columns = recipe.reader.columns[0]
-            header = columns.get("headerless") or [*columns["text"], columns.get("label", "label"),
-                                                   *filter(None, [columns.get("group")]), *columns.get("only", {})]
-            rows = []
-            for n, text in enumerate(texts):
-                classes = recipe.reader.classes
-                label = classes[-1 if "a" in text else 0] if classes else round(0.7 * n, 1)
-                values = dict.fromkeys(columns["text"], text)
-                values.update({columns.get("label", "label"): label, **columns.get("only", {})})
-                values.setdefault(columns.get("group", ""), f"q{n // 4}")
-                rows.append([values.get(name, "x") for name in header])
-            table(path, None if "headerless" in columns else header, rows)
-    return directory
-
-
-def finetune(task, data, output, model_files, *settings, extra=()):
-    arguments = ["finetune", "--task", task, "--data", str(data), "--output", str(output),
-                 "--model", str(model_files[0]), "--vocab", str(model_files[1]), *extra]
-    for setting in [*QUICK, *settings]:
-        arguments += ["--set", setting]
-    return main(arguments)
-
-
-def result(output):
-    return json.loads((output / "result.json").read_text("utf-8"))
+from ernie.finetuning.recipe import load, names
+from tests.ernie.finetuning.tiny import QUICK, TINY, finetune, make_data, result, table
 
 
 @pytest.mark.parametrize("task", [name for name in names() if name != "ax"])
@@ -250,71 +187,6 @@ def test_predict_leaves_out_bad_rows_when_asked_to(tmp_path, model_files, capsys
     assert "1 left out: too few columns (first at line 3)" in capsys.readouterr().out
     assert main(["predict", "--model", str(tmp_path), "--input", str(tmp_path / "in.tsv"), "--output", "x"]) == 2
     assert "no fine-tuned model here" in capsys.readouterr().err
-
-
-def output_of(directory, task, values, size="base", best_seed=1):
-    """What ``summarise`` reads of a finished run: dev figures (split -> metric -> value), one submission file."""
-    (directory / f"seed-{best_seed}" / "submission").mkdir(parents=True)
-    file = f"{FILES[task, 'test']}.tsv"
-    (directory / f"seed-{best_seed}" / "submission" / file).write_text(directory.name)
-    figures = {split: {name: {"value": value, "spread": None, "values": [value]} for name, value in found.items()}
-               for split, found in values.items()}
-    (directory / "result.json").write_text(json.dumps(
-        {"task": task, "size": size, "metrics": load(task).metrics, "over_runs": "median", "runs": 1,
-         "best_seed": best_seed, "figures": figures}))
-
-
-def test_of_two_outputs_of_a_task_the_better_one_counts_and_is_named(tmp_path, capsys):
-    output_of(tmp_path / "a", "cola", {"dev": {"matthews": 0.40}}, best_seed=3)
-    output_of(tmp_path / "b", "cola", {"dev": {"matthews": 0.30}}, size="large")
-    (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "finetune.json").write_text("{}")
-    (tmp_path / "result.json").write_text("[1, 2]")  # of some other program
-    summarise(tmp_path)
-    printed = capsys.readouterr().out
-    assert f"not finished, left out: {tmp_path / 'c'}" in printed
-    assert "cola [a]" in printed
-    assert "cola [b]" in printed
-    assert "2 outputs of cola: a, the best on dev data, counts below" in printed
-    assert "mean of 1 of the 9 GLUE tasks on dev data: 40.0;" in printed
-    with zipfile.ZipFile(tmp_path / "glue_submission.zip") as archive:
-        assert archive.namelist() == ["CoLA.tsv"]
-        assert archive.read("CoLA.tsv") == b"a"
-
-
-def test_the_answers_of_the_best_fold_are_submitted(tmp_path):
-    output_of(tmp_path / "a", "cola", {"dev": {"matthews": 0.4}}, best_seed=2)
-    (tmp_path / "a" / "seed-2").rename(tmp_path / "a" / "fold-2")
-    file = tmp_path / "a" / "result.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "best_run": "fold-2"}))
-    summarise(tmp_path)
-    with zipfile.ZipFile(tmp_path / "glue_submission.zip") as archive:
-        assert archive.namelist() == ["CoLA.tsv"]
-
-
-def test_a_score_of_all_nine_tasks_is_called_the_glue_score(tmp_path, capsys):
-    for number, task in enumerate(GLUE_SCORE):
-        values = dict.fromkeys(load(task).metrics, number / 10)
-        output_of(tmp_path / task, task, {"dev": values})
-    summarise(tmp_path)
-    assert "GLUE score on dev data: 40.0; the paper's GLUE score on test data: 80.6 (base)" in capsys.readouterr().out
-
-
-def test_a_summary_names_what_it_cannot_read_or_write(tmp_path):
-    from reader.utils.errors import InputError
-    output_of(tmp_path / "a", "cola", {"dev": {"matthews": 0.4}})
-    (tmp_path / "glue_submission.zip").mkdir()
-    with pytest.raises(InputError, match="glue_submission.zip: cannot be written"):
-        summarise(tmp_path)
-    (tmp_path / "a" / "result.json").write_text("{")
-    with pytest.raises(InputError, match="a/result.json: cannot be read"):
-        summarise(tmp_path)
-
-
-def test_summary_of_nothing(tmp_path):
-    from reader.utils.errors import InputError
-    with pytest.raises(InputError, match="no finished fine-tuning run"):
-        summarise(tmp_path)
 
 
 def test_more_runs_are_kept_when_fewer_are_asked_for(tmp_path, model_files, capsys):

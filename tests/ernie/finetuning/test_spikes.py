@@ -7,7 +7,7 @@ import sys
 from safetensors.numpy import load_file
 
 from tests.ernie import runs
-from tests.ernie.finetuning.test_run import QUICK, make_data, model_files  # noqa: F401  (a fixture)
+from tests.ernie.finetuning.tiny import QUICK, make_data
 
 # The learning rate rises to what the model cannot bear.
 STEEP = ["epochs=6", "batch_size=2", "checkpoint_every=4", "learning_rate=5.0", "warmup_proportion=1.0", "clip_norm=0",
@@ -52,7 +52,7 @@ def followed(output) -> list:
     return [(line["step"], line["tasks"], line["learning_rate"], line["spike"]) for line in lines(output)]
 
 
-def test_a_spike_goes_back_and_a_killed_run_takes_the_same_path(tmp_path, model_files):  # noqa: F811
+def test_a_spike_goes_back_and_a_killed_run_takes_the_same_path(tmp_path, model_files):
     """One rollback is allowed: later spikes are warned of. Killed before the spike, and right after going back."""
     data, whole, parts = make_data("rte", tmp_path / "data"), tmp_path / "whole", tmp_path / "parts"
     said = train(whole, data, model_files)

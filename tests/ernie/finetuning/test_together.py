@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 from ernie.cli import main
 from tests.ernie import runs
 from tests.ernie.finetuning.test_ranks import ended, start
-from tests.ernie.finetuning.test_run import QUICK, TINY, finetune, make_data, model_files, result  # noqa: F401
+from tests.ernie.finetuning.tiny import QUICK, TINY, finetune, make_data, result
 
 TASKS = {"sst-2": "SST-2", "sts-b": "STS-B", "msra-ner": "msra", "cmrc2018": "cmrc"}  # one of each kind
 
@@ -17,11 +17,11 @@ def folders(tmp_path):
     return {task: make_data(task, tmp_path / "data" / folder) for task, folder in TASKS.items()}
 
 
-def together(folders, output, model_files, *settings, extra=()):  # noqa: F811
+def together(folders, output, model_files, *settings, extra=()):
     return main(arguments(folders, output, model_files, *settings, extra=extra))
 
 
-def arguments(folders, output, model_files, *settings, extra=()):  # noqa: F811
+def arguments(folders, output, model_files, *settings, extra=()):
     found = ["finetune", "--output", str(output), "--model", str(model_files[0]), "--vocab", str(model_files[1]),
              "--together", ",".join(f"{task}={folder}" for task, folder in folders.items()), *extra]
     for setting in [*QUICK, "epochs=2", "batch_size=4", *settings]:
@@ -33,7 +33,7 @@ def best(output, seed=1):
     return load_file(output / f"seed-{seed}" / "best" / "model.safetensors")
 
 
-def test_every_task_gets_a_model_and_the_encoder_goes_on(tmp_path, folders, model_files, capsys):  # noqa: F811
+def test_every_task_gets_a_model_and_the_encoder_goes_on(tmp_path, folders, model_files, capsys):
     output = tmp_path / "out"
     assert together(folders, output, model_files, extra=["--runs", "2"]) == 0
     said = capsys.readouterr().out
@@ -72,7 +72,7 @@ def test_every_task_gets_a_model_and_the_encoder_goes_on(tmp_path, folders, mode
     assert main(["report", str(output)]) == 0
 
 
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path, folders, model_files, monkeypatch):  # noqa: F811
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, folders, model_files, monkeypatch):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     settings = ["checkpoint_every=3", "evaluate_every=5"]
     assert together(folders, whole, model_files, *settings) == 0
@@ -101,7 +101,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, folders, model_files, m
 
 
 @pytest.mark.slow
-def test_two_ranks_compute_what_one_process_computes(tmp_path, folders, model_files):  # noqa: F811
+def test_two_ranks_compute_what_one_process_computes(tmp_path, folders, model_files):
     (tmp_path / "model.json").write_text(json.dumps({**TINY, "hidden_dropout_prob": 0.0,
                                                      "attention_probs_dropout_prob": 0.0}))
     files, one, two = (tmp_path / "model.json", model_files[1]), tmp_path / "one", tmp_path / "two"
@@ -119,7 +119,7 @@ def test_two_ranks_compute_what_one_process_computes(tmp_path, folders, model_fi
             result(two / "tasks" / task / "seed-1")["dev"], abs=1e-3)
 
 
-def test_what_cannot_be_joined_is_refused(tmp_path, folders, model_files, capsys):  # noqa: F811
+def test_what_cannot_be_joined_is_refused(tmp_path, folders, model_files, capsys):
     output = tmp_path / "out"
     two = dict(list(folders.items())[:2])
     for given, message in [

@@ -13,7 +13,6 @@ from ernie.release2019 import flags, launch
 from reader.utils.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
-from tests.ernie.finetuning.test_run import model_files  # noqa: E402, F401  (a fixture)
 
 
 def recipe(*given, program="classifier", cards=1):
@@ -206,7 +205,7 @@ def script(model, data_files, *more):
 NUMBER = r"-?\d+\.\d{6}"
 
 
-def test_a_script_of_2019_runs_as_it_is(tmp_path, model_files):  # noqa: F811
+def test_a_script_of_2019_runs_as_it_is(tmp_path, model_files):
     data = tmp_path / "data"
     data.mkdir()
     for split in "train", "dev", "test":
@@ -261,7 +260,7 @@ def test_a_script_of_2019_runs_as_it_is(tmp_path, model_files):  # noqa: F811
     assert len((tmp_path / "output" / "test_out.tsv.0.0").read_text().splitlines()) == 8
 
 
-def call(program, folder, model_files, *given):  # noqa: F811
+def call(program, folder, model_files, *given):
     return release2019.main(program, [
         "--use_cuda", "false", "--for_cn", "false", "--checkpoints", str(folder / "checkpoints"), "--vocab_path",
         str(model_files[1]), "--ernie_config_path", str(model_files[0]), "--max_seq_len", "32", "--epoch", "1",
@@ -274,7 +273,7 @@ def call(program, folder, model_files, *given):  # noqa: F811
     ("acc_and_f1_and_mrr", rf"ave loss: {NUMBER}, acc: {NUMBER}, f1: {NUMBER}, mrr: {NUMBER}, data_num: 8", "ave loss"),
     ("pearson_and_spearman", rf"ave loss: {NUMBER}, pearson:{NUMBER}, spearman:{NUMBER}, corr:{NUMBER}, data_num: 8",
      rf"ave loss: {NUMBER},  ")])
-def test_the_line_of_every_metric(tmp_path, model_files, capfd, metric, line, training):  # noqa: F811
+def test_the_line_of_every_metric(tmp_path, model_files, capfd, metric, line, training):
     file = tmp_path / "rows.tsv"
     file.write_text("text_a\tlabel\n" + "".join(f"{'abcdefgh'[n]}\t{n % 2}\n" for n in range(8)))
     regression = "true" if metric.startswith("pearson") else "false"
@@ -288,7 +287,7 @@ def test_the_line_of_every_metric(tmp_path, model_files, capfd, metric, line, tr
     assert re.fullmatch(r"-?[\d.e-]+\t\[.*\]", first), first
 
 
-def test_the_lines_and_files_of_the_tagger(tmp_path, model_files, capfd):  # noqa: F811
+def test_the_lines_and_files_of_the_tagger(tmp_path, model_files, capfd):
     file, labels = tmp_path / "rows.tsv", tmp_path / "label_map.json"
     file.write_text("text_a\tlabel\n" + "天\x02光\x02荣\tO\x02B-ORG\x02I-ORG\n" * 8)
     labels.write_text('{"B-ORG": 0, "I-ORG": 1, "O": 2}')
@@ -306,7 +305,7 @@ def test_the_lines_and_files_of_the_tagger(tmp_path, model_files, capfd):  # noq
     assert re.fullmatch(r"0\.\d{5} 0\.\d{5} 0\.\d{5}", chances)
 
 
-def test_the_lines_and_files_of_the_reader(tmp_path, model_files, capfd):  # noqa: F811
+def test_the_lines_and_files_of_the_reader(tmp_path, model_files, capfd):
     file = tmp_path / "rows.json"
     file.write_text(json.dumps({"data": [{"paragraphs": [{"context": "天地人", "qas": [
         {"id": f"q{n}", "question": "光", "answers": [{"text": "地", "answer_start": 1}]} for n in range(8)]}]}]}))

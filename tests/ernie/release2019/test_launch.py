@@ -9,7 +9,6 @@ import pytest
 
 from ernie.release2019 import launch
 from tests.ernie import runs
-from tests.ernie.finetuning.test_run import model_files  # noqa: F401  (a fixture)
 
 TWO = ("--nproc_per_node", "2", "--selected_gpus", "0,1")
 

@@ -10,7 +10,7 @@ pytest.importorskip("paddle")
 
 from ernie.release2019 import watcher, words  # noqa: E402
 from ernie.training.distributed import World  # noqa: E402
-from tests.ernie.finetuning.test_run import TINY, model_files  # noqa: E402, F401  (a fixture)
+from tests.ernie.finetuning.tiny import TINY  # noqa: E402
 from tests.ernie.release2019.test_finetune import call  # noqa: E402
 
 
@@ -53,7 +53,7 @@ def rows(tmp_path):
     return file
 
 
-def test_test_files_are_answered_when_asked_and_the_diagnostic_at_the_end(tmp_path, model_files, rows,  # noqa: F811
+def test_test_files_are_answered_when_asked_and_the_diagnostic_at_the_end(tmp_path, model_files, rows,
                                                                          capfd):
     assert call("classifier", tmp_path, model_files, "--train_set", str(rows), "--dev_set", str(rows), "--test_set",
                 str(rows), "--batch_size", "2", "--validation_steps", "3", "--save_steps", "3", "--diagnostic",
@@ -70,7 +70,7 @@ def test_test_files_are_answered_when_asked_and_the_diagnostic_at_the_end(tmp_pa
             assert int(label) == (second > first) and first + second == pytest.approx(1)
 
 
-def test_a_reader_that_is_not_trained_writes_its_answers(tmp_path, model_files, capfd):  # noqa: F811
+def test_a_reader_that_is_not_trained_writes_its_answers(tmp_path, model_files, capfd):
     file = tmp_path / "rows.json"
     file.write_text(json.dumps({"data": [{"paragraphs": [{"context": "天地人", "qas": [
         {"id": "q", "question": "光", "answers": [{"text": "地", "answer_start": 1}]}]}]}]}))
@@ -86,7 +86,7 @@ def test_a_reader_that_is_not_trained_writes_its_answers(tmp_path, model_files, 
         assert list(json.loads((again / f"{split}_nbest_predictions.json").read_text())) == ["q"]
 
 
-def test_a_step_of_a_random_model_goes_on_under_the_same_configuration(tmp_path, model_files, rows, capfd):  # noqa: F811
+def test_a_step_of_a_random_model_goes_on_under_the_same_configuration(tmp_path, model_files, rows, capfd):
     given = ["--train_set", str(rows), "--dev_set", str(rows), "--do_test", "false"]
     assert call("classifier", tmp_path, model_files, *given) == 0
     step = tmp_path / "checkpoints" / "step_1"

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from ernie.cli import main
-from tests.ernie.finetuning.test_run import finetune, make_data, model_files  # noqa: F401  (a fixture)
+from tests.ernie.finetuning.tiny import finetune, make_data
 
 VOID = {"meta", "br", "line", "circle", "path", "link"}
 

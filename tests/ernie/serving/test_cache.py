@@ -10,7 +10,7 @@ paddle = pytest.importorskip("paddle")
 from ernie.checkpoints.formats import write  # noqa: E402
 from ernie.cli import main  # noqa: E402
 from ernie.serving import cache  # noqa: E402
-from tests.ernie.finetuning.test_run import finetune, make_data, model_files  # noqa: E402, F401
+from tests.ernie.finetuning.tiny import finetune, make_data  # noqa: E402
 from tests.ernie.released import checkpoint  # noqa: E402
 
 
@@ -78,7 +78,7 @@ def test_old_exports_are_forgotten(kept):
 
 
 @pytest.mark.slow
-def test_predict_exports_a_fine_tuned_model_and_encode_does_not(tmp_path, model_files, kept, capsys):  # noqa: F811
+def test_predict_exports_a_fine_tuned_model_and_encode_does_not(tmp_path, model_files, kept, capsys):
     data = make_data("rte", tmp_path / "data")
     assert finetune("rte", data, tmp_path / "out", model_files) == 0
     rows, answers = next(data.glob("test*")), []

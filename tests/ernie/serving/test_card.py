@@ -10,7 +10,7 @@ paddle = pytest.importorskip("paddle")
 from ernie.cli import main  # noqa: E402
 from ernie.serving.card import write_card  # noqa: E402
 from tests.ernie import runs  # noqa: E402
-from tests.ernie.finetuning.test_run import finetune, make_data, model_files  # noqa: E402, F401
+from tests.ernie.finetuning.tiny import finetune, make_data  # noqa: E402
 
 
 def test_a_pretraining_run_carries_a_card(tmp_path):
@@ -28,7 +28,7 @@ def test_a_pretraining_run_carries_a_card(tmp_path):
     assert (tmp_path / "hf" / "README.md").read_text("utf-8") == text
 
 
-def test_a_fine_tuned_model_carries_a_card(tmp_path, model_files):  # noqa: F811
+def test_a_fine_tuned_model_carries_a_card(tmp_path, model_files):
     assert finetune("rte", make_data("rte", tmp_path / "data"), tmp_path / "out", model_files) == 0
     text = (tmp_path / "out" / "README.md").read_text("utf-8")
     result = json.loads((tmp_path / "out" / "result.json").read_text())

@@ -12,7 +12,7 @@ import ernie  # noqa: E402
 from ernie.checkpoints.formats import read, write  # noqa: E402
 from ernie.checkpoints.warm_start import read_pretrained  # noqa: E402
 from ernie.cli import main  # noqa: E402
-from tests.ernie.finetuning.test_run import finetune, make_data, model_files  # noqa: E402, F401
+from tests.ernie.finetuning.tiny import finetune, make_data  # noqa: E402
 from tests.ernie.released import checkpoint, config, minilm, model_of, same  # noqa: E402
 
 TEXTS = ["the ernie", "a b c d e f g h i j k l m n", "", "中 s", "z " * 50]
@@ -123,7 +123,7 @@ def test_an_exported_encoder_encodes_the_same(tmp_path, capsys, to, task):
 @pytest.mark.parametrize("to", ["inference", ONNX])
 @pytest.mark.parametrize("task", ["rte", "cmrc2018", *(
     pytest.param(task, marks=pytest.mark.slow) for task in ("msra-ner", "sts-b"))])
-def test_predict_runs_on_the_exported_model(tmp_path, model_files, capsys, to, task):  # noqa: F811
+def test_predict_runs_on_the_exported_model(tmp_path, model_files, capsys, to, task):
     if to == "onnx":
         pytest.importorskip("paddle2onnx"), pytest.importorskip("onnxruntime")
     data = make_data(task, tmp_path / "data")

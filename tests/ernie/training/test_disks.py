@@ -8,7 +8,6 @@ import pytest
 
 from ernie.checkpoints import checkpoint
 from tests.ernie import runs
-from tests.ernie.finetuning.test_run import model_files  # noqa: F401  (a fixture)
 from tests.ernie.training.test_life_cycle import side  # noqa: F401  (a fixture)
 
 # Runs "$@" with a file system of its own at $PLACE, and copies to $FOUND what it left there.

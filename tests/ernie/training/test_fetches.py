@@ -6,9 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.ernie import runs
-from tests.ernie.finetuning.test_run import finetune, make_data, model_files  # noqa: F401  (a fixture)
-from tests.ernie.training.test_half import HALF, SCALE, half  # noqa: F401  (a fixture)
-from tests.ernie.training.test_parallel import train  # noqa: F401  (a fixture)
+from tests.ernie.finetuning.tiny import finetune, make_data
+from tests.ernie.training.test_half import HALF, SCALE
 
 FETCHES = ("numpy", "item", "tolist", "cpu", "__array__", "__bool__", "__float__", "__int__", "__index__")
 
@@ -74,7 +73,7 @@ def one_each(steps: list, count: int, heads: int = 1) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "O1", "O2"])
-def test_pre_training_waits_once_a_step(tmp_path, train, half, fetched, precision):  # noqa: F811
+def test_pre_training_waits_once_a_step(tmp_path, train, half, fetched, precision):
     """For the norm of the gradients, with what a log line shows, whatever the tasks and the number of micro-batches."""
     file = runs.declare(tmp_path, [{"knowledge_masking": 4, "sentence_reordering": 3, "capitalization": 2}],
                         log_every=100, checkpoint_every=100)
@@ -86,7 +85,7 @@ def test_pre_training_waits_once_a_step(tmp_path, train, half, fetched, precisio
 
 
 @pytest.mark.parametrize("task", ["rte", "sts-b", "msra-ner", "cmrc2018", "nlpcc-dbqa"])
-def test_fine_tuning_waits_once_a_step(tmp_path, model_files, fetched, task):  # noqa: F811
+def test_fine_tuning_waits_once_a_step(tmp_path, model_files, fetched, task):
     assert finetune(task, make_data(task, tmp_path / "data"), tmp_path / "run", model_files, "batch_size=2",
                     "log_every=100", "checkpoint_every=100") == 0
     one_each(fetched, 4)

@@ -8,20 +8,13 @@ import numpy as np
 import pytest
 
 from tests.ernie import runs
-from tests.ernie.finetuning.test_run import finetune, make_data, model_files  # noqa: F401  (a fixture)
-from tests.ernie.training.test_parallel import train  # noqa: F401  (a fixture)
+from tests.ernie.finetuning.tiny import finetune, make_data
 
 STAGE = {"knowledge_masking": 34, "sentence_reordering": 6}
 SHORT = {"knowledge_masking": 6, "sentence_reordering": 3}
 CLOSE = 5e-4  # of the weights' norm after 40 steps; unscaled in float16 it is 3e-3 on Paddle 3.3.1, 1e-2 on 2.6.2
 HALF = "precision=fp16"
 SCALE = "loss_scaling.initial=1024"  # so that a batch of few targets does not overflow
-
-
-@pytest.fixture
-def half(monkeypatch):
-    from tests.ernie.training import half_on_cpu
-    return lambda: half_on_cpu.install(monkeypatch.setattr)
 
 
 def apart(first: dict, second: dict) -> float:
@@ -48,7 +41,7 @@ def two_ranks(file, output, *settings):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_float16_follows_float32_over_forty_steps(tmp_path, train, half, monkeypatch):  # noqa: F811
+def test_float16_follows_float32_over_forty_steps(tmp_path, train, half, monkeypatch):
     """And what is measured on dev data is computed in float16 as well."""
     import paddle
 
@@ -82,7 +75,7 @@ def test_float16_follows_float32_over_forty_steps(tmp_path, train, half, monkeyp
         assert scores[0][name]["loss"] == pytest.approx(scores[1][name]["loss"], rel=2e-3)
 
 
-def test_overflow_skips_steps_until_the_loss_scale_fits(tmp_path, train, half, capsys):  # noqa: F811
+def test_overflow_skips_steps_until_the_loss_scale_fits(tmp_path, train, half, capsys):
     half()
     file = runs.declare(tmp_path, [SHORT], dropout=0.0)
     settings = ["loss_scaling.initial=1e8", "loss_scaling.decrease_ratio=0.00001", "loss_scaling.increase_every=4"]
@@ -97,7 +90,7 @@ def test_overflow_skips_steps_until_the_loss_scale_fits(tmp_path, train, half, c
     assert all(np.isfinite(value).all() for value in runs.final(tmp_path / "run").values())
 
 
-def test_a_stopped_float16_run_goes_on_bit_for_bit(tmp_path, train, half):  # noqa: F811
+def test_a_stopped_float16_run_goes_on_bit_for_bit(tmp_path, train, half):
     half()
     file = runs.declare(tmp_path, [SHORT], checkpoint_every=4)
     settings = [HALF, "recompute=true", "loss_scaling.initial=1e8", "loss_scaling.decrease_ratio=0.00001"]
@@ -109,7 +102,7 @@ def test_a_stopped_float16_run_goes_on_bit_for_bit(tmp_path, train, half):  # no
         [line["loss_scale"] for line in log(tmp_path / "parts")]
 
 
-def test_two_ranks_with_accumulation_and_recompute(tmp_path, train, half):  # noqa: F811
+def test_two_ranks_with_accumulation_and_recompute(tmp_path, train, half):
     """On Paddle 3.3.1 in bfloat16, since its gloo sums float16 over ranks to infinity; on 2.6.2 in float16."""
     import paddle
     precision, close = ("fp16", CLOSE) if paddle.__version__ < "3" else ("bf16", 2e-3)
@@ -123,7 +116,7 @@ def test_two_ranks_with_accumulation_and_recompute(tmp_path, train, half):  # no
     assert 0 < apart(runs.final(tmp_path / "one"), runs.final(tmp_path / "plain")) < close
 
 
-def test_a_new_stage_begins_with_the_master_weights(tmp_path, train, half):  # noqa: F811
+def test_a_new_stage_begins_with_the_master_weights(tmp_path, train, half):
     """Not with what float16 leaves of them: a stage that learns next to nothing changes nothing."""
     half()
     file = runs.declare(tmp_path, [{"knowledge_masking": 2}, {"knowledge_masking": 2}])
@@ -136,7 +129,7 @@ def test_a_new_stage_begins_with_the_master_weights(tmp_path, train, half):  # n
 
 
 @pytest.mark.parametrize("level", ["O1", "O2"])
-def test_fine_tuning_measures_as_it_trains(tmp_path, half, model_files, monkeypatch, level):  # noqa: F811
+def test_fine_tuning_measures_as_it_trains(tmp_path, half, model_files, monkeypatch, level):
     """Every forward pass, in training and in evaluation, is one of the recipe's level."""
     import paddle
 

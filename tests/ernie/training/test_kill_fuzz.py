@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tests.ernie import runs
-from tests.ernie.finetuning.test_run import QUICK, make_data, model_files  # noqa: F401  (a fixture)
+from tests.ernie.finetuning.tiny import QUICK, make_data
 
 KILLS = int(os.environ.get("ERNIE_KILLS", "3"))
 RANKS = int(os.environ.get("ERNIE_KILL_RANKS", "2"))
@@ -61,7 +61,7 @@ class FinetuningRun(Run):
 
     parts, ended = "*-[0-9]*", "result.json"
 
-    def __init__(self, folder, kills: int, ranks: int, model_files, folds: bool):  # noqa: F811
+    def __init__(self, folder, kills: int, ranks: int, model_files, folds: bool):
         data = make_data("rte", folder / "data")
         rows = (data / "train.tsv").read_text().splitlines()
         (data / "train.tsv").write_text("\n".join(rows + rows[1:] * (2 if folds else 1)) + "\n")
@@ -150,7 +150,7 @@ def strike(random_source, shell) -> tuple[str, bool]:
 @pytest.mark.timeout(0)  # has a deadline of its own, which grows with the kills
 @pytest.mark.parametrize("kind", [pytest.param("pretrain", marks=pytest.mark.slow),
                                   pytest.param("finetune", marks=pytest.mark.slow), "folds"])
-def test_killed_runs_end_as_one_that_was_left_alone(kind, tmp_path, model_files, capsys):  # noqa: F811
+def test_killed_runs_end_as_one_that_was_left_alone(kind, tmp_path, model_files, capsys):
     kills, ranks = (SHORT, 1) if kind == "folds" and "ERNIE_KILLS" not in os.environ else (KILLS, RANKS)
     run = Run(tmp_path, kills, ranks) if kind == "pretrain" else FinetuningRun(tmp_path, kills, ranks, model_files,
                                                                                kind == "folds")

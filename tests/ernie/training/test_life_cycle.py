@@ -10,7 +10,7 @@ import pytest
 
 from ernie.launching.launcher import free_ports
 from tests.ernie import runs
-from tests.ernie.finetuning.test_run import QUICK, make_data, model_files  # noqa: F401  (a fixture)
+from tests.ernie.finetuning.tiny import QUICK, make_data
 
 HOOK = """
 import os, signal, sys
@@ -35,7 +35,7 @@ if __name__ == "__main__":
 class Side:
     """A small run of one kind: its commands, and what it leaves."""
 
-    def __init__(self, kind: str, folder, model_files):  # noqa: F811
+    def __init__(self, kind: str, folder, model_files):
         self.kind, self.folder, self.output = kind, folder, folder / "run"
         if kind == "pretrain":
             file = runs.declare(folder, [{"knowledge_masking": 24}], workers=1, checkpoint_every=100)
@@ -256,8 +256,8 @@ def test_a_stop_within_a_step_saves_the_state_before_it(side, monkeypatch):
             signal.signal(number, handler)
 
 
-def test_a_recipe_of_ones_own_that_trains_nothing_is_answered_by_one_process(tmp_path, model_files):  # noqa: F811
-    from tests.ernie.finetuning.test_run import finetune, table
+def test_a_recipe_of_ones_own_that_trains_nothing_is_answered_by_one_process(tmp_path, model_files):
+    from tests.ernie.finetuning.tiny import finetune, table
     assert finetune("mnli", make_data("mnli", tmp_path / "mnli"), tmp_path / "model", model_files) == 0
     data = tmp_path / "ax"
     data.mkdir()

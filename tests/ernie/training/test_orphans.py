@@ -10,7 +10,6 @@ import pytest
 
 from ernie.training.watchdog import Watchdog
 from tests.ernie import runs
-from tests.ernie.finetuning.test_run import model_files  # noqa: F401  (a fixture)
 from tests.ernie.training.test_life_cycle import alive, side, started, wait_for  # noqa: F401  (a fixture)
 
 # Starts "$@" in the background and exits when the process watches over itself, which the mark of its rank shows.

@@ -23,31 +23,6 @@ needs_onednn = pytest.mark.skipif(bool(onednn.unavailable()), reason=onednn.unav
 STAGE = {"knowledge_masking": 5, "capitalization": 3}
 
 
-@pytest.fixture
-def train(monkeypatch):
-    """train(file, output) trains stage 1 in this process; with ``stop_after``, until that step."""
-    import_paddle()
-    from ernie.pretraining import stage as pretraining
-    from ernie.pretraining.curriculum import load
-    from ernie.training import run as life_cycle
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def stage(file, output, *assignments, stop_after=None, number=1):
-        class Stop(life_cycle.StopSignals):
-            calls = 0
-
-            def __call__(self):
-                self.calls += 1
-                return bool(stop_after) and self.calls > stop_after
-
-        monkeypatch.setattr(life_cycle, "StopSignals", Stop)
-        return pretraining.train_stage(load(file, assignments), number, output)
-
-    yield stage
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 def given_weights(folder) -> str:
     """A checkpoint whose values come from numpy, so that every Paddle starts from the same."""
     import_paddle()

@@ -12,7 +12,6 @@ from ernie.training.health import LossSpikes
 from ernie.training.metrics import TrainingMetrics
 from ernie.training.settings import LossSpike
 from tests.ernie import runs
-from tests.ernie.training.test_parallel import train  # noqa: F401
 from tests.ernie.training.test_trainer import trainer
 
 
@@ -61,7 +60,7 @@ def test_two_ranks_go_back_and_a_killed_run_takes_the_same_path(tmp_path):
     assert runs.identical(runs.final(tmp_path / "whole"), runs.final(tmp_path / "killed"))
 
 
-def test_a_stopped_run_judges_as_one_that_was_not(tmp_path, train):  # noqa: F811
+def test_a_stopped_run_judges_as_one_that_was_not(tmp_path, train):
     """Stopped between two log lines, before and after the spike: the lines are made of the same steps all the same."""
     file = steep(tmp_path, action="rollback", max_rollbacks=2)
     assert train(file, tmp_path / "whole") == 0
@@ -74,7 +73,7 @@ def test_a_stopped_run_judges_as_one_that_was_not(tmp_path, train):  # noqa: F81
     assert runs.identical(runs.final(tmp_path / "whole"), runs.final(tmp_path / "parts"))
 
 
-def test_going_back_waits_for_a_checkpoint_that_is_being_written(tmp_path, train, monkeypatch):  # noqa: F811
+def test_going_back_waits_for_a_checkpoint_that_is_being_written(tmp_path, train, monkeypatch):
     """On a slow disk a run takes the path that it takes on a fast one."""
     file = steep(tmp_path, action="rollback", max_rollbacks=2)
     assert train(file, tmp_path / "fast") == 0
