@@ -23,18 +23,17 @@ def test_a_slurm_job_that_is_asked_to_stop_saves_and_goes_back_into_the_queue(tm
     script(tmp_path / "srun", f"echo $$ >{tmp_path}/step\nexec \"$@\"")
     script(tmp_path / "scancel", f"echo \"scancel $*\" >>{tmp_path}/calls\nkill -TERM $(cat {tmp_path}/step)")
     script(tmp_path / "scontrol", f"echo \"scontrol $*\" >>{tmp_path}/calls")
-    script(tmp_path / "run_pretrain.sh", "trap 'sleep 0.3; echo saved; exit 1' TERM\n"
+    script(tmp_path / "run_pretrain.sh", f"trap 'sleep 0.3; echo saved; exit 1' TERM\ntouch {tmp_path}/ready\n"
                                          f"echo \"$@\"; {'while :; do sleep 0.05; done' if stopped else 'exit 3'}")
     job = subprocess.Popen(["bash", str(ROOT / "scripts" / "slurm.sbatch"), "--config", "x"], cwd=tmp_path, text=True,
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7",
                                 "SLURM_SUBMIT_DIR": str(tmp_path)})
     if stopped:
-        while not (tmp_path / "step").exists():
+        while not (tmp_path / "ready").exists():
             time.sleep(0.05)
-        time.sleep(0.3)
         job.send_signal(signal.SIGTERM)
-    said, _ = job.communicate(timeout=30)
+    said, _ = job.communicate(timeout=300)
     assert "--config x" in said
     if stopped:
         assert job.returncode == 0 and "saved" in said

@@ -14,6 +14,7 @@ from ernie.checkpoints import checkpoint
 from ernie.checkpoints.manifest import FILE, check
 from reader.utils.files import present, replace_directory
 
+OPENINGS = 20   # attempts at a directory that is replaced while its files are opened
 BEST = "best"   # directory of the best weights beside the checkpoints, without which they cannot be resumed
 
 
@@ -119,17 +120,22 @@ def copy(source: Path, target: Path) -> None:
 
 def _opened(source: Path, stack: contextlib.ExitStack) -> dict[str, IO[bytes]]:
     """Open all files of a directory at once: they stay readable when training replaces the directory (best weights)."""
-    for attempt in range(3):
-        try:
-            place = present(source)
-            folder = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-            stack.callback(os.close, folder)
-            return {name: stack.enter_context(os.fdopen(os.open(name, os.O_RDONLY, dir_fd=folder), "rb"))
-                    for name in sorted(os.listdir(folder))}
-        except FileNotFoundError:  # it was being replaced
-            if attempt == 2:
-                raise
-    raise AssertionError
+    for attempt in range(OPENINGS):
+        with contextlib.ExitStack() as opened:
+            try:
+                folder = os.open(present(source), os.O_RDONLY | os.O_DIRECTORY)
+                opened.callback(os.close, folder)
+                files = {name: opened.enter_context(os.fdopen(os.open(name, os.O_RDONLY, dir_fd=folder), "rb"))
+                         for name in sorted(os.listdir(folder))}
+                # A directory that was replaced meanwhile may have lost files before they were listed.
+                if os.path.samestat(os.fstat(folder), os.stat(present(source))):
+                    stack.push(opened.pop_all())
+                    return files
+            except FileNotFoundError:  # it was being replaced
+                if attempt == OPENINGS - 1:
+                    raise
+        time.sleep(0.01 * attempt)
+    raise OSError(f"{source} was replaced {OPENINGS} times while it was opened")
 
 
 def newer(copies: Path, local: Path | None, report: Callable[[str], None]) -> Path | None:

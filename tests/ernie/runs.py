@@ -52,7 +52,7 @@ def said(output: Path) -> str:
     return Path(f"{output}.log").read_text("utf-8", "replace")
 
 
-def run(file: Path, output: Path, *options, expect: int = 0, timeout: float = 240, **environment) -> str:
+def run(file: Path, output: Path, *options, expect: int = 0, timeout: float = 500, **environment) -> str:
     """The words of ``run_pretrain.sh`` after it has ended with the expected code."""
     process = start(file, output, *options, **environment)
     try:
@@ -94,18 +94,42 @@ def children(pid: int) -> list[int]:
         return []
 
 
+def ranks(launcher: int) -> dict[int, int]:
+    """{rank within the node: pid} of the ranks that a launcher has started, each from when it runs its own program.
+
+    By what the launcher put into their environment: numbers of processes begin anew at a limit, so their order says
+    nothing, and a rank that has ended has no environment.
+    """
+    found = {}
+    for child in children(launcher):
+        try:
+            environment = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        for entry in environment:
+            if entry.startswith(b"PADDLE_LOCAL_RANK="):
+                found[int(entry.partition(b"=")[2])] = child
+    return dict(sorted(found.items()))
+
+
 def family(shell: int) -> dict:
     """{"shell", "launcher", "rank 0", ...} -> pid, of those that are there; and "others" -> list of pids."""
     found = {"shell": shell, "others": []}
     for child in children(shell):
         if "ernie.launching.launcher" in command(child):
             found["launcher"] = child
-            for number, rank in enumerate(sorted(children(child))):
+            for number, rank in ranks(child).items():
                 found[f"rank {number}"] = rank
                 found["others"] += children(rank)
         else:
             found["others"].append(child)
     return found
+
+
+def everyone(shell: int) -> list[int]:
+    """All processes of a family: shell, launcher, ranks, batch workers."""
+    found = family(shell)
+    return [*(pid for name, pid in found.items() if name != "others"), *found["others"]]
 
 
 def end(process: subprocess.Popen) -> None:

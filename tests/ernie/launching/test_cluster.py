@@ -76,7 +76,7 @@ def test_the_launchers_name_their_mistakes_before_it_starts_anything(tmp_path):
             assert done.returncode == 2 and words in done.stderr
 
 
-def meet(rank, nnodes=2, port=0, timeout=20.0, host="localhost", ports=(1,), stop=lambda: False):
+def meet(rank, nnodes=2, port=0, timeout=200.0, host="localhost", ports=(1,), stop=lambda: False):
     return rendezvous.meet(rank, nnodes, f"{host}:{port}", 4000 + rank, list(ports), timeout, asked_to_stop=stop)
 
 
@@ -94,7 +94,7 @@ def together(*calls):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(300)
     return found
 
 
@@ -116,14 +116,16 @@ def test_nodes_meet_at_a_host_name_and_all_get_the_same_table():
     time.sleep(0.2)
     assert not first.failed()
     last.end(well=False)
-    time.sleep(0.2)
-    assert first.failed()
+    deadline = time.monotonic() + 60
+    while not first.failed():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_nodes_that_do_not_come_are_named_after_a_bounded_wait(capsys):
     show_log()
     port = free_ports(1)[0]
-    with pytest.raises(InputError, match=r"waited . s for 3 nodes at localhost:\d+ \(127.0.0.1\); missing: node 1, 2"):
+    with pytest.raises(InputError, match=r"waited \d+ s for 3 nodes at localhost:\d+ \(127.0.0.1\); .* node 1, 2"):
         meet(0, 3, port, timeout=1.5)
     assert "ernie: waiting for 3 nodes at localhost:" in capsys.readouterr().err
     with pytest.raises(InputError, match="node 0 does not answer yet"):
@@ -132,14 +134,35 @@ def test_nodes_that_do_not_come_are_named_after_a_bounded_wait(capsys):
         meet(1, 2, port, stop=lambda: True)
 
 
-def test_nodes_that_disagree_are_refused_with_the_reason():
-    port = free_ports(1)[0]
-    served, twin, alien, good = together(
-        lambda: meet(0, 3, port, timeout=8), lambda: (time.sleep(1), meet(1, 2, port))[1],
-        lambda: (time.sleep(1.5), meet(1, 3, port, timeout=8))[1], lambda: (time.sleep(2), meet(1, 3, port))[1])
-    assert "was started with --nnodes 2, node 0 with 3" in str(twin)
-    assert "there is another node with --rank 1" in str(good) and "missing: node 2" in str(served)
-    assert isinstance(alien, InputError)
+def test_nodes_that_disagree_are_refused_with_the_reason(monkeypatch):
+    port, judge = free_ports(1)[0], rendezvous._wrong
+    accepted, over = threading.Event(), threading.Event()
+
+    def wrong(*what):
+        found = judge(*what)
+        if not found:
+            accepted.set()
+        return found
+
+    def late():
+        """What is said to others after a good node 1 is there."""
+        try:
+            assert accepted.wait(100)
+            said = []
+            for nnodes in (2, 3):
+                with pytest.raises(InputError) as error:
+                    meet(1, nnodes, port)
+                said.append(str(error.value))
+            return said
+        finally:
+            over.set()
+
+    monkeypatch.setattr(rendezvous, "_wrong", wrong)
+    served, first, said = together(lambda: meet(0, 3, port, stop=over.is_set),
+                                   lambda: meet(1, 3, port, stop=over.is_set), late)
+    assert isinstance(served, rendezvous.Stopped) and isinstance(first, rendezvous.Stopped)  # node 2 did not come
+    assert "was started with --nnodes 2, node 0 with 3" in said[0]
+    assert "there is another node with --rank 1" in said[1]
 
 
 def test_a_busy_port_and_an_unknown_host_are_one_line_each():

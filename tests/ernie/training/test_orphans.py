@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -43,19 +44,16 @@ def test_a_command_goes_on_when_the_shell_that_started_it_exits(side, adopting):
     own = {name: value for name, value in runs.ENVIRONMENT.items() if not name.startswith(("ERNIE_", "PADDLE_"))}
     shell = subprocess.run(["sh", "-c", SHELL, "sh", sys.executable, "-m", "ernie", *side.direct], cwd=runs.ROOT,
                            env={**own, "MARK": str(side.output / "alive" / "rank-0.json"),
-                                "LOG": str(side.folder / "log")}, stdout=subprocess.PIPE, text=True, timeout=90)
-    assert wait_for_code(int(shell.stdout), 120) == 0, side.said()
+                                "LOG": str(side.folder / "log")}, stdout=subprocess.PIPE, text=True, timeout=300)
+    assert wait_for_code(int(shell.stdout), 300) == 0, side.said()
     assert side.steps() == 24 and "launcher" not in side.said()
-
-
-ENDLESS = {"pretrain": "stages=[{tasks: {knowledge_masking: 1000000}}]", "finetune": "epochs=10000"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("who, early", [("launcher", False), ("launcher", True), ("shell", False)])
 def test_a_rank_whose_launcher_is_killed_ends_by_itself(side, who, early):  # noqa: F811
     """Also where that happens before the rank has begun to look."""
-    process = side.start("--set", ENDLESS[side.kind])
+    process = side.start(*side.long(120_000))
     try:
         found = {"others": []}
         wait_for(lambda: started(process, "rank 0") and (early or side.steps() >= 2), process, side)
@@ -63,7 +61,7 @@ def test_a_rank_whose_launcher_is_killed_ends_by_itself(side, who, early):  # no
         if who == "launcher":
             os.kill(found["shell"], signal.SIGSTOP)  # it stays, and starts nothing anew
         os.kill(found[who], signal.SIGKILL)
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 300
         while alive([found["rank 0"]]):
             assert time.monotonic() < deadline, side.said()
             time.sleep(0.05)
@@ -76,12 +74,10 @@ def test_a_rank_whose_launcher_is_killed_ends_by_itself(side, who, early):  # no
 
 @pytest.mark.parametrize("variable", ["ERNIE_LAUNCHER", "ERNIE_PARENT"])
 def test_an_orphan_asks_for_a_stop(tmp_path, monkeypatch, variable):
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    monkeypatch.setenv(variable, str(gone.pid))
+    monkeypatch.setenv(variable, Path("/proc/sys/kernel/pid_max").read_text().strip())  # which no process has
     asked = []
     with Watchdog(tmp_path, 0, "stage 1", 60, 60, asked.append):
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not asked and time.monotonic() < deadline:
             time.sleep(0.05)
     assert asked == ["the death of the launcher"]

