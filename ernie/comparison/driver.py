@@ -67,7 +67,7 @@ class Driver:
     def __init__(self, plan: ComparisonPlan, say: Callable[[str], None] = print):
         self.plan, self.say = plan, say
         self.child: Optional[subprocess.Popen[bytes]] = None
-        self.asked = False
+        self.asked = self.told = 0  # the signal that came; the one that the child was sent
 
     def run(self) -> int:
         """Run what is not finished. Returns 0, or the exit code of the launcher that did not end well."""
@@ -112,16 +112,20 @@ class Driver:
     def _launch(self, launcher: str, arguments: Sequence[str]) -> int:
         if self.asked:
             return STOPPED
+        self.told = 0
         self.child = subprocess.Popen(launchers.command(launcher, arguments), env=launchers.environment(),
                                       start_new_session=True, preexec_fn=end_with_parent)
         try:
+            if self.asked and not self.told:  # the signal came while the child was being started
+                self.child.send_signal(self.asked)
             return self.child.wait()
         finally:
             self.child = None
 
     def _hand_on(self, number: int, frame: Optional[FrameType]) -> None:
-        self.asked = True
+        self.asked = number
         if self.child is not None:
+            self.told = number
             self.child.send_signal(number)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ernie.checkpoints.formats import write
 from ernie.cli import main
+from ernie.comparison import driver
 from tests.ernie import runs
 from tests.ernie.released import checkpoint
 
@@ -58,7 +59,7 @@ def test_a_killed_comparison_goes_on_and_ends_in_a_page(curricula):
     command = [sys.executable, "-m", "ernie", *arguments(curricula, "--equal", "steps")]
     process = subprocess.Popen([*command, "--set", "checkpoint_every=1"], stdout=log, stderr=log, env=runs.ENVIRONMENT)
     second = curricula / "out" / "alone" / "seed-1"
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while not (second / "run.json").exists():
         assert process.poll() is None and time.monotonic() < deadline, (curricula / "log").read_text()
         time.sleep(0.05)
@@ -66,7 +67,7 @@ def test_a_killed_comparison_goes_on_and_ends_in_a_page(curricula):
     process.wait()
     finished = curricula / "out" / "joint" / "seed-1" / "stage-1" / "done.json"
     stamp = finished.stat().st_mtime_ns
-    done = subprocess.run([*command, "--set", "checkpoint_every=1"], capture_output=True, text=True, timeout=300,
+    done = subprocess.run([*command, "--set", "checkpoint_every=1"], capture_output=True, text=True, timeout=400,
                           env=runs.ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert finished.stat().st_mtime_ns == stamp  # what was finished is left alone
@@ -77,7 +78,7 @@ def test_a_killed_comparison_goes_on_and_ends_in_a_page(curricula):
     lines = [json.loads(line) for line in (curricula / "out" / "results.jsonl").read_text().splitlines()]
     assert [(line["curriculum"], line["seed"], list(line["stages"])) for line in lines] == [
         ("joint", 1, ["1"]), ("alone", 1, ["1", "2"])]
-    again = subprocess.run(command + ["--set", "checkpoint_every=1"], capture_output=True, text=True, timeout=100,
+    again = subprocess.run(command + ["--set", "checkpoint_every=1"], capture_output=True, text=True, timeout=400,
                            env=runs.ENVIRONMENT)
     assert again.returncode == 0 and "compare: alone" not in again.stdout
 
@@ -87,14 +88,33 @@ def test_a_stop_is_handed_on_to_the_run(curricula):
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                env=runs.ENVIRONMENT)
     first = curricula / "out" / "joint" / "seed-1"
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while not (first / "run.json").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGTERM)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate(timeout=400)
     assert process.returncode == 1, out
     assert not (curricula / "out" / "alone").exists()
+
+
+def test_a_stop_while_a_run_is_being_started_is_handed_on_to_it(tmp_path, monkeypatch):
+    sent = []
+
+    class Started:
+        def __init__(self, *command, **settings):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        def send_signal(self, number):
+            sent.append(number)
+
+        def wait(self):
+            return 1
+
+    monkeypatch.setattr(driver.subprocess, "Popen", Started)
+    plan = driver.ComparisonPlan(tmp_path, "corpus", [driver.Contestant("a", "a.yaml")], [1, 2])
+    assert driver.Driver(plan).run() == 1
+    assert sent == [signal.SIGTERM]
 
 
 def test_downstream_scores_stand_beside(curricula, tmp_path):
