@@ -146,7 +146,7 @@ def test_a_page_that_is_watched_follows_the_run(run, visit):  # noqa: F811
         assert "step 30 of 80" in page.inner_text("main")
         with open(path / "stage-2" / "log.jsonl", "a") as file:
             file.write(json.dumps(line(50, ["masking", "order"], 2)) + "\n")
-        page.get_by_text("step 50 of 80").first.wait_for(timeout=20_000)
+        page.get_by_text("step 50 of 80").first.wait_for(timeout=200_000)
         for wrong in ("run.json", "../run.json", "stage-2/log.jsonl"):
             with pytest.raises(urllib.error.HTTPError, match="404"):
                 urllib.request.urlopen(url + wrong)

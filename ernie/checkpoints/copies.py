@@ -125,8 +125,9 @@ def _opened(source: Path, stack: contextlib.ExitStack) -> dict[str, IO[bytes]]:
             try:
                 folder = os.open(present(source), os.O_RDONLY | os.O_DIRECTORY)
                 opened.callback(os.close, folder)
-                files = {name: opened.enter_context(os.fdopen(os.open(name, os.O_RDONLY, dir_fd=folder), "rb"))
-                         for name in sorted(os.listdir(folder))}
+                files: dict[str, IO[bytes]] = {}
+                for name in sorted(os.listdir(folder)):
+                    files[name] = opened.enter_context(os.fdopen(os.open(name, os.O_RDONLY, dir_fd=folder), "rb"))
                 # A directory that was replaced meanwhile may have lost files before they were listed.
                 if os.path.samestat(os.fstat(folder), os.stat(present(source))):
                     stack.push(opened.pop_all())

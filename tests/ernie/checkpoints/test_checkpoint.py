@@ -127,7 +127,7 @@ def test_a_real_limit_of_the_file_system_leaves_the_last_good_one(tmp_path):
 def test_training_is_held_up_for_copying_only(tmp_path, monkeypatch):
     go_on = threading.Event()
     write = checkpoint.write
-    monkeypatch.setattr(checkpoint, "write", lambda *args: (go_on.wait(10), write(*args)))
+    monkeypatch.setattr(checkpoint, "write", lambda *args: (go_on.wait(100), write(*args)))
     writer = CheckpointWriter(tmp_path, 2, {})
     writer.save(5, ARRAYS, {}, {"step": 5})  # returns although nothing can be written yet
     assert checkpoint.newest(tmp_path) is None

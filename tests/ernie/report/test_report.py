@@ -204,7 +204,7 @@ def test_the_command_writes_the_page_and_never_imports_paddle(run, tmp_path):
     path = run()
     code = "import sys; from ernie.cli import main; assert main(sys.argv[1:]) == 0; assert 'paddle' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code, "report", str(path)], capture_output=True, text=True,
-                          timeout=100)
+                          timeout=400)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(path / "report.html") and (path / "report.html").stat().st_size > 10_000
     assert main(["report", str(path), "--output", str(tmp_path / "nowhere" / "x.html")]) == 2

@@ -23,7 +23,7 @@ def on_a_disk(options: str, place, *command, **environment) -> subprocess.Comple
     place.mkdir()
     done = subprocess.run(
         [unshare, "-m", *(["-r"] if os.getuid() else []), "sh", "-c", MOUNTED, "sh", *command], cwd=runs.ROOT,
-        capture_output=True, text=True, timeout=240, env={**runs.ENVIRONMENT, "OPTIONS": options, "PLACE": str(place),
+        capture_output=True, text=True, timeout=500, env={**runs.ENVIRONMENT, "OPTIONS": options, "PLACE": str(place),
                                                           "FOUND": f"{place}.found", **environment})
     if "unshare failed" in done.stderr or done.returncode == 99:
         pytest.skip(f"no file system may be mounted here: {done.stderr.strip()}")
@@ -66,7 +66,7 @@ def test_logs_of_another_user_are_one_line(side):  # noqa: F811
     logs = (side.output if side.kind == "finetune" else side.resumable) / "logs-node0"
     logs.mkdir(parents=True)
     logs.chmod(0o555)
-    done = subprocess.run(command, cwd=runs.ROOT, capture_output=True, text=True, timeout=120, env=runs.ENVIRONMENT)
+    done = subprocess.run(command, cwd=runs.ROOT, capture_output=True, text=True, timeout=400, env=runs.ENVIRONMENT)
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1] == f"ernie: {logs}/.lock: Permission denied"
     assert "Traceback" not in done.stderr and "again" not in done.stderr
@@ -76,7 +76,7 @@ def test_an_output_that_begins_with_a_hyphen(side):  # noqa: F811
     command = [str(runs.ROOT / word) if word.startswith("run_") else word for word in side.shell]
     place = command.index("--output") + 1
     command[place] = "-x"
-    done = subprocess.run(command, cwd=side.folder, capture_output=True, text=True, timeout=240, env=runs.ENVIRONMENT)
+    done = subprocess.run(command, cwd=side.folder, capture_output=True, text=True, timeout=500, env=runs.ENVIRONMENT)
     assert done.returncode == 0 and "rm: " not in done.stderr, done.stderr
     assert (side.folder / "-x" / side.resumable.name / "log.jsonl").exists()
     assert not list((side.folder / "-x").rglob("stop-*"))

@@ -36,7 +36,7 @@ def two_ranks(file, output, *settings):
                str(output), "--stage", "1"]
     for setting in settings:
         command += ["--set", setting]
-    done = subprocess.run(command, cwd=runs.ROOT, capture_output=True, text=True, timeout=240,
+    done = subprocess.run(command, cwd=runs.ROOT, capture_output=True, text=True, timeout=500,
                           env={**runs.ENVIRONMENT, "ERNIE_STOP_FILE": os.devnull + "/none"})
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -72,7 +72,7 @@ def test_launchers_refuse_them_before_anything_starts(script, flag, values, tmp_
     words = ["mrpc", "--data", str(tmp_path)] if script == "run_finetune.sh" else []
     for value in values:
         done = subprocess.run(["bash", script, *words, "--output", str(output), flag, value], cwd=runs.ROOT,
-                              env=runs.ENVIRONMENT, capture_output=True, text=True, timeout=60)
+                              env=runs.ENVIRONMENT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and flag in done.stderr, (value, done.stderr)
         assert not output.exists()
 
@@ -82,6 +82,6 @@ def test_a_stage_that_is_not_there_is_refused(stage, tmp_path):
     file = runs.declare(tmp_path, [{"knowledge_masking": 2}])
     done = subprocess.run([runs.sys.executable, "-m", "ernie", "pretrain", "--config", str(file), "--output",
                            str(tmp_path / "run"), "--stage", stage], cwd=runs.ROOT, env=runs.ENVIRONMENT,
-                          capture_output=True, text=True, timeout=120)
+                          capture_output=True, text=True, timeout=400)
     assert done.returncode == 2 and "Traceback" not in done.stderr and "--stage" in done.stderr, done.stderr
     assert not list((tmp_path / "run").glob("stage-*"))

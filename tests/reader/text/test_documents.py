@@ -139,9 +139,9 @@ def test_runs_of_empty_lines_are_passed_over_at_once(tmp_path, layout, name):
     path = tmp_path / name
     head, tail = ('{"text": "one"}', '{"text": "two"}\n{') if name.endswith("jsonl") else ("one", "two")
     path.write_bytes(head.encode() + b"\n" * 30_000_001 + b"\r\n" + tail.encode())
-    started = time.perf_counter()
+    started = time.process_time()  # of this process alone: 0.05 s, and several where each line is looked at
     found, rejected = read(path, layout)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 1.5
     assert [part for document in found for part in document] == ["one", "two"]
     if name.endswith("jsonl"):
         assert rejected.reasons == {"empty line in jsonl": 30_000_001, "line is not JSON": 1}
