@@ -58,7 +58,7 @@ class Task:
         raise TypeError(f"{type(self).__name__} makes no examples: define example()")
 
     def rules(self, segments: list[np.ndarray]) -> dict[str, int]:
-        """Labels that rules of thumb give an example without reading it, by the name of the rule.
+        """Return the labels that rules of thumb give an example without reading it, by the name of the rule.
 
         Each is a baseline that dev metrics are shown beside. None by default; only sequence-level tasks are asked.
 

@@ -65,7 +65,7 @@ class Dialogue(SequenceTask):
 
 def another_turn(corpus: Corpus, anchor: Anchor, turn: tuple[int, int], room: int,
                  rng: np.random.Generator) -> tuple[int, int]:
-    """Tokens [start, stop) of a turn of another document that is about as long as ``turn``, or ``room`` longer."""
+    """Draw a turn [start, stop) of another document that is about as long as ``turn``, or ``room`` longer."""
     store, wanted = corpus.stores[anchor.store], turn[1] - turn[0]
     mine = corpus.document_sentences(anchor.store, corpus.locate(anchor)[0])
     place = store.paragraph_at(corpus.sentence_outside(anchor.store, mine, rng))
@@ -81,7 +81,7 @@ def another_turn(corpus: Corpus, anchor: Anchor, turn: tuple[int, int], room: in
 
 
 def paragraphs_near(store: Store, paragraph: int) -> tuple[np.ndarray, np.ndarray]:
-    """Token offsets at which the paragraphs around one begin, and at which they end."""
+    """Return the token offsets at which the paragraphs around one begin, and at which they end."""
     bounds = store.paragraphs[max(0, paragraph - REACH):paragraph + REACH + 2]
     edges = store.sentences[bounds]
     return edges[:-1], edges[1:]

@@ -26,7 +26,7 @@ class IRRelevance(SequenceTask):
     sources = ("pairs",)
 
     def bind(self, corpus: Corpus) -> None:
-        """Raises InputError when the corpus is not a store of queries and their titles."""
+        """Raise InputError when the corpus is not a store of queries and their titles."""
         super().bind(corpus)
         if corpus.classes[:2] != self.classes[:2]:
             raise InputError("ir_relevance needs queries and titles (`ernie build-pairs ir`), not pairs of the classes "
@@ -50,7 +50,7 @@ class IRRelevance(SequenceTask):
 
 
 def unrelated_title(corpus: Corpus, store: int, query: int, last: int, rng: np.random.Generator) -> int:
-    """Paragraph of another query's title, whose words were never shown for this query.
+    """Draw the paragraph of another query's title, whose words were never shown for this query.
 
     Of some random titles the one that is nearest in length to a title of this query: lengths do not give it away.
     """

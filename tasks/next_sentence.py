@@ -49,7 +49,7 @@ class NextSentence(SequenceTask):
 
 def text_elsewhere(corpus: Corpus, anchor: Anchor, wanted: int, room: int,
                    rng: np.random.Generator) -> tuple[int, int]:
-    """Whole sentences of another document of about ``wanted`` tokens and at most ``room``, cut where one is longer."""
+    """Draw sentences of another document, about ``wanted`` tokens and at most ``room``, cut where one is longer."""
     store = corpus.stores[anchor.store]
     mine = corpus.document_sentences(anchor.store, corpus.locate(anchor)[0])
     best, found = None, (0, 0)
@@ -64,7 +64,7 @@ def text_elsewhere(corpus: Corpus, anchor: Anchor, wanted: int, room: int,
 
 
 def run_near(store: Store, sentence: int, wanted: int, room: int, rng: np.random.Generator) -> tuple[int, int]:
-    """Tokens [start, stop) of the run of sentences near one, in its document, that is nearest to ``wanted`` tokens."""
+    """Find the run of sentences near one, in its document, that is nearest to ``wanted`` tokens, as [start, stop)."""
     document = store.document_at(store.paragraph_at(sentence))
     first, last = store.paragraphs[store.documents[document:document + 2]].tolist()
     first += last - first > 1  # the opening of a document never follows anything

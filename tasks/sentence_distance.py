@@ -49,13 +49,13 @@ class SentenceDistance(SequenceTask):
 
 
 def not_adjacent(sentence: int, first: int, last: int) -> np.ndarray:
-    """Sentences of the document [first, last), at most ``REACH`` away, that are not next to a sentence."""
+    """Return the sentences of the document [first, last), at most ``REACH`` away, that are not next to a sentence."""
     near = np.arange(max(first, sentence - REACH), min(last, sentence + REACH + 1))
     return near[np.abs(near - sentence) > 1]
 
 
 def elsewhere(corpus: Corpus, store: int, first: int, last: int, rng: np.random.Generator) -> np.ndarray:
-    """Sentences around a random one outside the document [first, last)."""
+    """Draw sentences around a random one outside the document [first, last)."""
     total, place = len(corpus.stores[store].sentences) - 1, corpus.sentence_outside(store, (first, last), rng)
     near = np.arange(max(0, place - REACH), min(total, place + REACH + 1))
     return near[(near < first) | (near >= last)]

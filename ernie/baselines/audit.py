@@ -48,7 +48,7 @@ class TaskAudit:
         return 2 * math.sqrt(self.majority * (1 - self.majority) / max(1, self.dev_targets))
 
     def of(self, name: str) -> float:
-        """Dev accuracy of the baseline of this name."""
+        """Return the dev accuracy of the baseline of this name."""
         return next(baseline.accuracy for baseline in self.baselines if baseline.name == name)
 
 

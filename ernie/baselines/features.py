@@ -31,7 +31,7 @@ def lengths(sample: SequenceSample, segments: int) -> np.ndarray:
 
 
 def bags(sample: SequenceSample, segments: int, vocabulary: int) -> list[sparse.csr_matrix]:
-    """For each of the first ``segments`` an [e, vocabulary] 0/1 matrix of the tokens in it."""
+    """Return, for each of the first ``segments``, an [e, vocabulary] 0/1 matrix of the tokens in it."""
     found = []
     for number in range(segments):
         mine = sample.nth == number
@@ -67,7 +67,7 @@ def overlaps(parts: list[sparse.csr_matrix], weights: np.ndarray) -> np.ndarray:
 
 
 def characters(sample: SequenceSample, segments: int, tokens: list[str]) -> list[sparse.csr_matrix]:
-    """For each of the first ``segments`` a 0/1 matrix of its character bigrams and trigrams, hashed.
+    """Return, for each of the first ``segments``, a 0/1 matrix of its character bigrams and trigrams, hashed.
 
     tokens: the vocabulary.
     """

@@ -56,7 +56,7 @@ def _measured(name: str, dev: TokenSample, shares: np.ndarray) -> Baseline:
 
 def masked_lm(train: TokenSample, dev: TokenSample, text: tuple[np.ndarray, np.ndarray], vocabulary: int,
               mask: int) -> list[Baseline]:
-    """Unigrams and bigrams of the training text, alone and where a target can be read as it is.
+    """Measure unigrams and bigrams of the training text, alone and where a target can be read as it is.
 
     A target that is not masked was left as it is about half of the time: ``as read`` takes that share from training
     data and falls back to the other tables for the rest.

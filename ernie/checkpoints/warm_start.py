@@ -56,7 +56,7 @@ def read_pretrained(path: str | Path, config_file: str | Path | None = None) -> 
 
 
 def load_pretrained(model: Any, path: str | Path | Pretrained, vocab: str | Path | None = None) -> LoadReport:
-    """Warm start: weights only.
+    """Start warm: take the weights of a checkpoint and nothing else.
 
     Args:
         model: a layer whose parameters carry our names (``ernie.*``, ``cls.*``, ``heads.*``); what the checkpoint has

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def chosen_tasks(args: argparse.Namespace) -> list[tuple[Any, tuple[Corpus, Corpus]]]:
-    """(task, (train, dev) corpora) of every task to audit. Raises InputError for a task that finds no store."""
+    """Return (task, (train, dev) corpora) of every task to audit. Raises InputError for a task that finds no store."""
     from ernie.commands.inspect import parse_options
     from reader.utils.errors import InputError
     from tasks import TASKS, load
@@ -90,7 +90,7 @@ def chosen_tasks(args: argparse.Namespace) -> list[tuple[Any, tuple[Corpus, Corp
 
 
 def open_corpora(folder: Path, max_length: int) -> tuple[Corpus, Corpus]:
-    """The training and the dev corpus in a directory; the same one twice where it is a single store."""
+    """Open the training and the dev corpus in a directory; the same one twice where it is a single store."""
     from reader.batches.corpus import Corpus
     if not (folder / "train").is_dir():
         one = Corpus([folder], max_length=max_length)
@@ -100,7 +100,7 @@ def open_corpora(folder: Path, max_length: int) -> tuple[Corpus, Corpus]:
 
 
 def table(found: TaskAudit, same: bool) -> list[str]:
-    """Lines for a person. same: whether dev examples come from the training texts."""
+    """Return the audit as lines to read. same: whether dev examples come from the training texts."""
     from ernie.pretraining.forgetting import percent
     kind = "examples" if found.level == "sequence" else "tokens"
     lines = [f"{found.task}: {found.classes:,} classes, {found.train_targets:,} training and {found.dev_targets:,} dev "

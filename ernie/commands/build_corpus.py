@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def scheduled_shard() -> tuple[int, int]:
-    """(rank, size) of this process as its scheduler tells it; InputError when none does."""
+    """Return (rank, size) of this process as its scheduler tells it. Raises InputError when none does."""
     for rank, size in (("PADDLE_TRAINER_ID", "PADDLE_TRAINERS_NUM"), ("SLURM_PROCID", "SLURM_NTASKS"),
                        ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")):
         if rank in os.environ and size in os.environ:
@@ -95,7 +95,7 @@ def scheduled_shard() -> tuple[int, int]:
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """"i/n" as (i, n), 0 <= i < n."""
+    """Parse "i/n" as (i, n), 0 <= i < n."""
     index, slash, count = text.partition("/")
     if not (slash and index.isdigit() and count.isdigit() and int(index) < int(count)):
         raise InputError(f"--shard {text!r} is not I/N with 0 <= I < N")

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def build_baidu(args: argparse.Namespace) -> None:
-    """One store of what Baidu's file lists name."""
+    """Build one store from what Baidu's file lists name."""
     from reader.store.baidu import build_from_baidu
     manifest, rejected = build_from_baidu(args.input, needed(args, "vocab"), args.output, args.language or "zh")
     print(f"{args.output}: {manifest['documents']:,} instances, {manifest['tokens']:,} tokens, "
@@ -86,7 +86,7 @@ def build_baidu(args: argparse.Namespace) -> None:
 
 
 def needed(args: argparse.Namespace, name: str) -> Any:
-    """An option that this kind of input cannot do without."""
+    """Return the value of an option that this kind of input cannot do without; InputError when it is missing."""
     value = getattr(args, name)
     if not value:
         raise InputError(f"this input needs --{name}")
@@ -121,7 +121,7 @@ class corpora:
 
 
 def print_report(report: dict[str, dict[str, int]], output: str) -> None:
-    """Pairs per class in train and dev."""
+    """Print the pairs per class in train and dev."""
     for part, counts in report.items():
         print(f"{output}/{part}: {sum(counts.values()):,} pairs, {len(counts)} classes")
     train, dev = report.get("train", {}), report.get("dev", {})

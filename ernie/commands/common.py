@@ -9,7 +9,7 @@ from ernie.utils.overrides import refuse_idle
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, output: bool = True) -> None:
-    """--config, --output, --corpus, --set, --tasks-from."""
+    """Declare --config, --output, --corpus, --set, --tasks-from."""
     parser.add_argument("--config", required=True, metavar="FILE", help="curriculum (yaml)")
     parser.add_argument("--output", required=output, metavar="DIR", help="run directory", default="output")
     parser.add_argument("--corpus", metavar="DIR", help="a store, or a directory with the stores train, dev and "
@@ -21,7 +21,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, output: bool = True) -> N
 
 
 def read_curriculum(args: argparse.Namespace) -> Curriculum:
-    """The curriculum as the arguments declare it; ``{output}`` in the paths of its data is the run directory."""
+    """Read the curriculum that the arguments declare; ``{output}`` in the paths of its data is the run directory."""
     curriculum = load(args.config, args.assignments)
     curriculum.tasks_from = [*curriculum.tasks_from, *args.tasks_from]
     if args.corpus:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def show_store(args: argparse.Namespace) -> None:
-    """Examples of one task, drawn from stores."""
+    """Print examples of one task, drawn from stores."""
     import numpy as np
 
     from ernie.pretraining.inspection import draw, pages
@@ -66,7 +66,7 @@ def show_store(args: argparse.Namespace) -> None:
 
 
 def show_step(args: argparse.Namespace) -> None:
-    """Examples that a step of a run trains on."""
+    """Print the examples that a step of a run trains on."""
     from ernie.pretraining.inspection import pages, step_of_run
     from reader.utils.errors import InputError
     batches, number, tasks = step_of_run(args.run, args.stage, args.step)
@@ -81,7 +81,7 @@ def show_step(args: argparse.Namespace) -> None:
 
 
 def parse_options(pairs: list[str]) -> dict:
-    """["m=3"] as {"m": 3}; values as yaml reads them."""
+    """Parse ["m=3"] as {"m": 3}; values as yaml reads them."""
     import yaml
 
     from reader.utils.errors import InputError

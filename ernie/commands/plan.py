@@ -54,12 +54,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def data(plan: Plan) -> str:
-    """Lines on how often each corpus is read."""
+    """Format how often each corpus is read."""
     return "Data, over all stages\n  " + "\n  ".join(describe(plan.curriculum, plan.stages))
 
 
 def heading(plan: Plan, file: str) -> str:
-    """Lines on the curriculum and its model."""
+    """Describe the curriculum and its model."""
     curriculum, config, count = plan.curriculum, plan.config, plan.parameters
     sizes = f"{config.num_hidden_layers} layers, hidden {config.hidden_size}, vocabulary {config.vocab_size:,}"
     parts = ", ".join(f"{name} {_millions(value)}" for name, value in count.items() if value)
@@ -70,7 +70,7 @@ def heading(plan: Plan, file: str) -> str:
 
 
 def iterations(plan: Plan) -> str:
-    """The stage x task table of iterations, with steps and tokens."""
+    """Format the stage x task table of iterations, with steps and tokens."""
     names = [task.name for task in plan.curriculum.tasks]
     stages = plan.stages
     rows = [["", *(f"stage {stage.number}" for stage in stages), "in all"]]
@@ -87,7 +87,7 @@ def iterations(plan: Plan) -> str:
 
 
 def learning_rates(plan: Plan) -> str:
-    """The rate at telling steps of every stage."""
+    """Format the rate at telling steps of every stage."""
     settings = plan.curriculum.optimizer
     rows = [["", "step 1", "step 100", "warm-up ends", "1/4", "1/2", "3/4", "last step"]]
     for stage in plan.stages:
@@ -99,7 +99,7 @@ def learning_rates(plan: Plan) -> str:
 
 
 def batch(plan: Plan) -> str:
-    """Lines on how the global batch is cut into micro-batches."""
+    """Describe how the global batch is cut into micro-batches."""
     tokens, count = plan.micro_tokens, plan.micro_batches
     times = f"{count} micro-batches one after another" if count > 1 else "1 micro-batch"
     return (f"Batch: {plan.curriculum.batch_tokens:,} tokens a step = {plan.cards} card{'s' * (plan.cards > 1)} x "
@@ -115,7 +115,7 @@ def recomputations(plan: Plan) -> list[Choice]:
 
 
 def memory(plan: Plan) -> str:
-    """Lines on the memory of a card, part by part."""
+    """Format the memory of a card, part by part."""
     tokens = plan.micro_tokens
     choices = recomputations(plan)
     found = [plan.memory(tokens, choice) for choice in choices]
@@ -132,7 +132,7 @@ def memory(plan: Plan) -> str:
 
 
 def fitting(plan: Plan, sizes: Sequence[float]) -> str:
-    """The largest micro-batch for each size of card."""
+    """Format the largest micro-batch for each size of card."""
     choices = recomputations(plan)
     rows = [["", *map(describe_choice, choices), "configured"]]
     for size in sizes:
@@ -144,7 +144,7 @@ def fitting(plan: Plan, sizes: Sequence[float]) -> str:
 
 
 def communication(plan: Plan) -> str:
-    """Bytes on the wire and on the disk."""
+    """Format the bytes on the wire and on the disk."""
     disk = (f"Disk: {_gib(plan.checkpoint)} a checkpoint; {plan.curriculum.keep_checkpoints} kept in every stage "
             f"({_gib(plan.checkpoint * plan.curriculum.keep_checkpoints * len(plan.stages))} for the run)")
     if plan.cards == 1:

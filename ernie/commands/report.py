@@ -97,7 +97,7 @@ def _draw(names: dict[str, str], every: float, with_examples: bool, refresh: boo
 
 
 def names_of(paths: list[str]) -> dict[str, str]:
-    """Short names that tell run directories apart: as many of the last parts of their paths as it takes."""
+    """Return short names that tell run directories apart: as many of the last parts of their paths as it takes."""
     for count in range(1, 1 + max(len(Path(path).parts) for path in paths)):
         names = ["/".join(Path(path).parts[-count:]) for path in paths]
         if len(set(names)) == len(paths):

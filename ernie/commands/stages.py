@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from typing import TYPE_CHECKING
 
 from ernie.commands import common
 from ernie.utils.console import LOG
+
+if TYPE_CHECKING:
+    from ernie.pretraining.run_directory import RunDirectory
+    from ernie.pretraining.stages import Stage
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,27 +35,15 @@ def run(args: argparse.Namespace) -> int:
     from ernie.planning.plan import Plan
     from ernie.pretraining.curriculum import partly_idle
     from ernie.pretraining.data import PretrainingData
-    from ernie.pretraining.forgetting import ForgettingMatrix, stage_metrics
     from ernie.pretraining.model_config import model_config
     from ernie.pretraining.run_directory import RunDirectory
-    from ernie.serving.card import write_card
     from ernie.utils.files import lock
 
     curriculum = common.read_curriculum(args)
     run = RunDirectory(args.output)
     stages = run.stages(curriculum)
     if args.table:
-        measured = stage_metrics(run, stages)
-        size = PretrainingData(curriculum).tokenizer.size
-        print(f"\n{ForgettingMatrix(measured, size).table()}\n" if measured else "no stage has been measured")
-        ends = [(stage.number, done) for stage in stages if (done := run.done(stage.number))]
-        if ends:
-            last, done = ends[-1]
-            checkpoint = run.stage_path(last) / done["checkpoint"]
-            print(f"checkpoint: {checkpoint}    report: ernie report {run.path}")
-            if card := write_card(run.path):
-                print(f"model card: {card}    next: ernie launch finetune TASK --data DIR --init {run.path} "
-                      "--output DIR")
+        show_table(run, stages, PretrainingData(curriculum).tokenizer.size)
         return 0
     for line in partly_idle(curriculum, args.assignments):
         LOG.info("note: %s", line)
@@ -75,3 +68,19 @@ def run(args: argparse.Namespace) -> int:
         LOG.info("finished before: stage %s of %d", ", ".join(map(str, finished)), len(stages))
     print("\n".join(str(stage.number) for stage in stages if stage.number not in finished))
     return 0
+
+
+def show_table(run: RunDirectory, stages: list[Stage], vocabulary: int) -> None:
+    """Print the stage x task table of a run, and what can be done with its last checkpoint; write its model card."""
+    from ernie.pretraining.forgetting import ForgettingMatrix, stage_metrics
+    from ernie.serving.card import write_card
+
+    measured = stage_metrics(run, stages)
+    print(f"\n{ForgettingMatrix(measured, vocabulary).table()}\n" if measured else "no stage has been measured")
+    ends = [(stage.number, done) for stage in stages if (done := run.done(stage.number))]
+    if not ends:
+        return
+    last, done = ends[-1]
+    print(f"checkpoint: {run.stage_path(last) / done['checkpoint']}    report: ernie report {run.path}")
+    if card := write_card(run.path):
+        print(f"model card: {card}    next: ernie launch finetune TASK --data DIR --init {run.path} --output DIR")

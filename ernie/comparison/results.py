@@ -76,7 +76,7 @@ class Group:
         return ForgettingMatrix(measured, self.vocabulary)
 
     def final(self, task: str) -> dict[int, TaskMetrics]:
-        """Seed -> dev metrics of a task after the last stage that measured it."""
+        """Return {seed: dev metrics of a task after the last stage that measured it}."""
         return {seed: next(metrics[task] for _, metrics in reversed(measured) if task in metrics)
                 for seed, measured in self.dev.items() if any(task in metrics for _, metrics in measured)}
 
@@ -101,7 +101,7 @@ class ComparisonRow:
 
 
 def mean_metrics(found: Sequence[TaskMetrics]) -> TaskMetrics:
-    """Means of the figures of one task over several runs; targets are added up."""
+    """Return the means of the figures of one task over several runs; targets are added up."""
     def mean(values: Sequence[Optional[float]]) -> Optional[float]:
         known = [value for value in values if value is not None]
         return sum(known) / len(known) if known else None
@@ -163,7 +163,7 @@ def _row(name: str, unit: str, reference: list[str], values: list[dict[int, floa
 
 
 def table(rows: Sequence[ComparisonRow], groups: Sequence[Group], reference: Sequence[str]) -> str:
-    """Rows as text: figures with their spread, and differences from the first curriculum with their interval."""
+    """Format rows as text: figures with their spread, and differences from the first curriculum with their interval."""
     lines = [["", *reference, *(group.name for group in groups),
               *(f"{group.name} - {groups[0].name}" for group in groups[1:])]]
     for row in rows:
@@ -175,7 +175,7 @@ def table(rows: Sequence[ComparisonRow], groups: Sequence[Group], reference: Seq
 
 
 def downstream_figure(directory: Path) -> Optional[float]:
-    """Mean of the metrics on dev data of a fine-tuning output, over its seeds; None where it is not finished."""
+    """Return the mean dev metrics of a fine-tuning output over its seeds; None where it is not finished."""
     file = directory / "result.json"
     if not file.exists():
         return None

@@ -32,7 +32,7 @@ def load_outputs(path: Path) -> list[np.ndarray]:
 
 
 def averaged(kind: Kind, several: list[list[np.ndarray]]) -> list[np.ndarray]:
-    """Scores whose answers are those of the mean probabilities; of numbers, choices and spans, the mean scores."""
+    """Return scores that answer as the mean probabilities do; of numbers, choices and spans, the mean scores."""
     found = []
     for each in zip(*several):
         scores = np.stack([np.asarray(values, np.float64) for values in each])

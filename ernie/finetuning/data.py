@@ -86,7 +86,7 @@ class FinetuningData:
         return Split(name, path, count, features, rows)
 
     def drawn(self, source: Iterable, path: Path) -> Iterator:
-        """``train_rows`` rows, drawn from the whole file and left in its order: the same for every seed."""
+        """Yield ``train_rows`` rows, drawn from the whole file and left in its order: the same for every seed."""
         total = sum(1 for _ in self.recipe.reader.open(path, "train", self.classes))
         generator = np.random.Generator(np.random.Philox(key=0xD4A3))
         chosen = np.zeros(total, bool)
@@ -101,7 +101,7 @@ class FinetuningData:
 
 
 def chunks(stream: Iterable, size: int) -> Iterator[list]:
-    """Lists of up to ``size`` items."""
+    """Yield lists of up to ``size`` items."""
     stream = iter(stream)
     while found := list(islice(stream, size)):
         yield found

@@ -61,7 +61,7 @@ class Evaluation:
     wrong: list[int] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain containers; the wrong rows as their number."""
+        """Return plain containers; the wrong rows as their number."""
         return {**dataclasses.asdict(self), "wrong": len(self.wrong)}
 
 

@@ -144,7 +144,7 @@ def _foreign(path: Path) -> Pretrained:
 
 
 def same_task(first: Predictor, second: Predictor) -> None:
-    """InputError unless two models answer the same question."""
+    """Raise InputError unless two models answer the same question."""
     if first.kind.name != second.kind.name or first.classes.names != second.classes.names:
         def shown(model: Predictor) -> str:
             return model.kind.name + (f" into {', '.join(model.classes.names)}" if model.classes.names else "")

@@ -121,7 +121,7 @@ class Recipe:
         return [prefix] + [name for name in self.reader.files if name.startswith(prefix) and name != prefix]
 
     def to_dict(self) -> dict:
-        """Plain containers, as saved with every model."""
+        """Return plain containers, as saved with every model."""
         return dataclasses.asdict(self)
 
 

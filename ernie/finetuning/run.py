@@ -165,7 +165,7 @@ class FinetuningRun:
 
 
 def folds(kind: Kind, rows: list, count: int, seed: int) -> list[np.ndarray]:
-    """Indices of the rows of every fold, ascending: classes evenly, the candidates of a question together.
+    """Return the indices of the rows of every fold, ascending: classes evenly, the candidates of a question together.
 
     Raises:
         InputError: there are fewer rows (or questions) than folds.

@@ -139,7 +139,7 @@ class SeedTraining:
         return value, found[0].scores if found else None, point
 
     def finish(self, trainer: Trainer, reason: str) -> None:
-        """Figures and predictions of the best weights, written by the main rank."""
+        """Write figures and predictions of the best weights, on the main rank."""
         if reason:
             self.say(f"{self.name}: {reason}: ends after step {trainer.state.step} of {trainer.total}")
         memory = trainer.state.callbacks.get("dev", {})

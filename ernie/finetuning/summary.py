@@ -28,7 +28,7 @@ def evaluation_line(split: str, loss: float, scores: dict, metrics: Iterable[str
 
 
 def summed_up(recipe: Recipe, results: list, size: str) -> dict:
-    """Median or mean of every split's metrics over the seeds, with the spread, and the best seed on dev data."""
+    """Return median or mean of every split's metrics over the seeds, the spread, and the best seed on dev data."""
     figures: dict[str, dict] = {}
     for split in [name for name in [*recipe.splits("dev"), *recipe.splits("test")] if all(name in r for r in results)]:
         figures[split] = {}
@@ -80,7 +80,7 @@ def table(summaries: list, names: Iterable[str] | None = None) -> str:
 
 
 def dev_mean(summary: dict) -> float | None:
-    """Mean of all dev metrics that the recipe names, as a fraction of 1; None without labelled dev data."""
+    """Return the mean of all dev metrics that the recipe names, as a fraction of 1; None without labelled dev data."""
     splits = [figures for split, figures in summary["figures"].items() if split.startswith("dev")]
     return mean(found[metric]["value"] for found in splits for metric in summary["metrics"]) if splits else None
 
@@ -172,7 +172,7 @@ def best_run(summary: dict) -> str:
 
 
 def counted(found: dict) -> dict:
-    """Task -> path of the output that stands for it: the best on dev data; of equals, or without any, the newest."""
+    """Return {task: path of the output that counts}: the best on dev data; of equals, or without any, the newest."""
     def merit(path: Path):
         value = dev_mean(found[path])
         return (-2.0 if value is None else value, (path / "result.json").stat().st_mtime)

@@ -73,7 +73,7 @@ class Watcher:
         self.say = say
 
     def begun(self, training: WatchedTraining, plan: MeasuringPlan) -> None:
-        """Before the first step of this launch."""
+        """Say that this launch is about to take its first step."""
         recipe, size = training.recipe, training.world.size
         self.say(f"{recipe.task}, {training.name}: {recipe.epochs} epochs of {len(plan.batches.cuts[0]) - 1:,} steps, "
                  f"{recipe.batch_size:,} {recipe.batch_unit} a step, learning rate {recipe.learning_rate:g} "
@@ -84,12 +84,12 @@ class Watcher:
         return []
 
     def measuring(self, split: Split, alone: bool) -> None:
-        """Before a split is measured; ``alone``: there is no other one."""
+        """Say that a split is about to be measured; ``alone``: there is no other one."""
         if not alone:
             self.say(f"validation result of dataset {split.path}:")
 
     def measured(self, training: WatchedTraining, measurement: Measurement) -> None:
-        """After it."""
+        """Say what was measured."""
         split = measurement.split
         self.say(evaluation_line(split.name.partition(".")[0], measurement.loss, measurement.scores,
                                  training.recipe.metrics, split.count, measurement.seconds))

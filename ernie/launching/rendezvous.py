@@ -44,7 +44,7 @@ class Peers:
     """
 
     def __init__(self, nodes: list[Node], connections: list[socket.socket]):
-        self.nodes, self._open, self._done = nodes, list(connections), 0
+        self.nodes, self._open = nodes, list(connections)
 
     def failed(self) -> bool:
         """Tell whether another node has failed or vanished since the last call."""

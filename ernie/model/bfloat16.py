@@ -13,7 +13,6 @@ from ernie.model import onednn
 from ernie.model.onednn import View, by_head, to_bfloat16, view
 
 Tensor = paddle.Tensor
-Gradients = tuple[Optional[Tensor], ...]
 
 
 def _product(a: View, b: View, bias: Optional[Tensor] = None) -> Tensor:
@@ -89,7 +88,7 @@ class _LayerNorm(paddle.autograd.PyLayer):
 
 
 def layer_norm(x: Tensor, scale: Tensor, shift: Tensor, epsilon: float) -> Tensor:
-    """LayerNorm over the last dimension."""
+    """Compute LayerNorm over the last dimension."""
     return _LayerNorm.apply(x, scale, shift, epsilon)
 
 

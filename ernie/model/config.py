@@ -120,7 +120,7 @@ class ErnieConfig:
         return cls.from_dict(read_json(path), path, strict)
 
     def to_dict(self) -> dict:
-        """Plain values, as ``from_dict`` takes them back."""
+        """Return plain values, as ``from_dict`` takes them back."""
         return dataclasses.asdict(self)
 
     def save(self, path: str | Path) -> None:

@@ -36,7 +36,7 @@ def _linear_operator() -> Callable[..., Tensor]:
 
 
 def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
-    """LayerNorm over the last dimension."""
+    """Compute LayerNorm over the last dimension."""
     if paddle.in_dynamic_mode():
         return OPERATORS.layer_norm(x, weight, bias, epsilon, x.ndim - 1)
     return F.layer_norm(x, x.shape[-1], weight, bias, epsilon)
@@ -51,12 +51,12 @@ def dropout(x: Tensor, rate: float) -> Tensor:
 
 
 def split_heads(x: Tensor, heads: int, size: int) -> Tensor:
-    """[r, L, heads x size] to [r, L, heads, size]."""
+    """Reshape [r, L, heads x size] to [r, L, heads, size]."""
     shape = [0, 0, heads, size]
     return OPERATORS.reshape(x, shape) if paddle.in_dynamic_mode() else x.reshape(shape)
 
 
 def swap(x: Tensor) -> Tensor:
-    """[r, A, B, size] to [r, B, A, size]."""
+    """Transpose [r, A, B, size] to [r, B, A, size]."""
     order = [0, 2, 1, 3]
     return OPERATORS.transpose(x, order) if paddle.in_dynamic_mode() else x.transpose(order)

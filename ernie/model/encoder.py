@@ -42,7 +42,7 @@ def dense(config: ErnieConfig, inputs: int, outputs: int) -> Linear:
 
 
 def layer_norm(config: ErnieConfig) -> LayerNorm:
-    """LayerNorm over the hidden size, with the configuration's epsilon."""
+    """Make a LayerNorm over the hidden size, with the configuration's epsilon."""
     return LayerNorm(config.hidden_size, epsilon=config.layer_norm_eps)
 
 

@@ -58,7 +58,7 @@ class ExportedScores:
         """Do nothing: there is no dropout in the graph."""
 
     def outputs(self, **inputs: Any) -> Any:
-        """As ``FinetuningModel.outputs``."""
+        """Compute scores as ``FinetuningModel.outputs`` does."""
         import paddle
         return paddle.to_tensor(self.run(**{name: value.numpy() for name, value in inputs.items()})[0])
 

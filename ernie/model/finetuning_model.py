@@ -54,12 +54,12 @@ class FinetuningModel(nn.Layer):
         self.heads = nn.LayerDict({kind.name: DenseHead(config, kind.outputs)})
 
     def unused(self, names: Collection[str]) -> list[paddle.Tensor]:
-        """Parameters that the loss does not reach: the pooler's at token level. ``names`` holds the one task."""
+        """Return parameters that the loss does not reach: the pooler's at token level. ``names`` holds the one task."""
         return [] if self.level == "sequence" else self.ernie.pooler.parameters()
 
     def outputs(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
                 task_ids: Tensor) -> Tensor:
-        """Scores in float32: [rows, outputs], or [rows, width, outputs] at token level."""
+        """Compute scores in float32: [rows, outputs], or [rows, width, outputs] at token level."""
         hidden, pooled = self.ernie(token_ids, token_type_ids, position_ids, lengths, task_ids)
         return self.heads[self.name](pooled if self.level == "sequence" else hidden).astype("float32")
 
@@ -101,7 +101,7 @@ class JointModel(nn.Layer):
         self.heads = nn.LayerDict({name: DenseHead(config, kind.outputs) for name, kind in kinds.items()})
 
     def unused(self, names: Collection[str]) -> list[paddle.Tensor]:
-        """Parameters that the losses of the tasks in ``names`` do not reach: other heads, and perhaps the pooler."""
+        """Return what the losses of the tasks in ``names`` do not reach: other heads, and perhaps the pooler."""
         layers = [head for name, head in self.heads.items() if name not in names]
         if all(self.kinds[name].level != "sequence" for name in names):
             layers.append(self.ernie.pooler)
@@ -109,7 +109,7 @@ class JointModel(nn.Layer):
 
     def scores(self, name: str, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
                task_ids: Tensor) -> Tensor:
-        """Scores of a task in float32: [rows, outputs], or [rows, width, outputs] at token level."""
+        """Compute scores of a task in float32: [rows, outputs], or [rows, width, outputs] at token level."""
         hidden, pooled = self.ernie(token_ids, token_type_ids, position_ids, lengths, task_ids)
         return self.heads[name](pooled if self.kinds[name].level == "sequence" else hidden).astype("float32")
 
@@ -134,13 +134,13 @@ class OneOfJoint:
         return bool(self.joint.training)
 
     def outputs(self, **inputs: Tensor) -> Tensor:
-        """Scores of the task, see ``JointModel.scores``."""
+        """Compute scores of the task, see ``JointModel.scores``."""
         return self.joint.scores(self.name, **inputs)
 
 
 def cross_entropy(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor,
                   shaping: LossShaping | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Classes of parts, or of tokens by their place in the flattened batch."""
+    """Judge classes of parts, or of tokens by their place in the flattened batch."""
     scores = paddle.gather(scores.reshape([-1, scores.shape[-1]]), positions)
     right, count = (scores.argmax(-1) == labels).sum(), (labels != IGNORE).sum()
     if shaping is None:
@@ -157,7 +157,7 @@ def cross_entropy(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Te
 
 
 def squared(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Squared error of one number a row; NaN is no label. An answer is right when it is within 0.5 of the label."""
+    """Judge one number a row by its squared error; NaN is no label. An answer within 0.5 of the label is right."""
     scores, labels = paddle.gather(scores, positions).reshape([-1]), labels.astype("float32")
     known = paddle.logical_not(paddle.isnan(labels))
     labels = paddle.where(known, labels, paddle.zeros_like(labels))
@@ -167,7 +167,7 @@ def squared(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) 
 
 
 def binary(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Yes or no for each class: cross entropy [k, C] averaged over the classes; NaN is no label.
+    """Judge yes or no for each class: cross entropy [k, C] averaged over the classes; NaN is no label.
 
     An answer is right when every class of the row is.
     """
@@ -193,7 +193,7 @@ def choice(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -
 
 
 def span(scores: Tensor, lengths: Tensor, positions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean of the cross entropies of the first and the last token, over the tokens of the part."""
+    """Judge a span by the mean cross entropy of its first and its last token, over the tokens of the part."""
     padding = paddle.arange(scores.shape[1]).unsqueeze(0) >= lengths.unsqueeze(1)
     scores = scores - padding.astype("float32").unsqueeze(-1) * 1e9
     scores = paddle.gather(scores, positions).transpose([0, 2, 1])

@@ -51,14 +51,14 @@ class FusableVocabulary(nn.Layer):
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float, training: bool) -> Tensor:
-    """Attention by Paddle's choice, on Ampere and later flash attention. [r, L, A, D] to the same."""
+    """Attend by Paddle's choice, on Ampere and later flash attention. [r, L, A, D] to the same."""
     mask = mask.astype(query.dtype).expand([query.shape[0], query.shape[2], query.shape[1], query.shape[1]])
     return F.scaled_dot_product_attention(query, key, value, mask, dropout if training else 0.0, training=training)
 
 
 def memory_efficient(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float,
                      training: bool) -> Tensor:
-    """Attention by CUTLASS, which V100 has: the scores are never in memory. [r, L, A, D] to the same."""
+    """Attend by CUTLASS, which V100 has: the scores are never in memory. [r, L, A, D] to the same."""
     from paddle.incubate.nn.memory_efficient_attention import memory_efficient_attention
     mask = mask.astype(query.dtype).expand([query.shape[0], query.shape[2], query.shape[1], query.shape[1]])
     return memory_efficient_attention(query, key, value, mask, dropout if training else 0.0, training=training)
@@ -66,7 +66,7 @@ def memory_efficient(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dr
 
 def residual_norm(change: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, dropout: float, epsilon: float,
                   training: bool) -> Tensor:
-    """LayerNorm of ``residual`` + dropout of ``change``, by one operator of Paddle for GPUs. [r, L, H] to the same.
+    """Normalise ``residual`` + dropout of ``change`` by one operator of Paddle for GPUs. [r, L, H] to the same.
 
     In half precision the sum is, too: without this form it is float32, by promotion.
     """
@@ -142,7 +142,7 @@ def trial(compute: Callable[[], list[tuple[Tensor, Tensor]]], dtype: FloatType) 
 
 def attention_trial(form: Callable[..., Tensor], num_heads: int, size: int,
                     dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
-    """Outputs and gradients of ``form`` and of the plain form, for rows of different lengths."""
+    """Return the outputs and gradients of ``form`` and of the plain form, for rows of different lengths."""
     drawn = _random([3, 4, 24, num_heads, size])
     padding = np.arange(24) >= np.array([24, 3, 17, 16])[:, None]
     mask = paddle.to_tensor((padding * MASK_BIAS).astype(np.float32)[:, None, None])
@@ -160,7 +160,7 @@ def attention_trial(form: Callable[..., Tensor], num_heads: int, size: int,
 
 
 def residual_trial(form: Callable[..., Tensor], hidden: int, dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
-    """Outputs and gradients of ``form`` and of the plain form."""
+    """Return the outputs and gradients of ``form`` and of the plain form."""
     drawn, results = _random([4, 2, 8, hidden]), []
     weight, bias = _leaf(1 + drawn[2, 0, 0] / 10, "float32"), _leaf(drawn[2, 0, 1] / 10, "float32")
     forms: list[tuple[Callable[..., Tensor], FloatType]] = [(plain_residual, "float32"), (form, dtype)]
@@ -180,7 +180,7 @@ def residual_trial(form: Callable[..., Tensor], hidden: int, dtype: FloatType) -
 
 def plain_residual(change: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, dropout: float, epsilon: float,
                    training: bool) -> Tensor:
-    """Dropout, sum and LayerNorm: what a layer computes without a fused form. [r, L, H] to the same."""
+    """Compute dropout, sum and LayerNorm as a layer does without a fused form. [r, L, H] to the same."""
     summed = residual + F.dropout(change, dropout, training=training)
     return F.layer_norm(summed, summed.shape[-1], weight, bias, epsilon)
 
@@ -199,14 +199,14 @@ def padded_width(columns: list[Tensor], multiple: int) -> list[Tensor]:
 
 
 def plain_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float, training: bool) -> Tensor:
-    """Scores, softmax, context: what ``SelfAttention`` computes without a fused form. [r, L, A, D] to the same."""
+    """Compute scores, softmax and context as ``SelfAttention`` does without a fused form. [r, L, A, D] to the same."""
     query, key, value = (part.transpose([0, 2, 1, 3]) for part in (query, key, value))
     scores = paddle.matmul(query * query.shape[-1] ** -0.5, key, transpose_y=True) + mask.astype(query.dtype)
     return paddle.matmul(F.dropout(F.softmax(scores), dropout, training=training), value).transpose([0, 2, 1, 3])
 
 
 def qkv_trial(num_heads: int, size: int, dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
-    """Outputs and gradients of three products and of one."""
+    """Return outputs and gradients of three products, beside those of one."""
     hidden = num_heads * size
     x, weights = _random([8, hidden]), _random([3, hidden, hidden]) / hidden ** 0.5
     leaves = [_leaf(weight, dtype) for weight in weights]
@@ -228,7 +228,7 @@ def joined_products(x: Tensor, weights: list[Tensor], biases: list[Tensor]) -> l
 
 
 def vocabulary_trial(dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
-    """Losses and gradients over a vocabulary of 30 words, and over 32 of which two do not exist."""
+    """Return losses and gradients over a vocabulary of 30 words, beside those over 32 of which two do not exist."""
     hidden, table = _random([6, 16]), _random([30, 16])
     labels, results = paddle.to_tensor(np.arange(6) * 5), []
     for multiple in (1, MULTIPLE):

@@ -116,7 +116,7 @@ class _Primitive:
 
 
 def contiguous_strides(dims: Dims) -> Dims:
-    """Strides of a row-major array, in values."""
+    """Return the strides of a row-major array, in values."""
     strides = [1]
     for size in reversed(dims[1:]):
         strides.append(strides[-1] * size)
@@ -204,7 +204,7 @@ def gelu(x: paddle.Tensor) -> paddle.Tensor:
 
 
 def gelu_gradient(x: paddle.Tensor, gradient: paddle.Tensor) -> paddle.Tensor:
-    """Gradient of the argument of ``gelu``."""
+    """Return the gradient of the argument of ``gelu``."""
     result = paddle.empty_like(x)
     _gelu(x.size)[1](x, gradient, result)
     return result
@@ -223,14 +223,14 @@ def _softmax(dims: Dims) -> tuple[_Primitive, _Primitive]:
 
 
 def softmax(x: paddle.Tensor) -> paddle.Tensor:
-    """Softmax over the last dimension, float32."""
+    """Compute softmax over the last dimension, float32."""
     y = paddle.empty_like(x)
     _softmax((x.size // x.shape[-1], x.shape[-1]))[0](x, y)
     return y
 
 
 def softmax_gradient(y: paddle.Tensor, gradient: paddle.Tensor) -> paddle.Tensor:
-    """Gradient of the argument of ``softmax``, from its result ``y``."""
+    """Return the gradient of the argument of ``softmax``, from its result ``y``."""
     result = paddle.empty_like(y)
     _softmax((y.size // y.shape[-1], y.shape[-1]))[1](y, gradient, result)
     return result
@@ -252,7 +252,7 @@ def _layer_norm(dims: Dims, epsilon: float) -> tuple[_Primitive, _Primitive]:
 
 def layer_norm(x: paddle.Tensor, scale: paddle.Tensor, shift: paddle.Tensor, epsilon: float
                ) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
-    """LayerNorm over the last dimension, float32, with the mean and variance of every row."""
+    """Compute LayerNorm over the last dimension, float32, with the mean and variance of every row."""
     dims = (x.size // x.shape[-1], x.shape[-1])
     y, mean, variance = paddle.empty_like(x), paddle.empty(dims[:1]), paddle.empty(dims[:1])
     _layer_norm(dims, epsilon)[0](x, scale, shift, y, mean, variance)
@@ -262,7 +262,7 @@ def layer_norm(x: paddle.Tensor, scale: paddle.Tensor, shift: paddle.Tensor, eps
 def layer_norm_gradient(x: paddle.Tensor, scale: paddle.Tensor, shift: paddle.Tensor, mean: paddle.Tensor,
                         variance: paddle.Tensor, gradient: paddle.Tensor, epsilon: float
                         ) -> tuple[paddle.Tensor, paddle.Tensor, paddle.Tensor]:
-    """Gradients of the arguments x, scale and shift of ``layer_norm``."""
+    """Return the gradients of the arguments x, scale and shift of ``layer_norm``."""
     dims = (x.size // x.shape[-1], x.shape[-1])
     result = paddle.empty_like(x), paddle.empty_like(scale), paddle.empty_like(shift)
     _layer_norm(dims, epsilon)[1](x, scale, shift, gradient, mean, variance, *result)
@@ -308,6 +308,6 @@ def _self_test() -> None:
 
 
 def nearest_bfloat16(array: np.ndarray) -> np.ndarray:
-    """Float32 values rounded to the nearest that bfloat16 has, ties to even."""
+    """Round float32 values to the nearest that bfloat16 has, ties to even."""
     bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
     return ((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff0000).astype(np.uint32).view(np.float32)

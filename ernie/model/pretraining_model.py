@@ -36,7 +36,7 @@ class PretrainingModel(nn.Layer):
                                    if name not in self.vocabulary_tasks})
 
     def unused(self, names: Collection[str]) -> list[Tensor]:
-        """Parameters that the losses of the tasks in ``names`` do not reach: other heads, and perhaps the pooler."""
+        """Return what the losses of the tasks in ``names`` do not reach: other heads, and perhaps the pooler."""
         layers = [head for name, head in self.heads.items() if name not in names]
         if self.vocabulary_tasks and self.vocabulary_tasks.isdisjoint(names):
             layers.append(self.cls)
@@ -46,7 +46,7 @@ class PretrainingModel(nn.Layer):
 
     def logits(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
                task_ids: Tensor, targets: dict[str, tuple[Tensor, Tensor]]) -> dict:
-        """Scores [k, classes] of every task in ``targets``, in the order of its positions."""
+        """Compute the scores [k, classes] of every task in ``targets``, in the order of its positions."""
         hidden, pooled = self.ernie(token_ids, token_type_ids, position_ids, lengths, task_ids)
         flat = hidden.reshape([-1, hidden.shape[-1]])
         scores = {}

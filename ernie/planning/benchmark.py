@@ -56,7 +56,7 @@ class Measured:
 
 
 def measure(plan: Plan, steps: int = 3, seconds: float = math.inf, masked: bool = True) -> Measured:
-    """Median of ``steps`` steps after two others; two micro-batches each, so that gradients are there already.
+    """Time ``steps`` steps after two others, by the median; two micro-batches each, so that gradients are there.
 
     The first step gets memory and chooses kernels; the second is still a tenth slower than those that follow.
 
@@ -124,7 +124,7 @@ def declare(head: Head) -> SimpleNamespace:
 
 
 def random_batch(config: ErnieConfig, heads: list[Head], rows: int, width: int) -> Batch:
-    """Full rows of random tokens with a random label for every head, named by its place in ``heads``."""
+    """Make full rows of random tokens with a random label for every head, named by its place in ``heads``."""
     rng, places, targets = np.random.default_rng(0), rows * width, {}
     for number, head in enumerate(heads):
         chosen = np.arange(rows) if head.level == "sequence" else \

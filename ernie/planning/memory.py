@@ -68,7 +68,7 @@ def bytes_of(precision: str, level: str, device: str = "gpu") -> Bytes:
 
 
 def parameters(config: ErnieConfig, heads: list[Head]) -> dict[str, int]:
-    """Trained values of each part of the model."""
+    """Count the trained values of each part of the model."""
     h, i = config.hidden_size, config.feed_forward_size
     rows = config.vocab_size + config.max_position_embeddings + config.type_vocab_size \
         + (config.task_type_vocab_size if config.use_task_id else 0)

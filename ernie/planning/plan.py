@@ -69,7 +69,7 @@ class Plan:
         return self.curriculum.batch_tokens // self.curriculum.slices(self.cards)
 
     def rows(self, tokens: int) -> int:
-        """Full rows in a micro-batch: the costliest shape, since attention grows with the width."""
+        """Count full rows in a micro-batch: the costliest shape, since attention grows with the width."""
         return max(1, -(-tokens // self.curriculum.max_length))
 
     def memory(self, tokens: int, recompute: Choice) -> Memory:
@@ -79,7 +79,7 @@ class Plan:
                       self.cards)
 
     def largest(self, gib: float, recompute: Choice) -> int:
-        """Tokens of the largest micro-batch of full rows that fits a card, SPARE left free; 0 when none does."""
+        """Count tokens of the largest micro-batch of full rows that fits a card, SPARE left free; 0 if none does."""
         fits, width = 0, self.curriculum.max_length
         step = 1 << 16
         while step:
@@ -106,7 +106,7 @@ class Plan:
         return sum(self.parameters.values()) * (16 if half else 12)
 
     def schedule(self, stage: Stage) -> Schedule:
-        """Learning rates of a stage; every stage starts its own."""
+        """Return the learning rates of a stage; every stage starts its own."""
         settings = self.curriculum.optimizer
         return Schedule(settings.schedule, settings.learning_rate, settings.warmup_steps, stage.steps)
 

@@ -153,16 +153,16 @@ class Curriculum:
         return next(task for task in self.tasks if task.name == name)
 
     def sources(self, task: str) -> list[str]:
-        """Names of the corpora, or of the pair store, that a task draws from."""
+        """Return the names of the corpora, or of the pair store, that a task draws from."""
         return [task] if task in self.pairs else self.task(task).corpora or list(self.corpora)
 
     def slices(self, cards: int) -> int:
-        """Micro-batches in a global batch: enough for the micro-batch size, and as many for every card."""
+        """Count the micro-batches of a global batch: enough for the micro-batch size, and as many for every card."""
         micro = -(-self.batch_tokens // self.micro_batch_tokens)
         return -(-micro // cards) * cards
 
     def to_dict(self) -> dict:
-        """Plain containers, as saved with every run."""
+        """Return plain containers, as saved with every run."""
         return dataclasses.asdict(self)
 
 

@@ -71,7 +71,7 @@ class ForgettingMatrix:
         return [(number, self.cells[number, name]) for number in self.stages if (number, name) in self.cells]
 
     def forgotten(self, name: str) -> Optional[float]:
-        """Last headline figure minus the best one, 0 or less; None where the last stage did not measure the task."""
+        """Return the last headline figure minus the best, 0 or less; None if the last stage did not measure it."""
         if not self.stages or (self.stages[-1], name) not in self.cells:
             return None
         return self.cells[self.stages[-1], name].metrics.headline - self.best[name]
@@ -100,7 +100,7 @@ class ForgettingMatrix:
 
 
 def verdict(latest: dict[str, TaskMetrics]) -> Iterable[str]:
-    """Lines that name each task's best shallow baseline, and which tasks are above theirs by more than the noise."""
+    """Yield lines that name each task's best shallow baseline, and the tasks above theirs by more than the noise."""
     known = {name: values for name, values in latest.items() if values.floor is not None}
     if not known:
         return

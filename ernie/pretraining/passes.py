@@ -12,7 +12,7 @@ MANY = 100  # passes over one text from which on a warning is due; the paper's E
 
 
 def known_tokens(curriculum: Curriculum) -> dict[str, int]:
-    """Tokens of every corpus and pair store of a curriculum that is built already, by name."""
+    """Count the tokens of every corpus and pair store of a curriculum that is built already, by name."""
     return {name: int(manifest["tokens"]) for name, manifest in _manifests(curriculum).items()}
 
 
@@ -29,7 +29,7 @@ def _manifests(curriculum: Curriculum) -> dict[str, dict]:
 
 
 def tokens_drawn(curriculum: Curriculum, stages: list[Stage], tokens: Mapping[str, int]) -> dict[str, float]:
-    """Tokens that the tasks draw from every corpus and pair store in all stages, special tokens included.
+    """Count the tokens that the tasks draw from every corpus and pair store in all stages, special tokens included.
 
     Args:
         tokens: of the stores, as far as they are known; where weights are missing they decide the shares.

@@ -24,7 +24,7 @@ class StageBatches(StepBatches):
         self.rank, self.size = rank, size
 
     def at(self, step: int) -> list:
-        """Micro-batches of a step (from 0) for this rank: its run of the slices of the global batch."""
+        """Return the micro-batches of a step (from 0) for this rank: its run of the slices of the global batch."""
         source = self.sources[self.names[self.draws[step]]]
         return source.at(int(self.numbers[step]), slices_of_rank(source.slices, self.rank, self.size))
 

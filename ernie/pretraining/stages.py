@@ -68,7 +68,7 @@ def allocate(totals: list[int]) -> np.ndarray:
 
 
 def extend(done: list[Stage], curriculum: Curriculum, known: list[str] | None = None) -> list[Stage]:
-    """Stages of a run that was recorded with ``done`` and whose curriculum may since have got tasks at its end.
+    """Return the stages of a run recorded with ``done``, whose curriculum may have got tasks at its end since.
 
     What was recorded stays as it is. Every further task gets a stage of its own: its full number of iterations,
     together with all tasks before it, each with its rehearsal budget (declared, or N / (n + 1)). Stages that are

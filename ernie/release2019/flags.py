@@ -163,7 +163,7 @@ def _classes(args: argparse.Namespace, kind: str) -> tuple[list, dict]:
 
 
 def tests_saved(args: argparse.Namespace) -> dict[str, str]:
-    """split -> where the flags want its predictions; --test_save names a file for each --test_set."""
+    """Return {split: where the flags want its predictions}; --test_save names a file for each --test_set."""
     wanted = {}
     if args.test_set and args.do_test:
         sets, names = args.test_set.split(","), args.test_save.split(",")
@@ -176,7 +176,7 @@ def tests_saved(args: argparse.Namespace) -> dict[str, str]:
 
 
 def files_named(args: argparse.Namespace) -> dict[str, str]:
-    """split -> its file as the flags write it, for the log."""
+    """Return {split: its file as the flags write it}, for the log."""
     named = {"test.diagnostic": args.diagnostic} if args.diagnostic else {}
     for prefix, names in ("dev", args.dev_set), ("test", args.test_set):
         for number, name in enumerate(names.split(",") if names else []):

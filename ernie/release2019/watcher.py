@@ -152,7 +152,7 @@ class TrainingLines(Callback):
 
 
 def batch_scores(layer: Any, kind: Any, batches: list) -> dict[str, float]:
-    """Entity precision, recall and F1 of the present weights on some training batches, without dropout."""
+    """Compute entity precision, recall and F1 of the present weights on some training batches, without dropout."""
     gold, found = [], []
     layer.eval()
     with paddle.no_grad():

@@ -73,7 +73,7 @@ def _view(group: Group, runs: list[RunRecord], budget: Optional[Budget]) -> Grou
 
 
 def curves(runs: Mapping[str, Mapping[int, RunRecord]]) -> list[tuple[str, list[Chart]]]:
-    """For each task the training loss and accuracy of every group over the steps of the run, means over seeds."""
+    """Chart, for each task, training loss and accuracy of every group over the steps of the run, means over seeds."""
     everything = [run for by_seed in runs.values() for run in by_seed.values()]
     found = []
     for task in dict.fromkeys(name for run in everything for name in run.tasks):

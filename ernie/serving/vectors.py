@@ -144,7 +144,7 @@ def _pool(hidden, pooled, lengths, pooling: str) -> np.ndarray:
 
 def encode_file(vectors: Vectors, source: str | Path, target: str | Path, pooling: str, batch_tokens: int,
                 progress: Callable[[int], None]) -> int:
-    """Vectors of a text file's lines into a ``.npy`` file, in constant memory.
+    """Write the vectors of a text file's lines to a ``.npy`` file, in constant memory.
 
     Args:
         pooling: of ``Vectors.encode``, or "tokens": then the array holds the vectors of all tokens one after another

@@ -99,7 +99,7 @@ class TaskMetrics:
         return self.gain > MARGIN * noise
 
     def to_json(self) -> dict[str, Any]:
-        """Plain containers, without what the task does not have."""
+        """Return plain containers, without what the task does not have."""
         return _without_nothing(dataclasses.asdict(self))
 
     @classmethod
@@ -189,7 +189,7 @@ class LogLine:
     spike: Optional[Spike] = None
 
     def to_json(self) -> dict[str, Any]:
-        """Plain containers, every key."""
+        """Return plain containers, every key."""
         return dataclasses.asdict(self)
 
     @classmethod

@@ -154,7 +154,7 @@ def choose_update(optimizer: GroupedAdamW, dtype: FloatType) -> str:
 
 
 def update_trial(dtype: FloatType) -> list[tuple[Tensor, Tensor]]:
-    """Weights after four steps by Paddle's AdamW and in groups, of sizes that do not divide and different decays."""
+    """Return weights after four steps by Paddle's AdamW, and in groups of uneven sizes and different decays."""
     results = []
     for grouped in (False, True):
         rng, value = np.random.default_rng(0), paddle.nn.initializer.Constant(0.5)  # draws nothing from the generator
@@ -261,14 +261,14 @@ class Updater:
             parameter.clear_gradient(False)
 
     def weights(self) -> dict[str, np.ndarray]:
-        """Float32 weights under their structured names, for a checkpoint: the master weights where there are some."""
+        """Return float32 weights under their structured names, for a checkpoint: master weights if there are any."""
         masters = self.optimizer.state_dict().get("master_weights", {})
         weights = {name: value.astype("float32").numpy() for name, value in self.layer.state_dict().items()}
         weights.update({self.names[key]: value.numpy() for key, value in masters.items()})
         return weights
 
     def state(self) -> dict[str, np.ndarray]:
-        """Moments under the parameters' structured names, for a checkpoint.
+        """Return the moments under the parameters' structured names, for a checkpoint.
 
         Paddle's optimiser gives only those of parameters that have been stepped since the process began; of the others
         we hand on what was restored.

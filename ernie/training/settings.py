@@ -12,12 +12,12 @@ from reader.utils.errors import InputError
 
 
 def noam(update: int, peak: float, warmup: int, total: int) -> float:
-    """Linear warm-up, then inverse square root decay: the pre-training schedule (paper 5.1.2)."""
+    """Compute linear warm-up, then inverse square root decay: the pre-training schedule (paper 5.1.2)."""
     return peak * min((warmup / update) ** 0.5, update / warmup) if warmup else peak * update ** -0.5
 
 
 def linear(update: int, peak: float, warmup: int, total: int) -> float:
-    """Linear warm-up, then linear decay to zero at the end: GLUE fine-tuning."""
+    """Compute linear warm-up, then linear decay to zero at the end: GLUE fine-tuning."""
     if update < warmup:
         return peak * update / warmup
     return peak * max(0.0, (total - update + 1) / max(1, total - warmup + 1))

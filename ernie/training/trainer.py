@@ -111,13 +111,13 @@ class Callback:
     """Something that looks at training after every step. Every rank runs the same ones; only the main rank writes."""
 
     def start(self, trainer: Trainer) -> None:
-        """Before the first step of this launch."""
+        """Act before the first step of this launch."""
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
-        """After a step; may set ``trainer.stop`` to end training, the same on all ranks."""
+        """Act after a step; may set ``trainer.stop`` to end training, the same on all ranks."""
 
     def finish(self, trainer: Trainer) -> None:
-        """After the last step of this launch."""
+        """Act after the last step of this launch."""
 
 
 class Trainer:
@@ -254,7 +254,7 @@ class Trainer:
         return bool(asked)
 
     def total_loss(self, losses: dict, counts: np.ndarray, factors: dict | None = None) -> paddle.Tensor:
-        """Weighted sum of mean losses, each with its factor in this batch.
+        """Sum mean losses, each with its weight and its factor in this batch.
 
         Means are over the targets of the whole global batch, so that the gradient does not depend on how it was cut;
         data parallelism averages over ranks, hence the number of ranks.
@@ -264,7 +264,7 @@ class Trainer:
                                           / max(1.0, share[name])) for name, values in losses.items()])
 
     def dropout_seed(self, place: int) -> int:
-        """Seed of a micro-batch: a function of (seed, step, its place in the global batch), whoever computes it."""
+        """Return a micro-batch's seed: a function of (seed, step, its place in the global batch), whoever asks."""
         return int(np.random.SeedSequence([self.seed, self.state.step, place]).generate_state(1)[0])
 
     def snapshot(self) -> tuple[dict, dict, dict]:

@@ -59,7 +59,7 @@ class Batches:
                              f"{corpus.max_length}: raise batch_tokens, or use fewer cards or accumulation steps")
 
     def at(self, n: int, slice_indices: Iterable[int] | None = None) -> list[Batch]:
-        """Micro-batches of the n-th global batch; all of them, or those that ``slice_indices`` names, in its order."""
+        """Return micro-batches of the n-th global batch: all, or those that ``slice_indices`` names, in its order."""
         wanted = range(self.slices) if slice_indices is None else slice_indices
         made = []
         for index in wanted:

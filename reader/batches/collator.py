@@ -29,7 +29,7 @@ class Window(NamedTuple):
 
     @classmethod
     def of(cls, examples: list[Example], key: int) -> Window:
-        """Examples as arrays, all in one batch; ``key`` decides what is random about their tokens."""
+        """Collect examples as arrays, all in one batch; ``key`` decides what is random about their tokens."""
         counts = np.array([len(example.segments) for example in examples])
         segments = np.array([segment for example in examples for segment in example.segments], np.int64)
         return cls(np.array([example.length for example in examples]),

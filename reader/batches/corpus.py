@@ -109,13 +109,13 @@ class Corpus:
         return store.document_at(paragraph), paragraph, sentence
 
     def document_sentences(self, store: int, document: int) -> tuple[int, int]:
-        """Sentences [first, last) of a document."""
+        """Return the sentences [first, last) of a document."""
         opened = self.stores[store]
         first, last = opened.documents[document], opened.documents[document + 1]
         return int(opened.paragraphs[first]), int(opened.paragraphs[last])
 
     def paragraph_sentences(self, store: int, paragraph: int) -> tuple[int, int]:
-        """Sentences [first, last) of a paragraph."""
+        """Return the sentences [first, last) of a paragraph."""
         bounds = self.stores[store].paragraphs[paragraph:paragraph + 2]
         return int(bounds[0]), int(bounds[1])
 
@@ -152,11 +152,11 @@ class Corpus:
         return tuple((speakers % count).tolist())
 
     def paragraph_span(self, store: int, paragraph: int) -> tuple[int, int]:
-        """Tokens [start, stop) of a paragraph."""
+        """Return the tokens [start, stop) of a paragraph."""
         return self.span(store, *self.paragraph_sentences(store, paragraph))
 
     def span(self, store: int, first: int, last: int | None = None) -> tuple[int, int]:
-        """Tokens [start, stop) of the sentences [first, last); of one sentence when ``last`` is left out."""
+        """Return the tokens [start, stop) of the sentences [first, last); of one sentence when ``last`` is left out."""
         sentences = self.stores[store].sentences
         return int(sentences[first]), int(sentences[first + 1 if last is None else last])
 
@@ -176,7 +176,7 @@ class Corpus:
         return labels
 
     def pair(self, store: int, first: tuple[int, int], second: tuple[int, int], label: int) -> Example:
-        """Two segments and a label, shortened where both do not fit."""
+        """Make an example of two segments and a label, shortened where both do not fit."""
         return Example(store, shorten((first, second), self.max_length - 3), label)
 
     def unit_chances(self, store: int, tokens: np.ndarray) -> np.ndarray | None:
@@ -200,7 +200,7 @@ class Corpus:
 
 
 def join_pieces(pieces: list[str], language: str) -> str:
-    """Pieces as text: ``##`` goes on with the word before; Chinese has spaces between foreign words only."""
+    """Join pieces to text: ``##`` goes on with the word before; Chinese has spaces between foreign words only."""
     words: list[str] = []
     for piece in pieces:
         if piece.startswith("##") and words:

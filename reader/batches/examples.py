@@ -31,7 +31,7 @@ class Excerpt:
     share: float = 1.0
 
     def room(self, max_length: int) -> int:
-        """Most text tokens of an excerpt."""
+        """Return the largest number of text tokens of an excerpt."""
         return max_length - 1 - self.segments
 
 

@@ -60,7 +60,7 @@ class Walk:
         return found
 
     def sample(self, count: int) -> list[Anchor]:
-        """Excerpts of ``count`` blocks, one of each, for looking at; blocks without an excerpt are passed over."""
+        """Draw excerpts of ``count`` blocks, one of each, to look at; blocks without an excerpt are passed over."""
         found: list[Anchor] = []
         for index in range(100 * count):
             excerpts = self.anchors(np.array([index]))

@@ -129,7 +129,7 @@ def _converter():
 
 
 def simplified(text: str) -> str:
-    """Simplified characters, exactly one for each character of ``text``, so that offsets stay true.
+    """Return simplified characters, exactly one for each character of ``text``, so that offsets stay true.
 
     Phrases are converted as OpenCC does; only where that changes the length, its characters are converted one by one.
     """

@@ -117,7 +117,7 @@ class Account:
         self.skip(reason, line)
 
     def finish(self) -> None:
-        """InputError when nothing at all was read."""
+        """Raise InputError when nothing at all was read."""
         if not self.rows:
             why = "; ".join(f"{reason} ({self.counted} {seen.line})" for reason, seen in self.skipped.items())
             raise InputError("holds no rows" + (f": {why}" if why else ""), self.path)

@@ -74,14 +74,7 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
     Raises:
         InputError: nothing usable in the input, or bad arguments.
     """
-    if layout not in LAYOUTS:
-        raise InputError(f"unknown layout {layout!r}: one of {', '.join(LAYOUTS)}")
-    if language not in DEFAULTS:
-        raise InputError(f"unknown language {language!r}: one of {', '.join(DEFAULTS)}")
-    if not 0 <= dev_share <= 0.5:
-        raise InputError(f"dev share {dev_share} is not between 0 and 0.5")
-    if deduplicate and shard != (0, 1):
-        raise InputError("copies are found in the whole input: --deduplicate and --shard exclude each other")
+    check_arguments(layout, language, dev_share, deduplicate, shard)
     recipe = BuildRecipe(language, str(Path(vocab_file).resolve()), layout, annotator or DEFAULTS[language],
                          options or {}, lower_case, document_tokens, text_field, title_field, dev_share, deduplicate)
     Tokenizer.load(vocab_file, lower_case)
@@ -96,24 +89,46 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
     folder = Path(f"{output}.parts")
     claim(folder, plan)
     prepare(recipe, files, folder / LEARNT, like)
-    started = time.time()
-    if deduplicate:
-        check_rensa()
-        run_parts(sign_part, recipe, mine, folder, "{index}.keys.npy", workers, progress, "compared")
-        Verdicts(folder, len(parts), dev_share)
-    built = run_parts(build_part, recipe, mine, folder, "{index}/manifest.json", workers, progress)
-    report = {"plan": plan, "input_bytes": sum(span_bytes(span) for _, spans in mine for span in spans),
-              "built_bytes": built, "seconds": round(time.time() - started, 3)}
-    if deduplicate:
-        report["near_copies_across_train_and_dev"] = Verdicts(folder, len(parts), dev_share).across
+    report = {"plan": plan, **build_parts(recipe, mine, folder, workers, progress)}
     for kind, place in reversed(list(outputs.items())):  # train last: it stands for both
         join(recipe, [folder / f"{index:06d}{kind}" for index, _ in mine], place, **report)
     shutil.rmtree(folder)
     return read_manifest(outputs[TRAIN])
 
 
+def check_arguments(layout: str, language: str, dev_share: float, deduplicate: bool, shard: tuple[int, int]) -> None:
+    """Raise InputError for arguments of ``build_corpus`` that nothing can be built from."""
+    if layout not in LAYOUTS:
+        raise InputError(f"unknown layout {layout!r}: one of {', '.join(LAYOUTS)}")
+    if language not in DEFAULTS:
+        raise InputError(f"unknown language {language!r}: one of {', '.join(DEFAULTS)}")
+    if not 0 <= dev_share <= 0.5:
+        raise InputError(f"dev share {dev_share} is not between 0 and 0.5")
+    if deduplicate and shard != (0, 1):
+        raise InputError("copies are found in the whole input: --deduplicate and --shard exclude each other")
+
+
+def build_parts(recipe: BuildRecipe, mine: list, folder: Path, workers: int, progress: TextIO | None) -> dict[str, Any]:
+    """Build the parts of this machine that are not there yet, and return what their manifest says of it.
+
+    Args:
+        mine: (index, spans) of each part; with ``deduplicate``, which compares all documents, these are all parts.
+    """
+    started = time.time()
+    if recipe.deduplicate:
+        check_rensa()
+        run_parts(sign_part, recipe, mine, folder, "{index}.keys.npy", workers, progress, "compared")
+        Verdicts(folder, len(mine), recipe.dev_share)
+    built = run_parts(build_part, recipe, mine, folder, "{index}/manifest.json", workers, progress)
+    report: dict[str, Any] = {"input_bytes": sum(span_bytes(span) for _, spans in mine for span in spans),
+                              "built_bytes": built, "seconds": round(time.time() - started, 3)}
+    if recipe.deduplicate:
+        report["near_copies_across_train_and_dev"] = Verdicts(folder, len(mine), recipe.dev_share).across
+    return report
+
+
 def outputs_of(output: Path, dev_share: float) -> dict[str, Path]:
-    """Suffix of the parts of a store -> its directory.
+    """Return {suffix of the parts of a store: its directory}.
 
     Raises:
         InputError: a directory of another kind is in the way.
@@ -148,7 +163,7 @@ def refuse_foreign(output: Path) -> None:
 
 
 def plan_digest(recipe: BuildRecipe, files: list[Path], *more: Any) -> str:
-    """Fingerprint of all that decides the result: finished parts are reused only under the same one."""
+    """Return the fingerprint of all that decides the result: finished parts are reused only under the same one."""
     inputs = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     vocabulary = hashlib.sha256(Path(recipe.vocab_file).read_bytes()).hexdigest()
     everything = json.dumps([VERSION, asdict(recipe), vocabulary, inputs, more, BLOCK_CHARACTERS, PART_BYTES])

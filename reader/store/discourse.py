@@ -45,7 +45,7 @@ def mine_discourse(stores: Paths, output: StrPath, *, dev_stores: Paths = (), de
                    markers: StrPath | None = None, cap: int = 10_000,
                    balance: float = 4.0, least: int = 20, across: bool = False, shortest: int = 4,
                    longest: int = 128) -> dict:
-    """Discourse pairs from corpus stores, as Discovery was made (Sileo et al. 2019).
+    """Mine discourse pairs from corpus stores, as Discovery was made (Sileo et al. 2019).
 
     Two adjacent sentences of a paragraph, the second opening with a marker, which is removed with its comma and becomes
     the label; the new first word counts as capitalised. A marker that is listed with a comma must be followed by one.
@@ -93,7 +93,7 @@ def mine_discourse(stores: Paths, output: StrPath, *, dev_stores: Paths = (), de
 
 
 def marker_table(names: list[str], tokenizer: Tokenizer) -> dict[int, dict[bytes, int]]:
-    """Length -> token ids (as bytes) of each marker -> its class; the longest first."""
+    """Return {length: {token ids of a marker, as bytes: its class}}; the longest first."""
     table: dict[int, dict[bytes, int]] = {}
     for label, encoding in enumerate(tokenizer.encode_batch(names)):
         if tokenizer.unk_id not in encoding.ids:

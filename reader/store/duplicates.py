@@ -101,7 +101,7 @@ def decide(keys: np.ndarray, signatures: np.ndarray, dev_share: float = 0.0) -> 
 
 
 def similar_pairs(documents: np.ndarray, signatures: np.ndarray, row: int) -> list[tuple[int, int]]:
-    """Pairs of documents that share the band from ``row`` on and are similar: each with the first that has the band,
+    """Find pairs of documents that share the band from ``row`` on and are similar: each with the first that has it,
     and with the one before it."""
     band = np.zeros(len(documents), np.uint64)
     for column in range(row, row + ROWS):

@@ -77,7 +77,7 @@ class PairEncoder:
 
 
 def grouped(rows: Iterable, size: int) -> Iterator[list]:
-    """Lists of ``size`` items."""
+    """Yield lists of ``size`` items."""
     group = []
     for row in rows:
         group.append(row)

@@ -67,7 +67,7 @@ class Pipeline:
         self.chunk_cache = ChunkCache(Tokenizer.load(recipe.vocab_file, recipe.lower_case), self.annotator.describe)
 
     def tokens(self, documents: list[list[str]], split: bool = True) -> PartTokens | None:
-        """PartTokens of documents; None when there are none. split: find sentences; else a paragraph is one."""
+        """Tokenize documents; None when there are none. split: find sentences; else a paragraph is one."""
         self.chunk_cache.trim()
         block = Block([self.annotator.convert(document) for document in documents], self.chunk_cache)
         if not len(block):
@@ -78,7 +78,7 @@ class Pipeline:
 
 
 def cut_documents(tokens: PartTokens, limit: int) -> PartTokens:
-    """Documents of at most ``limit`` tokens: longer ones are cut between paragraphs, a paragraph stays whole.
+    """Cut documents of more than ``limit`` tokens between paragraphs; a paragraph stays whole.
 
     In a long document nearly every token occurs elsewhere too, and the token-document relation says little.
     """
@@ -98,7 +98,7 @@ def cut_documents(tokens: PartTokens, limit: int) -> PartTokens:
 
 
 def batched(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    """Documents in groups of about BLOCK_CHARACTERS."""
+    """Yield documents in groups of about BLOCK_CHARACTERS."""
     group, size = [], 0
     for document in documents:
         group.append(document)
@@ -111,7 +111,7 @@ def batched(documents: Iterator[Document]) -> Iterator[list[Document]]:
 
 
 def to_tokens(block: Block, annotation: Annotation, chunk_cache: ChunkCache) -> PartTokens:
-    """PartTokens, flags and sizes of an annotated block of n > 0 chunks."""
+    """Return the PartTokens, flags and sizes of an annotated block of n > 0 chunks."""
     n = len(block)
     ids, flags, counts = chunk_cache.pieces_of(block.ids)
     ends = np.r_[0, np.cumsum(counts)]

@@ -149,7 +149,7 @@ class Store:
         return int(np.searchsorted(self.documents, paragraph, side="right")) - 1
 
     def document_span(self, document: int) -> tuple[int, int]:
-        """Token offsets [start, stop) of a document."""
+        """Return the token offsets [start, stop) of a document."""
         first, last = self.documents[document], self.documents[document + 1]
         return int(self.sentences[self.paragraphs[first]]), int(self.sentences[self.paragraphs[last]])
 

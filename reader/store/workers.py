@@ -56,12 +56,12 @@ def run_parts(job: Job, recipe: BuildRecipe, parts: Parts, folder: Path, done: s
 
 
 def ignore_interrupts() -> None:
-    """Ctrl-C reaches every process of a terminal; the parent alone decides."""
+    """Ignore Ctrl-C, which reaches every process of a terminal; the parent alone decides."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def span_bytes(span: Span) -> int:
-    """Bytes of input in a span."""
+    """Count the bytes of input in a span."""
     return (os.path.getsize(span.path) if span.stop is None else span.stop) - span.start
 
 

@@ -61,7 +61,7 @@ class ChunkCache:
         return ids
 
     def pieces_of(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Tokens of chunks: ([t] token ids, [t] uint8 flags, [n] tokens of each chunk).
+        """Return the tokens of chunks: ([t] token ids, [t] uint8 flags, [n] tokens of each chunk).
 
         Flags: WORD_START and UNIT_START on the first token of each word, CAPITAL on all tokens of a capitalised one.
         """

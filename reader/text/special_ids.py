@@ -32,7 +32,7 @@ class SpecialIds:
 
     @classmethod
     def from_file(cls, path: StrPath) -> SpecialIds:
-        """From a vocabulary file. Raises InputError when a special token is missing."""
+        """Read them from a vocabulary file. Raises InputError when a special token is missing."""
         ids = {token: index for index, token in enumerate(read_vocab(path))}
         missing = [token for token in ("[CLS]", "[SEP]", "[MASK]", "[PAD]") if token not in ids]
         if missing:

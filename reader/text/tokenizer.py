@@ -75,7 +75,7 @@ class Tokenizer:
         return self.size
 
     def encode(self, text: str) -> Encoding:
-        """Ids and raw-text offsets of a text, without special tokens."""
+        """Return the ids and raw-text offsets of a text, without special tokens."""
         return self.encode_batch([text])[0]
 
     def encode_batch(self, texts: list[str]) -> list[Encoding]:
@@ -88,12 +88,12 @@ class Tokenizer:
         return [self.vocab[number] for number in np.asarray(ids).tolist()]
 
     def decode(self, ids: Any) -> str:
-        """Readable text of ids: pieces joined, special tokens kept."""
+        """Return readable text of ids: pieces joined, special tokens kept."""
         return self.backend.decode(np.asarray(ids).tolist(), skip_special_tokens=False)
 
 
 def read_vocab(vocab_file: StrPath) -> list[str]:
-    """Tokens of a vocabulary file by id; see ``Tokenizer.load``."""
+    """Read the tokens of a vocabulary file by id; see ``Tokenizer.load``."""
     path = Path(vocab_file)
     try:
         lines = path.read_bytes().decode("utf-8").split("\n")

@@ -86,7 +86,7 @@ class EpochBatches:
         return int(np.searchsorted(self.ends, step, side="right"))
 
     def at(self, step: int) -> list[Batch]:
-        """This rank's micro-batches of a step: every ``size``-th slice of the batch sorted by length.
+        """Return this rank's micro-batches of a step: every ``size``-th slice of the batch sorted by length.
 
         Where there are fewer examples than slices, a rank without one takes an example without a target.
         """

@@ -37,7 +37,7 @@ class Features:
     @classmethod
     def build(cls, ids: list, first: Any, row: Any = None, labels: np.ndarray | None = None,
               **tokens: list) -> Features:
-        """From one list of ids for each part. Per-token values come as one list for each part too."""
+        """Build features from one list of ids for each part. Per-token values come as one list for each part too."""
         offsets = np.zeros(len(ids) + 1, np.int64)
         np.cumsum([len(part) for part in ids], out=offsets[1:])
         row = np.arange(len(ids)) if row is None else np.asarray(row, np.int64)
@@ -46,7 +46,7 @@ class Features:
 
     @classmethod
     def join(cls, several: list) -> Features:
-        """Several after one another, rows counted on."""
+        """Join several after one another, rows counted on."""
         if len(several) == 1:
             return several[0]
         rows = np.cumsum([0] + [int(one.row.max(initial=-1)) + 1 for one in several[:-1]])
@@ -59,7 +59,7 @@ class Features:
                    {name: np.concatenate([one.tokens[name] for one in several]) for name in several[0].tokens})
 
     def subset(self, rows: np.ndarray) -> Features:
-        """Those of some rows, given in ascending order and numbered anew."""
+        """Take those of some rows, given in ascending order and numbered anew."""
         parts = np.flatnonzero(np.isin(self.row, rows))
         place, _, _ = self.flat(parts)
         return Features(self.ids[place], np.append(0, np.cumsum(self.lengths[parts])), self.first[parts],
@@ -96,7 +96,7 @@ def _flat(parts: list, dtype) -> np.ndarray:
 
 
 def truncated_pair(first: int, second: int, limit: int) -> tuple[int, int]:
-    """Lengths after popping from the longer side (the second when equal) until both fit into ``limit``."""
+    """Return the lengths after popping from the longer side (the second when equal) until both fit into ``limit``."""
     excess = max(0, first + second - limit)
     alone = min(excess, abs(first - second))  # what the longer side gives before both are equal
     first, second = (first - alone, second) if first > second else (first, second - alone)

@@ -42,7 +42,7 @@ class Kind:
         return len(self.classes)
 
     def features(self, rows: list, tokenizer: Tokenizer, max_length: int) -> Features:
-        """Model inputs and labels of rows."""
+        """Make model inputs and labels of rows."""
         raise NotImplementedError
 
     def targets(self, features: Features, chosen: np.ndarray, width: int) -> Targets:
@@ -62,7 +62,7 @@ class Kind:
         raise NotImplementedError
 
     def header(self) -> list[str]:
-        """Columns of a file of predictions."""
+        """Return the columns of a file of predictions."""
         raise NotImplementedError
 
     def cells(self, row: Any, prediction: Any) -> list[str]:

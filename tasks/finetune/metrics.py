@@ -23,7 +23,7 @@ TREEBANK = [(re.compile(pattern), spaced) for pattern, spaced in (
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """Along the last axis."""
+    """Compute softmax along the last axis."""
     exponentials = np.exp(scores - scores.max(-1, keepdims=True))
     return exponentials / exponentials.sum(-1, keepdims=True)
 
@@ -40,7 +40,7 @@ def f1(gold: Any, predicted: Any, classes: int = 2) -> float:
 
 
 def matthews(gold: Any, predicted: Any) -> float:
-    """Matthews correlation; 0 when only one class was predicted."""
+    """Compute Matthews correlation; 0 when only one class was predicted."""
     from sklearn.metrics import matthews_corrcoef
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a single class
@@ -48,7 +48,7 @@ def matthews(gold: Any, predicted: Any) -> float:
 
 
 def label_sets(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Micro and macro F1 over classes, and the share of rows that are right throughout, from [rows, C] of 0 and 1."""
+    """Compute micro and macro F1 over classes, and the share of rows that are right throughout, from [rows, C] 0/1."""
     from sklearn.metrics import f1_score
     return {"micro_f1": float(f1_score(gold, predicted, average="micro", zero_division=0)),
             "macro_f1": float(f1_score(gold, predicted, average="macro", zero_division=0)),
@@ -56,13 +56,13 @@ def label_sets(gold: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
 
 def pearson(gold: Any, predicted: Any) -> float:
-    """Pearson correlation; 0 when either side is constant."""
+    """Compute Pearson correlation; 0 when either side is constant."""
     from scipy.stats import pearsonr
     return _correlation(pearsonr, gold, predicted)
 
 
 def spearman(gold: Any, predicted: Any) -> float:
-    """Spearman rank correlation; 0 when either side is constant."""
+    """Compute Spearman rank correlation; 0 when either side is constant."""
     from scipy.stats import spearmanr
     return _correlation(spearmanr, gold, predicted)
 
@@ -77,7 +77,7 @@ def _correlation(function, gold, predicted) -> float:
 
 
 def entities(gold: list, predicted: list) -> dict[str, float]:
-    """Entity precision, recall and F1 (over all entities together) and label accuracy, from lists of label names."""
+    """Measure entity precision, recall and F1 (all entities together) and label accuracy, from lists of label names."""
     from seqeval.metrics import f1_score, precision_score, recall_score
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nothing found
@@ -101,7 +101,7 @@ def entity_figures(hits: float, found: float, gold: float) -> tuple[float, float
 
 
 def mrr(groups: Any, scores: Any, labels: Any) -> float:
-    """Mean over the groups of 1 / (rank of the first candidate of class 1), by descending score.
+    """Return the mean over the groups of 1 / (rank of the first candidate of class 1), by descending score.
 
     A group without such a candidate counts as 0; of equal scores the first in the file ranks first.
     """
@@ -115,7 +115,7 @@ def mrr(groups: Any, scores: Any, labels: Any) -> float:
 
 
 def exact_match(answers: list, prediction: str) -> float:
-    """1 when an answer is the prediction, but for case, outer space and punctuation (CMRC 2018)."""
+    """Return 1 when an answer is the prediction, but for case, outer space and punctuation (CMRC 2018), else 0."""
     return float(any(_bare(answer) == _bare(prediction) for answer in answers))
 
 
@@ -151,7 +151,7 @@ def _word_f1(gold: list, found: list) -> float:
 
 
 def segments(text: str) -> list[str]:
-    """Chinese characters and, between them, the words of other scripts; lower-cased, without punctuation.
+    """Cut a text into Chinese characters and the words of other scripts; lower-cased, without punctuation.
 
     Words are cut as CMRC's scorer cuts them, by the rules of the Penn treebank: 3.5, 1,000 and u.s.a stay whole, a full
     stop is cut from the end of a run only, do n't and it 's are two words.

@@ -39,7 +39,7 @@ class MultipleChoice(Kind):
         return features
 
     def targets(self, features: Features, chosen: np.ndarray, width: int) -> Targets:
-        """positions: [rows, most choices] places in the batch, -1 where a row has fewer; labels: the right choice."""
+        """Return positions, [rows, most choices] in the batch, -1 where a row has fewer; labels: the right choice."""
         chosen = np.asarray(chosen, np.int64)
         assert features.labels is not None
         _, starts, counts = np.unique(features.row[chosen], return_index=True, return_counts=True)

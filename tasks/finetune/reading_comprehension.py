@@ -54,7 +54,7 @@ class ReadingComprehension(Kind):
         self.max_answer_length, self.n_best = max_answer_length, n_best
 
     def features(self, rows: list[QuestionRow], tokenizer: Tokenizer, max_length: int) -> Features:
-        """Parts; a part that does not hold the whole answer is labelled with [CLS], place 0, as in the release."""
+        """Make parts; one that does not hold the whole answer is labelled with [CLS], place 0, as in the release."""
         contexts = list(dict.fromkeys(row.context for row in rows))
         passages = dict(zip(contexts, tokenizer.encode_batch(contexts)))
         questions = tokenizer.encode_batch([row.question for row in rows])
@@ -179,7 +179,7 @@ class ReadingComprehension(Kind):
 
 
 def answer_tokens(offsets: np.ndarray, row: QuestionRow) -> tuple[int, int] | None:
-    """First and last piece that overlap the first answer that the passage holds; None when it holds none."""
+    """Return the first and last piece that overlap the first answer that the passage holds; None when it holds none."""
     start, answer = next(((start, text) for start, text in zip(row.starts, row.answers) if start >= 0), (-1, ""))
     if start < 0 or not len(offsets):
         return None
@@ -197,7 +197,7 @@ def with_marks(text: str, stop: int) -> int:
 
 
 def most_context(parts: list) -> list[np.ndarray]:
-    """For each part, which of its pieces have most context in it, of all the parts that hold them (1 or 0).
+    """Mark, for each part, the pieces that have most context in it, of all the parts that hold them (1 or 0).
 
     The context of a piece is the smaller of what is left and right of it, plus a hundredth of the part's length; the
     first part wins a tie (the max-context rule of BERT's reader).

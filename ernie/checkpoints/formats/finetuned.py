@@ -67,7 +67,7 @@ class FinetunedHead:
         return next((form for form in FORMS if self.kind in form.kinds), None)
 
     def names(self, family: str) -> dict[str, Name]:
-        """Stored name -> our name."""
+        """Return {stored name: our name}."""
         if self.form is None:
             return {}
         weight, bias = self.form.stored(family)

@@ -63,7 +63,7 @@ class Annotator:
         return document
 
     def describe(self, word: str) -> int:
-        """Bits that ``annotate`` wants to know of a chunk, worked out once per distinct chunk (Block.features)."""
+        """Return the bits that ``annotate`` needs of a chunk, worked out once per distinct chunk (Block.features)."""
         return 0
 
     def annotate(self, block: Block) -> Annotation:

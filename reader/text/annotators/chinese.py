@@ -74,7 +74,7 @@ class Chinese(Annotator):
         self._keys: list[int] = []
 
     def convert(self, document: list[str]) -> list[str]:
-        """Traditional to simplified characters, where it was asked for."""
+        """Convert traditional to simplified characters, where it was asked for."""
         return [self._converter.convert(paragraph) for paragraph in document] if self._converter else document
 
     @classmethod
@@ -162,7 +162,7 @@ class Chinese(Annotator):
 
 @cache
 def not_names() -> frozenset[str]:
-    """Words that jieba's dictionary tags as names and that are common words."""
+    """Return the words that jieba's dictionary tags as names and that are common words."""
     return frozenset(" ".join(read_lines(DATA / "not_names_zh.txt")).split())
 
 
@@ -201,7 +201,7 @@ def noun_phrases(bits: np.ndarray, lengths: np.ndarray, free: np.ndarray,
 
 
 def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
-    """Chunks that open a sentence inside a paragraph, by the rule of the module. paragraph_start: [n] bool."""
+    """Find chunks that open a sentence inside a paragraph, by the rule of the module. paragraph_start: [n] bool."""
     features, spaced = block.features, block.spaced
     if len(features) < 2:
         return np.zeros(0, np.int64)
@@ -229,7 +229,7 @@ class DictionarySegmenter:
         raise TypeError(f"{type(self).__name__} cuts nothing: define _open()")
 
     def cut(self, text: str) -> tuple[list[str], list]:
-        """Words, which joined are as long as the text, and what ``word_and_tag`` wants to know of each."""
+        """Cut a text into words, which joined are as long as it, and what ``word_and_tag`` wants to know of each."""
         words = self._segment(_OUTSIDE.sub(" ", text))
         return words, words
 
@@ -263,7 +263,7 @@ class RjiebaSegmenter(DictionarySegmenter):
 
 
 def find_segmenter(name: str | None) -> type:
-    """rjieba where it is installed, else jieba; or the named one.
+    """Return rjieba where it is installed, else jieba; or the named one.
 
     Raises:
         InputError: it is not known or not installed.
@@ -281,7 +281,7 @@ def find_segmenter(name: str | None) -> type:
 
 
 def dictionary_tags() -> dict[str, str]:
-    """word -> tag of jieba's dictionary."""
+    """Return {word: tag} of jieba's dictionary."""
     import jieba
     with jieba.Tokenizer().get_dict_file() as file:
         lines = (line.split(" ") for line in file.read().decode("utf-8").splitlines())

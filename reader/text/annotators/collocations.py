@@ -49,7 +49,7 @@ def mine_english(documents: Iterable[list[str]]) -> tuple[list[str], list[str]]:
 
 
 def mine_phrases(runs: list[list[str]], connectors: frozenset[str] = frozenset()) -> list[str]:
-    """Collocations in runs of words, words joined by a space, sorted; two passes find up to four words.
+    """Find collocations in runs of words, words joined by a space, sorted; two passes find up to four words.
 
     A connector ("of", "the") stands inside a phrase, never at its ends, and does not count as one of its words.
     """

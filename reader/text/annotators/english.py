@@ -65,7 +65,7 @@ class English(Annotator):
         self.phrases = Phrases([line.split(" ") for line in read_lines(Path(path, "phrases.txt"))])
 
     def describe(self, word: str) -> int:
-        """Bits of a chunk: its case, its role as punctuation, the word lists it is in."""
+        """Return the bits of a chunk: its case, its role as punctuation, the word lists it is in."""
         lower = word.lower()
         if not word or not any(map(str.isalnum, word)):
             return _punctuation_bits(word)
@@ -122,7 +122,7 @@ def contractions(features: np.ndarray, spaced: np.ndarray) -> np.ndarray:
 
 
 def sentence_starts(block: Block, paragraph_start: np.ndarray) -> np.ndarray:
-    """Chunks that open a sentence inside a paragraph, by the rule of the module.
+    """Find chunks that open a sentence inside a paragraph, by the rule of the module.
 
     Args:
         paragraph_start: [n + 1] bool.
@@ -162,7 +162,7 @@ def doubled(apostrophe: np.ndarray, spaced: np.ndarray) -> np.ndarray:
 
 
 def entities(features: np.ndarray, spaced: np.ndarray, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Chunk ranges of named entities, by the rule of the module. first: [n] bool, chunks that open a sentence."""
+    """Find chunk ranges of named entities, by the module's rule. first: [n] bool, chunks that open a sentence."""
     n = len(features)
     has = lambda bits: features & bits > 0  # noqa: E731
     opening = first.copy()

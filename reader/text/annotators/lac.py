@@ -38,7 +38,7 @@ class LacSegmenter:
         self._model = LAC()
 
     def cut(self, text: str) -> tuple[list[str], list[tuple[str, str]]]:
-        """Words, which joined are the text, and (word, tag) pairs: the tag depends on the context."""
+        """Cut a text into words, which joined are the text, and (word, tag) pairs: the tag depends on the context."""
         pairs = [pair for piece in _PIECES.findall(text) if piece for pair in self._model.run(piece)]
         return [word for word, _ in pairs], pairs
 

@@ -55,7 +55,7 @@ def content(span: Any) -> Any:
 
 
 def disjoint(units: list[tuple[int, int, int]], block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Chunk ranges of (rank, first character, last character) spans: lower ranks win, then the earlier; in order."""
+    """Find chunk ranges of (rank, first character, last character) spans: lower ranks win, then earlier; sorted."""
     taken, found = np.zeros(len(block), bool), []
     for rank, first, last in sorted(units):
         start, stop = np.searchsorted(block.starts, (first, last)).tolist()

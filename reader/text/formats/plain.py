@@ -22,7 +22,7 @@ def whole_file(lines: Lines, language: str) -> Iterator[Record]:
 
 
 def blank_line_documents(lines: Lines) -> Iterator[Record]:
-    """Records: documents parted by blank lines, a line being a paragraph (the input form of BERT)."""
+    """Yield records: documents parted by blank lines, a line being a paragraph (the input form of BERT)."""
     span = lines.span
     document: list[str] = []
     good, inside, size = True, span.start == 0, 0
