@@ -112,6 +112,11 @@ def test_no_room_is_crowded():
     assert not crowded
 
 
+def test_every_benchmark_is_listed():
+    listed = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    assert not [file.name for file in (ROOT / "benchmarks").glob("*.py") if f"`{file.name}`" not in listed]
+
+
 def test_engine_names_no_concrete_task():
     names = {file.stem for file in (ROOT / "tasks").glob("*.py")} - {"__init__", "base"}
     wrong = [f"{name} imports {other}" for name, others in GRAPH.items() if name.startswith("ernie")

@@ -47,7 +47,10 @@ def layer_norm(config: ErnieConfig) -> LayerNorm:
 
 
 class Embeddings(nn.Layer):
-    """Token + sentence + position + task, normalised."""
+    """Sum of the embeddings of token, sentence, position and task, normalised.
+
+    ``forward`` takes ids, [r, L] int64, as ``Encoder`` does, and returns [r, L, H].
+    """
 
     def __init__(self, config: ErnieConfig):
         super().__init__()
@@ -72,7 +75,11 @@ class Embeddings(nn.Layer):
 
 
 class SelfAttention(FusableAttention):
-    """Multi-head scaled dot-product attention over the tokens of a row."""
+    """Multi-head scaled dot-product attention over the tokens of a row.
+
+    ``forward`` takes hidden [r, L, H] and the mask of ``padding_bias``, [r, 1, 1, L], and returns [r, L, H]. The forms
+    of attention take query, key and value [r, L, heads, size], and the mask, and return [r, L, heads, size].
+    """
 
     def __init__(self, config: ErnieConfig):
         super().__init__()
@@ -117,7 +124,10 @@ class SelfAttention(FusableAttention):
 
 
 class TransformerLayer(FusableResidual):
-    """Self-attention and feed-forward, each with dropout, a residual connection and LayerNorm after it (post-LN)."""
+    """Self-attention and feed-forward, each with dropout, a residual connection and LayerNorm after it (post-LN).
+
+    ``forward`` takes hidden [r, L, H] and the mask [r, 1, 1, L], and returns [r, L, H].
+    """
 
     def __init__(self, config: ErnieConfig):
         super().__init__()
@@ -158,7 +168,10 @@ def again(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 class Transformer(nn.Layer):
-    """The stack of layers. ``recompute`` trades a second forward pass for the memory of its activations."""
+    """The stack of layers. ``recompute`` trades a second forward pass for the memory of its activations.
+
+    ``forward`` takes hidden [r, L, H] and lengths [r] int64, tokens that are not padding, and returns [r, L, H].
+    """
 
     def __init__(self, config: ErnieConfig):
         super().__init__()
@@ -176,7 +189,10 @@ class Transformer(nn.Layer):
 
 
 class Recurrent(nn.Layer):
-    """A bidirectional LSTM or GRU in the place of the Transformer (section 3.1: the encoder is replaceable)."""
+    """A bidirectional LSTM or GRU in the place of the Transformer (section 3.1: the encoder is replaceable).
+
+    ``forward`` takes and returns what that of ``Transformer`` does.
+    """
 
     def __init__(self, config: ErnieConfig):
         super().__init__()
@@ -189,7 +205,7 @@ class Recurrent(nn.Layer):
 
 
 class Pooler(nn.Layer):
-    """tanh of a dense layer over the first token, [CLS]."""
+    """tanh of a dense layer over the first token, [CLS]: [r, L, H] to [r, H]."""
 
     def __init__(self, config: ErnieConfig):
         super().__init__()
