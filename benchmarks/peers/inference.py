@@ -2,7 +2,7 @@
 
     python benchmarks/peers/inference.py --shape minilm:64x32 minilm:32x128m base:8x128
 
-"export": what `ernie export --to inference` writes. "bf16": torch's autocast. With mixed lengths (m) a turn is 256
+"export": what `ernie export --to inference` writes. "bf16": torch's autocast; with "export", `--precision bf16`. With mixed lengths (m) a turn is 256
 texts in batches of the shape's rows; "sorted": batches of similar length, as `ernie encode` makes them; otherwise as
 they come.
 """
@@ -46,7 +46,8 @@ def ours(options: set[str], shape: paired.Shape):
         vocabulary.write_text("".join(f"{word}\n" for word in (*special, *map(str, range(1000)))), "utf-8")
         write(Pretrained("own", Path(folder), config, arrays, vocabulary), Path(folder) / "model", "own")
         if "export" in options:
-            export(Path(folder) / "model", Path(folder) / "export", "inference")
+            export(Path(folder) / "model", Path(folder) / "export", "inference",
+                   precision="bf16" if "bf16" in options else "fp32")
         vectors = Vectors(Path(folder) / ("export" if "export" in options else "model"))
         made = batches(shape, "sorted" in options)
         return lambda: [vectors.forward(*one) for one in made]
@@ -88,5 +89,5 @@ def paddlenlp(options: set[str], shape: paired.Shape):
 
 if __name__ == "__main__":
     paired.main(__doc__, {"ours": ours, "transformers": transformers, "paddlenlp": paddlenlp},
-                ["ours", "ours:export", "transformers", "transformers:bf16", "paddlenlp", "paddlenlp:tuned"],
+                ["ours", "ours:export", "ours:export:bf16", "transformers", "transformers:bf16", "paddlenlp", "paddlenlp:tuned"],
                 ["minilm:64x32", "minilm:32x128", "base:8x128"])
