@@ -55,8 +55,8 @@ class Forecast:
     def _span(self, seconds: float) -> str:
         if self.waited < BUSY:
             return f"about {clock(seconds)}"
-        return (f"about {clock(seconds * (1 - self.waited))} on this machine alone, up to {clock(seconds)} with the "
-                f"others that use it now (for whom {100 * self.waited:.0f} % of the time went by)")
+        return (f"about {clock(seconds * (1 - self.waited))} on an idle machine, up to {clock(seconds)} while other "
+                f"processes take {100 * self.waited:.0f} % of this one")
 
     def remedy(self) -> str:
         """Return the mildest change that makes the run fit."""
