@@ -2,9 +2,9 @@
 
     python benchmarks/peers/inference.py --shape minilm:64x32 minilm:32x128m base:8x128
 
-"export": what `ernie export --to inference` writes. "bf16": torch's autocast; with "export", `--precision bf16`. With mixed lengths (m) a turn is 256
-texts in batches of the shape's rows; "sorted": batches of similar length, as `ernie encode` makes them; otherwise as
-they come.
+"export": what `ernie export --to inference` writes. "bf16": torch's autocast; with "export", `--precision bf16`. With
+mixed lengths (m) a turn is 256 texts in batches of the shape's rows; "sorted": batches of similar length, as
+`ernie encode` makes them; otherwise as they come.
 """
 from __future__ import annotations
 
@@ -89,5 +89,5 @@ def paddlenlp(options: set[str], shape: paired.Shape):
 
 if __name__ == "__main__":
     paired.main(__doc__, {"ours": ours, "transformers": transformers, "paddlenlp": paddlenlp},
-                ["ours", "ours:export", "ours:export:bf16", "transformers", "transformers:bf16", "paddlenlp", "paddlenlp:tuned"],
-                ["minilm:64x32", "minilm:32x128", "base:8x128"])
+                ["ours", "ours:export", "ours:export:bf16", "transformers", "transformers:bf16", "paddlenlp",
+                 "paddlenlp:tuned"], ["minilm:64x32", "minilm:32x128", "base:8x128"])

@@ -28,8 +28,8 @@ def test_a_busy_machine_is_told_of():
     assert Forecast(small, "cpu", 1.0, 8.0, 600.0, 0.1).lines()[2] == \
         "time: about 10.0 min, from a few steps timed just now"
     assert Forecast(small, "cpu", 1.0, 8.0, 600.0, 0.75).lines()[2] == \
-        "time: about 2.5 min on an idle machine, up to 10.0 min while other processes take 75 % of this one, from a few " \
-        "steps timed just now"
+        "time: about 2.5 min on an idle machine, up to 10.0 min while other processes take 75 % of this one, from a " \
+        "few steps timed just now"
 
 
 def test_a_small_model_is_timed_on_its_own_micro_batch_and_after_it_is_warm(monkeypatch):
