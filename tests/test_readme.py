@@ -37,14 +37,14 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 def test_own_text_in_four_lines(folder):
     lines = block("Your own text, in four lines").strip().splitlines()
     assert len(lines) == 4
     for line in lines[:-1]:
         begun = time.monotonic()
         said = shell(line, folder)
-        assert time.monotonic() - begun < 120, line
+        assert time.monotonic() - begun < 600, line
     assert "read segments" in said  # ernie inspect
     begun = time.monotonic()
     said = shell(f"{lines[-1]} --set iterations_per_task=5 --set log_every=1 --set dev_batches=1", folder)
@@ -52,7 +52,7 @@ def test_own_text_in_four_lines(folder):
     assert size and 5 < float(size.group(1)) < 20
     assert "ernie: memory: about" in said and "ernie: time: about" in said and "warning" not in said
     assert said.index("ernie: time") < said.index("step 1/")
-    assert "after stage 4" in said and time.monotonic() - begun < 300
+    assert "after stage 4" in said and time.monotonic() - begun < 900
     assert (folder / "output" / "mine" / "stage-4" / "done.json").is_file()
 
 
@@ -75,7 +75,7 @@ def test_the_cluster_lines_run_as_printed(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3000)
 def test_the_fine_tuning_lines_run_as_printed(folder):
     pytest.importorskip("snownlp")
     data, launch, predict = re.split(r"\n(?! )", block("Fine-tuning").strip())
