@@ -146,7 +146,7 @@ def test_a_killed_rank_starts_both_nodes_again(side):
 
 @pytest.mark.slow
 def test_a_second_launch_touches_nothing_of_the_first(side):
-    first = side.start(*side.long(240))
+    first = side.start(*side.long(72))
     second = None
     try:
         wait_for(lambda: side.steps() > 1, first, side)
@@ -154,7 +154,7 @@ def test_a_second_launch_touches_nothing_of_the_first(side):
         os.kill(rank, signal.SIGSTOP)  # so that it does not come to its end in the meantime
         log = next(side.output.rglob("workerlog.0"))
         before = log.stat().st_ino
-        second = side.start(*side.long(240), log="log2")
+        second = side.start(*side.long(72), log="log2")
         wait_for(lambda: "waiting for another process" in side.said("log2"), second, side)
         assert f"to leave {side.output}" in side.said("log2")
         assert log.stat().st_ino == before
@@ -210,14 +210,14 @@ def test_a_second_signal_ends_everything_at_once(side):
 @pytest.mark.parametrize("devices", ["0", "0,1"])
 def test_a_scheduler_that_signals_every_process_loses_nothing(side, devices):
     """As ``timeout`` and SLURM do: shell, launcher, ranks and batch workers get SIGTERM in the same moment."""
-    flags = ["--devices", devices, *side.long(240)]
+    flags = ["--devices", devices, *side.long(72)]
     process = side.start(*flags)
     wait_for(lambda: side.steps() >= 5, process, side)
     for pid in runs.everyone(process.pid):
         os.kill(pid, signal.SIGTERM)
     ended(process, 1, side)
     at = side.steps()
-    assert 5 <= at < 240 and "want of memory" not in side.said()
+    assert 5 <= at < 72 and "want of memory" not in side.said()
     # of two ranks the one that speaks may hear of the stop from the other before it takes the signal
     assert re.search(f"stopped by (SIGTERM{'|another rank' * (devices == '0,1')}) after step {at} ", side.said())
     assert max(side.resumable.glob("step-*")).name == f"step-{at:08d}"
