@@ -28,7 +28,7 @@ from reader.text.tokenizer import Tokenizer  # noqa: E402
 from reader.text.vocabulary import build_vocab  # noqa: E402
 
 
-def measure_build(args) -> float:
+def measure_build(args: argparse.Namespace) -> float:
     """Seconds to build the store."""
     started = time.perf_counter()
     build_corpus(args.input, args.language, args.vocab, Path(args.folder) / f"built-{os.getpid()}", layout=args.layout,
@@ -36,7 +36,7 @@ def measure_build(args) -> float:
     return time.perf_counter() - started
 
 
-def measure_tokenizers(args) -> float:
+def measure_tokenizers(args: argparse.Namespace) -> float:
     """Seconds to read the same documents and encode their paragraphs, ids thrown away."""
     backend = Tokenizer.load(args.vocab).backend
     started = time.perf_counter()

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 SIDES = ("transformers", "ours")
 
 
-def ours(args, recipe, seed: int) -> dict:
+def ours(args: argparse.Namespace, recipe, seed: int) -> dict:
     """Train one of our seeds: the dev metric of every epoch, and the seconds of training."""
     from ernie.cli import main
     output = Path(args.output) / recipe.task / "ours"
@@ -41,7 +41,7 @@ def ours(args, recipe, seed: int) -> dict:
 class Theirs:
     """transformers' own model, tokenizer and schedule, and torch's AdamW, over the rows that our reader gives."""
 
-    def __init__(self, args, recipe):
+    def __init__(self, args: argparse.Namespace, recipe):
         from transformers import BertTokenizerFast
 
         from ernie.finetuning.data import FinetuningData

@@ -27,7 +27,7 @@ def split_dev(data: Path, folder: Path) -> Path:
     return folder
 
 
-def results(args, data: Path, name: str, start: list) -> list:
+def results(args: argparse.Namespace, data: Path, name: str, start: list) -> list:
     """Dev metrics of every seed, fine-tuned from one start."""
     from ernie.cli import main
     output = Path(args.output) / args.task / name

@@ -51,7 +51,7 @@ def build(text: Path, language: str, vocab: Path, output: Path, workers: int) ->
     return time.perf_counter() - begun, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def by_size(args) -> None:
+def by_size(args: argparse.Namespace) -> None:
     from reader.text.vocabulary import build_vocab
     print(f"{'MB':>6}{'workers':>9}{'wall s':>9}{'cpu s':>9}{'MB/CPU s':>10}{'memory MB':>11}")
     with tempfile.TemporaryDirectory() as name:
@@ -67,7 +67,7 @@ def by_size(args) -> None:
                 print(f"{size:6g}{workers:9}{wall:9.1f}{cpu:9.1f}{size / cpu:10.2f}{memory:11.0f}", flush=True)
 
 
-def by_tasks(args) -> None:
+def by_tasks(args: argparse.Namespace) -> None:
     """Labels of one task, of two, ..., made in the same batches of 8,192 tokens."""
     import tasks
     from reader.batches.batches import Batches

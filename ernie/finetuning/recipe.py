@@ -120,7 +120,7 @@ class Recipe:
         """List the splits that begin with ``prefix``, "dev" or "test", the main one first."""
         return [prefix] + [name for name in self.reader.files if name.startswith(prefix) and name != prefix]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain containers, as saved with every model."""
         return dataclasses.asdict(self)
 
@@ -213,7 +213,7 @@ def from_dict(mapping: dict, where: str) -> Recipe:
     return build(Recipe, mapping, where)
 
 
-def paper() -> dict:
+def paper() -> dict[str, Any]:
     """Read the paper's figures and the published row counts; see configs/finetune/paper.yaml."""
     return read_yaml(DIRECTORY / "paper.yaml")
 

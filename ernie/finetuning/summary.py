@@ -27,7 +27,7 @@ def evaluation_line(split: str, loss: float, scores: dict, metrics: Iterable[str
     return f"[{split} evaluation] ave loss: {loss:.6f}, {shown}, data_num: {count}, elapsed time: {seconds:.2f} s"
 
 
-def summed_up(recipe: Recipe, results: list, size: str) -> dict:
+def summed_up(recipe: Recipe, results: list, size: str) -> dict[str, Any]:
     """Return median or mean of every split's metrics over the seeds, the spread, and the best seed on dev data."""
     figures: dict[str, dict] = {}
     for split in [name for name in [*recipe.splits("dev"), *recipe.splits("test")] if all(name in r for r in results)]:
@@ -171,7 +171,7 @@ def best_run(summary: dict) -> str:
     return name
 
 
-def counted(found: dict) -> dict:
+def counted(found: dict) -> dict[str, Path]:
     """Return {task: path of the output that counts}: the best on dev data; of equals, or without any, the newest."""
     def merit(path: Path):
         value = dev_mean(found[path])

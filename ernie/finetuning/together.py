@@ -82,7 +82,7 @@ class JointRun:
                      for kind in ("dev", "test"))
         return Part(recipe, data, train, dev, test)
 
-    def _facts(self, part: Part) -> dict:
+    def _facts(self, part: Part) -> dict[str, Any]:
         facts = {**part.recipe.to_dict(), "classes": list(part.data.classes.names),
                  "training data": fingerprint(part.train_data.features),
                  "dev data": {split.name: fingerprint(split.features) for split in part.measured}}

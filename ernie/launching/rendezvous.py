@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from ernie.launching.cluster import check_master
 from ernie.utils.console import LOG
@@ -181,7 +182,7 @@ def _say(connection: socket.socket, content: dict) -> None:
         connection.sendall(json.dumps(content).encode() + b"\n")
 
 
-def _receive(connection: socket.socket) -> dict:
+def _receive(connection: socket.socket) -> dict[str, Any]:
     """One message; {} when the connection has ended or says something else."""
     line = b""
     try:

@@ -6,6 +6,7 @@ import json
 import reprlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean
@@ -119,7 +120,7 @@ class ErnieConfig:
         path = find_config(path)
         return cls.from_dict(read_json(path), path, strict)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain values, as ``from_dict`` takes them back."""
         return dataclasses.asdict(self)
 
@@ -141,7 +142,7 @@ def find_config(path: str | Path) -> Path:
     return found[0]
 
 
-def read_json(path: str | Path) -> dict:
+def read_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON file of at most 16 MiB. Raises InputError if it is larger, unreadable or not valid."""
     path = Path(path)
     try:

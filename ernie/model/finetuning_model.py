@@ -64,8 +64,8 @@ class FinetuningModel(nn.Layer):
         return self.heads[self.name](pooled if self.level == "sequence" else hidden).astype("float32")
 
     def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
-                task_ids: Tensor, targets: dict) -> dict:
-        """Name -> (sum of losses, right answers, targets): three scalars, as ``ernie.training.trainer`` takes them."""
+                task_ids: Tensor, targets: dict) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        """Return {name: (sum of losses, right answers, targets)}, three scalars, as the trainer takes them."""
         arguments = token_ids, token_type_ids, position_ids, lengths, task_ids
         scores = self.outputs(*arguments)
         if not self.training or not self.shaping.active:
@@ -114,8 +114,8 @@ class JointModel(nn.Layer):
         return self.heads[name](pooled if self.kinds[name].level == "sequence" else hidden).astype("float32")
 
     def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
-                task_ids: Tensor, targets: dict) -> dict:
-        """Name -> (sum of losses, right answers, targets), of the one task in ``targets``."""
+                task_ids: Tensor, targets: dict) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        """Return {name: (sum of losses, right answers, targets)} of the one task in ``targets``."""
         ((name, target),) = targets.items()
         scores = self.scores(name, token_ids, token_type_ids, position_ids, lengths, task_ids)
         return {name: LOSSES[self.kinds[name].loss](scores, lengths, *target)}

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import paddle
@@ -45,7 +46,7 @@ class PretrainingModel(nn.Layer):
         return [parameter for layer in layers for parameter in layer.parameters()]
 
     def logits(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
-               task_ids: Tensor, targets: dict[str, tuple[Tensor, Tensor]]) -> dict:
+               task_ids: Tensor, targets: dict[str, tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
         """Compute the scores [k, classes] of every task in ``targets``, in the order of its positions."""
         hidden, pooled = self.ernie(token_ids, token_type_ids, position_ids, lengths, task_ids)
         flat = hidden.reshape([-1, hidden.shape[-1]])
@@ -59,8 +60,9 @@ class PretrainingModel(nn.Layer):
         return scores
 
     def forward(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
-                task_ids: Tensor, targets: dict[str, tuple[Tensor, Tensor]]) -> dict:
-        """Name -> (sum of losses, correct predictions, targets), three scalars: sums, so that the trainer can
+                task_ids: Tensor,
+                targets: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+        """Return {name: (sum of losses, correct predictions, targets)}, three scalars: sums, so that the trainer can
         normalise by counts over all micro-batches and ranks. Takes what ``to_tensors`` gives.
         """
         scores = self.logits(token_ids, token_type_ids, position_ids, lengths, task_ids, targets)
@@ -73,8 +75,10 @@ class PretrainingModel(nn.Layer):
         return result
 
     def score(self, token_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, lengths: Tensor,
-              task_ids: Tensor, targets: dict[str, tuple[Tensor, Tensor]]) -> dict:
-        """Name -> (loss [k] float32, right [k] bool) as numpy, target by target: for metrics by group. No gradient."""
+              task_ids: Tensor, targets: dict[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Return {name: (loss [k] float32, right [k] bool)} in numpy, target by target: for metrics by group. No
+        gradient.
+        """
         with paddle.no_grad():
             scores = self.logits(token_ids, token_type_ids, position_ids, lengths, task_ids, targets)
             result = {}
@@ -86,7 +90,7 @@ class PretrainingModel(nn.Layer):
         return result
 
 
-def to_tensors(batch: Batch) -> dict:
+def to_tensors(batch: Batch) -> dict[str, Any]:
     """Return the arguments of a model's ``forward`` from a batch.
 
     A task without a target gets one that is ignored: its loss is 0, and its head still takes part in the graph.

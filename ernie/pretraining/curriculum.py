@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Optional
+from typing import Annotated, Any, ClassVar, Optional
 
 from ernie.training.settings import LossScaling, LossSpike, OptimizerSettings
 from ernie.utils.config_io import build, override, read_yaml
@@ -161,7 +161,7 @@ class Curriculum:
         micro = -(-self.batch_tokens // self.micro_batch_tokens)
         return -(-micro // cards) * cards
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """Return plain containers, as saved with every run."""
         return dataclasses.asdict(self)
 
@@ -208,7 +208,7 @@ def partly_idle(curriculum: Curriculum, assignments: Iterable[str]) -> list[str]
     return lines
 
 
-def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> dict:
+def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the keys of a yaml file over those of its ``base``; mappings are merged key by key.
 
     Raises:
@@ -226,7 +226,7 @@ def read_with_base(path: Path, above: tuple[Path, ...] = ()) -> dict:
     return merged(read_with_base(base, (*above, path.resolve())), values)
 
 
-def merged(base: dict, over: dict) -> dict:
+def merged(base: dict, over: dict) -> dict[str, Any]:
     """Return ``base`` with the values of ``over`` in the place of its own; mappings are merged key by key."""
     both = {key: merged(base[key], value) for key, value in over.items()
             if isinstance(value, dict) and isinstance(base.get(key), dict)}

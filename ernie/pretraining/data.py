@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import tasks as task_room
 from ernie.model.config import ErnieConfig
@@ -46,7 +47,7 @@ class PretrainingData:
         for name, task in self.tasks.items():  # classes that come with the data are known before heads are made
             task.bind(self.corpus(name))
 
-    def facts(self, config: ErnieConfig) -> dict:
+    def facts(self, config: ErnieConfig) -> dict[str, Any]:
         """Return the facts that must be the same when the run is resumed."""
         fingerprints = {name: store.fingerprint for name, store in self.stores.items()}
         fingerprints.update({f"{name} (dev)": store.fingerprint for name, store in self.dev_stores.items()})

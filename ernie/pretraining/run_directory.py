@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from ernie.checkpoints import checkpoint
 from ernie.pretraining.curriculum import Convergence, Curriculum
@@ -107,7 +108,7 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.file, new)
 
-    def check(self, curriculum: Curriculum, stages: list[Stage], facts: dict) -> dict:
+    def check(self, curriculum: Curriculum, stages: list[Stage], facts: dict) -> dict[str, Any]:
         """Return what ``record`` would write; writes nothing.
 
         Args:
@@ -127,7 +128,7 @@ def _stage(entry: dict) -> Stage:
     return Stage(**{**entry, "until_converged": Convergence(**until) if until else None})
 
 
-def _comparable(record: dict, old: dict | None = None) -> dict:
+def _comparable(record: dict, old: dict | None = None) -> dict[str, Any]:
     """The parts that must agree: all but what is free, where the data lies, and tasks that ``old`` did not have."""
     curriculum = {key: value for key, value in record["curriculum"].items() if key not in FREE}
     known = len((old or record)["curriculum"]["tasks"])

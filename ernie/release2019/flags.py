@@ -133,7 +133,7 @@ def recipe_of(args: argparse.Namespace, program: str, cards: int) -> recipes.Rec
         program)
 
 
-def _files(args: argparse.Namespace) -> dict:
+def _files(args: argparse.Namespace) -> dict[str, list[str]]:
     """split -> [absolute path] of every file that the flags name; several of a kind are numbered."""
     files = {"train": [str(Path(args.train_set).resolve())] if args.train_set else []}
     for prefix, names, wanted in ("dev", args.dev_set, args.do_val), ("test", args.test_set, args.do_test):

@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ernie.release2019.flags import CARDS, NEVER, SCHEDULES, epilog, truth, whole
 from ernie.release2019.launch import PLACES
@@ -57,7 +58,7 @@ example: python ernie/pretrain_launch.py --nproc_per_node 8 ernie/train.py \
     return parser
 
 
-def curriculum_of(args: argparse.Namespace, cards: int, tokens: int, stores: Mapping[str, str]) -> dict:
+def curriculum_of(args: argparse.Namespace, cards: int, tokens: int, stores: Mapping[str, str]) -> dict[str, Any]:
     """Return the curriculum that the flags ask for, as plain containers.
 
     Args:
@@ -87,7 +88,7 @@ def curriculum_of(args: argparse.Namespace, cards: int, tokens: int, stores: Map
         "log_every": min(args.skip_steps, NEVER), "checkpoint_every": min(args.save_steps, NEVER)}
 
 
-def store(filelist: str, vocabulary: str, output: Path) -> dict:
+def store(filelist: str, vocabulary: str, output: Path) -> dict[str, Any]:
     """Build the store of a file list, unless it is there, and return its manifest.
 
     Raises:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import reprlib
 import typing
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class _Loader(yaml.SafeLoader):
         known[id(node)] = size
         return size
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
         for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
             if isinstance(key, yaml.ScalarNode) and key.value != "<<":  # keys merged from elsewhere may be overridden
@@ -55,7 +55,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def read_yaml(path: str | Path) -> dict:
+def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read the mapping in a yaml or json file.
 
     Raises:
@@ -81,7 +81,7 @@ def read_yaml(path: str | Path) -> dict:
     return found
 
 
-def override(mapping: dict, assignments: Iterable[str]) -> dict:
+def override(mapping: dict, assignments: Iterable[str]) -> dict[str, Any]:
     """Return ``mapping`` with ``a.b=value`` assignments put in, values read as yaml. Changes nothing in place."""
     result = dict(mapping)
     for assignment in assignments:

@@ -56,7 +56,7 @@ class Windows:
         self.blocks = max(1, round(self.size * tokens / self._tokens_per_block()))
         self._cached: dict[tuple[int, int], tuple[int, Window]] = {}
 
-    def __getstate__(self) -> dict:
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cached": {}}
 
     def part(self, lane: int, n: int) -> tuple[Window, np.ndarray]:

@@ -9,6 +9,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def read_markers(path: StrPath) -> list[str]:
 def mine_discourse(stores: Paths, output: StrPath, *, dev_stores: Paths = (), dev: float = 0.1,
                    markers: StrPath | None = None, cap: int = 10_000,
                    balance: float = 4.0, least: int = 20, across: bool = False, shortest: int = 4,
-                   longest: int = 128) -> dict:
+                   longest: int = 128) -> dict[str, dict[str, int]]:
     """Mine discourse pairs from corpus stores, as Discovery was made (Sileo et al. 2019).
 
     Two adjacent sentences of a paragraph, the second opening with a marker, which is removed with its comma and becomes
@@ -146,7 +147,8 @@ def limit_classes(pairs: np.ndarray, kept: np.ndarray, limit: int) -> np.ndarray
     return together[np.argsort(together[:, 0], kind="stable")]
 
 
-def write_pairs(stores: list[Store], pairs: list[np.ndarray], output: Path, classes: list[str], language: str) -> dict:
+def write_pairs(stores: list[Store], pairs: list[np.ndarray], output: Path, classes: list[str],
+                language: str) -> dict[str, Any]:
     """Copy the tokens of pairs from their corpora into a pair store."""
     output.parent.mkdir(parents=True, exist_ok=True)
     writer = StoreWriter(output, stores[0].vocab_file, language, "pairs")

@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from reader.store.build import LEARNT
 from reader.store.pipeline import BuildRecipe, Pipeline
@@ -46,7 +47,7 @@ class PairEncoder:
         self.language, self.pipeline = manifest["language"], Pipeline(recipe, Path(like) / LEARNT)
 
     def write(self, rows: Iterable[tuple[list[str], list[int]]], output: Path, classes: list[str],
-              rejected: Rejected) -> dict:
+              rejected: Rejected) -> dict[str, Any]:
         """Write a pair store of (paragraphs, labels) documents, without those that have an empty paragraph.
 
         Raises:

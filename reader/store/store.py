@@ -168,7 +168,7 @@ class Store:
                 mapped.madvise(getattr(mmap, what))
 
 
-def read_manifest(path: StrPath) -> dict:
+def read_manifest(path: StrPath) -> dict[str, Any]:
     """Read the manifest of a store, or raise InputError when there is no whole store of this version at ``path``."""
     file = Path(path) / "manifest.json"
     try:
@@ -265,7 +265,7 @@ class StoreWriter:
             part.release()
         self._add_speakers(part.speakers, len(part.paragraphs) - 1)
 
-    def close(self, **report: Any) -> dict:
+    def close(self, **report: Any) -> dict[str, Any]:
         """Finish the store: headers, fingerprint, manifest, fsync, rename. Returns the manifest.
 
         Args:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from ernie.checkpoints.formats.pickles import write_pickle
 from ernie.checkpoints.formats.static import baidu_config
@@ -17,7 +18,7 @@ def recognises(names: Collection[str], directory: Path) -> bool:
 
 
 def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: list[str] | None,
-                lower_case: bool) -> dict:
+                lower_case: bool) -> dict[str, Any]:
     """Write the weights; returns the json files that belong beside them."""
     write_pickle(directory / "saved_weights.pdparams", arrays)
     values = baidu_config(config)

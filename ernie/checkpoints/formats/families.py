@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -157,7 +158,7 @@ def _container(weights: Path):
     return readers[weights.suffix]
 
 
-def _config_values(place) -> dict:
+def _config_values(place) -> dict[str, Any]:
     """The configuration, a file or in a directory, as a flat mapping; PaddleNLP once nested it under init_args."""
     path = find_config(place)
     values = read_json(path)
@@ -262,7 +263,7 @@ def _unpacked_vocabulary(path: Path) -> Path:
     return file
 
 
-def _stored(checkpoint: Pretrained, family: str, notes: list) -> dict:
+def _stored(checkpoint: Pretrained, family: str, notes: list) -> dict[str, Any]:
     """Arrays under the family's names, in its orientation."""
     config = checkpoint.config
     names = {ours.ours: Name(theirs, ours.transposed)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from ernie.checkpoints.formats.paddlenlp import architecture
 from ernie.checkpoints.formats.tensor_files import write_safetensors
@@ -18,7 +19,7 @@ def recognises(names: Collection[str], directory: Path) -> bool:
 
 
 def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: list[str] | None,
-                lower_case: bool) -> dict:
+                lower_case: bool) -> dict[str, Any]:
     """Write weights and the fast tokenizer; the tied decoder is left out, transformers ties it again."""
     write_safetensors(directory / "model.safetensors", arrays, format="pt")
     if vocabulary:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from ernie.checkpoints.formats.tensor_files import write_safetensors
 from ernie.model.config import ErnieConfig
@@ -17,7 +18,7 @@ def recognises(names: Collection[str], directory: Path) -> bool:
 
 
 def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: list[str] | None,
-                lower_case: bool) -> dict:
+                lower_case: bool) -> dict[str, Any]:
     """Write the weights; the configuration's values and file name are returned by every family."""
     write_safetensors(directory / "model.safetensors", arrays, format="np")
     return {"ernie_config.json": config.to_dict()}

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from ernie.checkpoints.formats.pickles import write_pickle
 from ernie.model.config import ErnieConfig
@@ -16,7 +17,7 @@ def recognises(names: Collection[str], directory: Path) -> bool:
 
 
 def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: list[str] | None,
-                lower_case: bool) -> dict:
+                lower_case: bool) -> dict[str, Any]:
     """Write weights; the tied decoder is stored once more, as PaddleNLP's pre-training model expects."""
     if "cls.predictions.decoder_bias" in arrays:
         arrays = {**arrays, "cls.predictions.decoder.weight": arrays["ernie.embeddings.word_embeddings.weight"],

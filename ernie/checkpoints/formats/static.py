@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from ernie.checkpoints.formats.tensor_files import write_lod
 from ernie.model.config import ErnieConfig
@@ -16,7 +17,7 @@ def recognises(names: Collection[str], directory: Path) -> bool:
 
 
 def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: list[str] | None,
-                lower_case: bool) -> dict:
+                lower_case: bool) -> dict[str, Any]:
     """Write the params directory; that code knows sent_type_vocab_size and takes a task embedding where it is sized."""
     (directory / "params").mkdir()
     for name, array in arrays.items():
@@ -24,7 +25,7 @@ def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: 
     return {"ernie_config.json": baidu_config(config)}
 
 
-def baidu_config(config: ErnieConfig) -> dict:
+def baidu_config(config: ErnieConfig) -> dict[str, Any]:
     """Return configuration values in the spelling of Baidu's releases."""
     values = config.to_dict()
     values["sent_type_vocab_size"] = values["type_vocab_size"]  # 2.0 English; type_vocab_size is how 1.0 spells it
