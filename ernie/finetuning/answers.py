@@ -87,7 +87,7 @@ def _answer_with(model, recipe: Recipe, directory, output, splits, size: str, sa
             say(evaluation_line(name.partition(".")[0], loss, scores, recipe.metrics, split.count, seconds))
         say(f"{name}: {split.count:,} predictions in {place}")
     write_json(place / "result.json", result)
-    write_json(Path(output) / "result.json", summed_up(recipe, [result], size))
+    write_json(Path(output) / "result.json", summed_up(recipe, [result], size, data.source))
     return 0
 
 

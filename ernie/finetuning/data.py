@@ -52,13 +52,18 @@ class FinetuningData:
 
     Args:
         say: takes the lines about what was read.
+    Attributes:
+        source: what a file ``source.txt`` beside the rows says they are, where they are not those of the paper.
     """
 
     def __init__(self, recipe: Recipe, directory: str | Path, say: Callable[[str], None] = print):
         self.recipe, self.directory, self.say = recipe, Path(directory), say
         self.classes = recipe.reader.labels(directory)
         self.kind = make_kind(recipe, self.classes)
-        self.published = paper()["rows"].get(recipe.task, {})
+        self.source = recipe.reader.source(directory)
+        self.published = {} if self.source else paper()["rows"].get(recipe.task, {})
+        if self.source:
+            say(f"data: {self.source}")
 
     def split(self, name: str, tokenizer: Tokenizer, required: bool = False, keep_rows: bool = True) -> Split | None:
         """Read, check and tokenize a split; None where the directory has none and none is required."""

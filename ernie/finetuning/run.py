@@ -155,7 +155,8 @@ class FinetuningRun:
         if not self.world.main:
             return
         results = [json.loads((directory / "result.json").read_text("utf-8")) for directory in held]
-        summary = summed_up(recipe, results, json.loads((self.output / "finetune.json").read_text("utf-8"))["size"])
+        summary = summed_up(recipe, results, json.loads((self.output / "finetune.json").read_text("utf-8"))["size"],
+                            self.data.source)
         if len(held) > 1:
             summary["averaged"] = average_runs(self.data.kind, recipe.task, splits, held, self.output / "average")
             summary["text"] += averaged_line(recipe, summary["averaged"], len(held))

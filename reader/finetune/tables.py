@@ -66,8 +66,10 @@ class Columns:
         """Return the label columns, one or several."""
         return (self.label,) if isinstance(self.label, str) else self.label
 
-    def __str__(self) -> str:
-        names = self.headerless or (*self.text, *self.choices, *self.label_columns)
+    def expected(self, labelled: bool) -> str:
+        """Return the names of the columns as a message lists them, those of the labels where these are needed."""
+        names = [name for name in self.headerless or (*self.text, *self.choices, *self.label_columns)
+                 if labelled or name not in self.label_columns]
         return ", ".join(names) + (" (no header)" if self.headerless else "")
 
 
@@ -138,8 +140,9 @@ class Table:
         bare = None if self.labelled or self.records.named else self._without_labels(found, choices)
         if bare:
             return bare
-        expected = " or ".join(dict.fromkeys(str(columns) for columns in choices))
-        raise InputError(f"columns found: {_shown(found)}; expected {expected}" + _near(choices, found), self.path,
+        expected = " or ".join(dict.fromkeys(columns.expected(self.labelled) for columns in choices))
+        expected += "" if self.labelled else "; labels are not needed"
+        raise InputError(f"columns found: {_shown(found)}; expected {expected}" + _near(choices, found, self.labelled), self.path,
                          self._header_line())
 
     def _without_labels(self, found: list, choices: list[Columns]) -> Columns | None:
@@ -162,8 +165,8 @@ class Table:
     def __iter__(self) -> Iterator[Union[TextRow, ChoiceRow]]:
         columns, blank = self.columns, []
         # a file to be answered may have a header with fewer columns than a labelled one
-        needed = [name for name in (*columns.text, *columns.choices, *columns.label_columns, columns.group,
-                                    self.identity, *columns.only) if name and name in self.names]
+        needed = [name for name in (*columns.text, *columns.choices, *(columns.label_columns if self.labelled else ()),
+                                    columns.group, self.identity, *columns.only) if name and name in self.names]
         for record in self.records:
             if record.values is None:
                 if record.line:
@@ -290,10 +293,11 @@ def _is_name(value: str) -> bool:
     return value.isascii() and value.replace("_", "").isalnum() and " " not in value
 
 
-def _near(choices: list[Columns], found: list) -> str:
+def _near(choices: list[Columns], found: list, labelled: bool) -> str:
     """Known columns that are close to what was expected."""
     expected = dict.fromkeys(name for columns in choices for name in (*columns.headerless, *columns.text,
-                                                                    *columns.choices, *columns.label_columns))
+                                                                    *columns.choices, *columns.label_columns)
+                             if labelled or name not in columns.label_columns)
     near = {name: hint.split("'")[1] for name in expected
             if name not in found and (hint := did_you_mean(name, found))}
     return " (near: " + ", ".join(f"{name} ~ {other}" for name, other in near.items()) + ")" if near else ""

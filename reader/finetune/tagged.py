@@ -39,7 +39,8 @@ class Tagged:
         self.header = first if "text_a" in first or "label" in first[1:] else None
         self.numbered = not self.header and _numbered(self.lines)
         if self.header and ("text_a" not in self.header or labelled and "label" not in self.header):
-            raise InputError(f"columns found: {', '.join(self.header)}; expected text_a, label", path, 1)
+            expected = "text_a, label" if labelled else "text_a; labels are not needed"
+            raise InputError(f"columns found: {', '.join(self.header)}; expected {expected}", path, 1)
 
     def __iter__(self):
         for words, names, line in self.named():
@@ -74,14 +75,14 @@ class Tagged:
                 header = header and not line.strip()
                 continue
             values = line.split("\t")
-            if len(values) <= max(text, label or 0):
+            if len(values) <= max(text, label if label is not None and self.labelled else 0):
                 self.account.reject("too few columns", number,
                                     f"{len(values)} columns where the header has {len(self.header)}")
                 continue
             # text that nobody has cut into words is cut into characters
             words = values[text].split(SEPARATOR) if SEPARATOR in values[text] or label is not None \
                 else list(values[text])
-            names = None if label is None else values[label].split(SEPARATOR)
+            names = None if label is None or label >= len(values) else values[label].split(SEPARATOR)
             if names is not None and len(names) != len(words):
                 self.account.reject("words and labels differ in number", number,
                                     f"{len(words)} words but {len(names)} labels")

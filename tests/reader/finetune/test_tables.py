@@ -367,3 +367,14 @@ def test_scores_outside_their_range(tmp_path):
     path = write(tmp_path, "sentence1\tsentence2\tscore", "a\tb\t5.5")
     with pytest.raises(InputError, match="line 2: score 5.5 is not between 0 and 5"):
         list(reader.open(path, "train", reader.labels()))
+
+
+def test_a_file_to_be_answered_needs_no_labels_and_is_asked_for_none(tmp_path):
+    reader = load("chnsenticorp").reader
+    with pytest.raises(InputError, match=r"columns found: review; expected text_a; labels are not needed$"):
+        reader.open(write(tmp_path, "review", "a"), INPUT, reader.labels())
+    with pytest.raises(InputError, match=r"columns found: review; expected text_a, label$"):
+        reader.open(write(tmp_path, "review", "a"), "train", reader.labels())
+    short = write(tmp_path, "text_a\tlabel", "很好", "不好\t0")  # a line without the cell that nobody reads
+    assert [(row.texts, row.label) for row in reader.open(short, INPUT, reader.labels())] == \
+        [(("很好",), None), (("不好",), 0)]

@@ -129,3 +129,10 @@ def test_a_digit_behind_the_character_is_cut_off(tmp_path):
     assert "2 with words with a digit behind the character, which is cut off" in str(source.account)
     plain = Tagged(write(tmp_path, "王 O\n1 O\n02 O\nB2 O\nC3 O\n"), None)
     assert not plain.numbered
+
+
+def test_a_file_to_be_answered_is_asked_for_no_labels(tmp_path):
+    with pytest.raises(InputError, match="columns found: words, label; expected text_a; labels are not needed$"):
+        Tagged(write(tmp_path, "words\tlabel\n王\tO\n"), CLASSES, labelled=False)
+    short = Tagged(write(tmp_path, "text_a\tlabel\n王\x02明\n"), CLASSES, labelled=False)
+    assert [(row.words, row.labels) for row in short] == [(["王", "明"], None)]
