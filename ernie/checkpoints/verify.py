@@ -42,16 +42,21 @@ def verify(path: str | Path) -> Iterator[Finding]:
     path, found = Path(path), False
     if not path.exists():
         raise InputError("no such file or directory", path)
-    for directory in _directories(path):
+    closed: list[OSError] = []
+    for directory in _directories(path, closed):
         for finding in _of_directory(directory):
             found = True
             yield finding
+    for error in closed:
+        found = True
+        yield Finding(Path(error.filename or path), f"cannot be read ({error.strerror})", damaged=True)
     if not found:
         yield _released(path)
 
 
-def _directories(path: Path) -> Iterator[Path]:
-    for folder, inner, _ in os.walk(path):
+def _directories(path: Path, closed: list[OSError]) -> Iterator[Path]:
+    """Directories to look into; those that cannot be listed come into ``closed``."""
+    for folder, inner, _ in os.walk(path, onerror=closed.append):
         directory = Path(folder)
         inner.sort()
         if len(directory.relative_to(path).parts) >= DEEPEST or directory.suffix in (".partial", ".parts"):

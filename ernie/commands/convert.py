@@ -8,8 +8,6 @@ example: ernie convert ernie_base_en.tar.gz ernie-base-hf --to huggingface
 from __future__ import annotations
 
 import argparse
-import shutil
-from pathlib import Path
 
 FAMILIES = ("own", "static", "dygraph", "paddlenlp", "huggingface")
 
@@ -25,12 +23,12 @@ def run(args: argparse.Namespace) -> None:
     """Carry the command out; return its exit code, None for 0."""
     from ernie.checkpoints.formats import write
     from ernie.checkpoints.warm_start import read_pretrained
+    from ernie.serving.card import copy_card
+    from ernie.utils.resources import locate_checkpoint
     found = read_pretrained(args.source)
     notes = write(found, args.target, args.to)
     print(f"{args.source} ({found.family}): {len(found.arrays)} arrays -> {args.target} ({args.to})")
-    card = Path(args.source) / "README.md"
-    if card.is_file() and not (Path(args.target) / "README.md").exists():
-        shutil.copyfile(card, Path(args.target) / "README.md")
+    copy_card(locate_checkpoint(args.source), args.target, args.to)
     for name in found.unexpected:
         print(f"  {name} has no place here: not written")
     for note in [*found.notes, *notes]:

@@ -8,6 +8,7 @@ example: ernie stages --config configs/curriculum/demo_en.yaml --output output/d
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from ernie.pretraining.data import PretrainingData
     from ernie.pretraining.model_config import model_config
     from ernie.pretraining.run_directory import RunDirectory
-    from ernie.utils.files import lock
+    from ernie.utils.footprint import hold
 
     curriculum = common.read_curriculum(args)
     run = RunDirectory(args.output)
@@ -51,10 +52,11 @@ def run(args: argparse.Namespace) -> int:
         LOG.info("the demo's corpus would be made in %s", run.path / "corpus")
         print("\n".join(str(stage.number) for stage in stages))
         return 0
-    if not args.dry_run:
-        with lock(run.path, say=LOG.info):  # nobody else is at work here
+    # nobody else is at work here
+    with contextlib.nullcontext() if args.dry_run else hold(run.path, LOG.info, keep=["corpus"]):
+        if not args.dry_run:
             common.prepare_demo(curriculum, run.path)
-    data = PretrainingData(curriculum)
+        data = PretrainingData(curriculum)
     config = model_config(curriculum, data.tokenizer.size)
     facts = data.facts(config)
     if run.recorded():

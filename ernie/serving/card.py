@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from reader.utils.errors import InputError
 from reader.utils.files import atomic_write
 
 NAME = "README.md"
+THEIRS = "README.source.md"
 OPENING = "---\ntags: [ernie"
 
 
@@ -74,6 +76,36 @@ def finetuning_card(output: Path) -> str:
         "is the best on dev data.",
         f"## Figures\n\n```text\n{result['text']}\n```\n\nThe column paper holds what the paper reports for its own "
         "checkpoint.", path=model, predict=True)
+
+
+def copy_card(source: Path, target: str | Path, family: str) -> None:
+    """Put the card of a converted model beside it: ours as it is, another's under another name.
+
+    In the place of another's stands a card that says that nothing was trained here, with its licence and language.
+
+    Args:
+        source, target: the directories of the model. family: of ``target``.
+    """
+    card, new = source / NAME, Path(target) / NAME
+    if not card.is_file() or new.exists():
+        return
+    text = card.read_text("utf-8", errors="replace")
+    if text.startswith(OPENING):
+        shutil.copyfile(card, new)
+        return
+    shutil.copyfile(card, new.with_name(THEIRS))
+    head = text.split("\n---", 1)[0].splitlines() if text.startswith("---\n") else []
+    kept = "".join(f"{line}\n" for line in head if line.startswith(("license", "language:")) and line[-1] != ":")
+    with atomic_write(new) as opened:
+        opened.write(f"""---
+tags: [converted]
+{kept}---
+# {source.name}, converted
+
+The weights of `{source.name}` in the form of the {family} family, written by `ernie convert`. Nothing was trained. Who
+made the model, from what and under which terms is said by the card of its source, [{THEIRS}]({THEIRS}); programs in it
+read the model as it was before.
+""")
 
 
 def _card(tags: list[str], language: str, title: str, *parts: str, path: Path, predict: bool = False) -> str:

@@ -142,8 +142,8 @@ class Table:
             return bare
         expected = " or ".join(dict.fromkeys(columns.expected(self.labelled) for columns in choices))
         expected += "" if self.labelled else "; labels are not needed"
-        raise InputError(f"columns found: {_shown(found)}; expected {expected}" + _near(choices, found, self.labelled), self.path,
-                         self._header_line())
+        near = _near(choices, found, self.labelled)
+        raise InputError(f"columns found: {_shown(found)}; expected {expected}{near}", self.path, self._header_line())
 
     def _without_labels(self, found: list, choices: list[Columns]) -> Columns | None:
         """A headerless distribution whose test file lacks the label column (BQ), and no header stands in its place."""

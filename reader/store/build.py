@@ -37,6 +37,7 @@ from reader.text.documents import (
 )
 from reader.text.flags import KIND_NAMES
 from reader.text.sampling import Sample
+from reader.text.script import doubt
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
 from reader.utils.files import Paths, StrPath, one_writer
@@ -86,6 +87,8 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
     mine = [(index, parts[index]) for index in range(shard[0], len(parts), shard[1])]
     if not mine:
         raise InputError(f"shard {shard[0]}/{shard[1]} is empty: the input has only {len(parts)} parts")
+    if progress and (line := doubt(language, mine[0][1], recipe.reading)):
+        print(f"ernie: {line}", file=progress, flush=True)
     folder = Path(f"{output}.parts")
     claim(folder, plan)
     prepare(recipe, files, folder / LEARNT, like)

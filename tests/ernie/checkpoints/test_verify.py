@@ -154,3 +154,16 @@ def test_the_hash_of_the_data_is_that_of_the_steps_however_often_a_run_was_resta
 def test_the_log_says_what_a_checkpoint_cost(trained):
     text = runs.said(trained[0] / "out")
     assert "checkpoint step-00000008: " in text and "which it held up for" in text
+
+
+def test_a_folder_that_cannot_be_listed_is_named_itself(tmp_path, capsys, monkeypatch):
+    write(released(tmp_path), tmp_path / "closed", "huggingface")
+    listed = os.scandir
+
+    def refuse(path="."):
+        if os.fspath(path) == str(tmp_path / "closed"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return listed(path)
+    monkeypatch.setattr(os, "scandir", refuse)
+    code, said = verified(capsys, tmp_path)
+    assert code == 2 and f"DAMAGED  {tmp_path / 'closed'}: cannot be read (Permission denied)\n" in said

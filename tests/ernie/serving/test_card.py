@@ -7,10 +7,12 @@ import yaml
 
 paddle = pytest.importorskip("paddle")
 
+from ernie.checkpoints.formats import write  # noqa: E402
 from ernie.cli import main  # noqa: E402
 from ernie.serving.card import write_card  # noqa: E402
 from tests.ernie import runs  # noqa: E402
 from tests.ernie.finetuning.tiny import finetune, make_data  # noqa: E402
+from tests.ernie.released import checkpoint as released  # noqa: E402
 
 
 def test_a_pretraining_run_carries_a_card(tmp_path):
@@ -38,3 +40,15 @@ def test_a_fine_tuned_model_carries_a_card(tmp_path, model_files):
 def test_a_page_of_the_user_stays(tmp_path):
     (tmp_path / "README.md").write_text("mine")
     assert write_card(tmp_path) is None and (tmp_path / "README.md").read_text() == "mine"
+
+
+def test_a_converted_model_of_others_does_not_speak_for_us(tmp_path):
+    source = tmp_path / "theirs"
+    write(released(tmp_path), source, "huggingface")
+    theirs = "---\nlanguage: en\nlicense: apache-2.0\ndatasets:\n- theirs\n---\n# We trained it\n"
+    (source / "README.md").write_text(theirs, "utf-8")
+    assert main(["convert", str(source), str(tmp_path / "new"), "--to", "own"]) in (0, None)
+    text = (tmp_path / "new" / "README.md").read_text("utf-8")
+    assert yaml.safe_load(text.split("---")[1]) == {"tags": ["converted"], "language": "en", "license": "apache-2.0"}
+    assert "Nothing was trained" in text and "We trained" not in text
+    assert "We trained it" in (tmp_path / "new" / "README.source.md").read_text("utf-8")
