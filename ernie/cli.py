@@ -119,7 +119,7 @@ def print_completion(shells: list[str]) -> int:
     try:
         import shtab
     except ImportError:
-        LOG.error("--completion needs the shtab package: pip install shtab")
+        LOG.error("--completion needs the shtab package: %s -m pip install shtab", sys.executable)
         return 2
     whole = argparse.ArgumentParser(prog="ernie", description="ERNIE 2.0 on PaddlePaddle")
     commands = whole.add_subparsers(dest="command")

@@ -15,6 +15,7 @@ from ernie.checkpoints.manifest import FILE, check
 from reader.store.integrity import verify_store
 from reader.store.store import Store
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 RUN = "run.json"
 RECORDS = (".json", ".jsonl")
@@ -83,7 +84,9 @@ def _of_manifest(directory: Path) -> Finding:
         if isinstance(content, dict) and "files" not in content:
             return Finding(directory, verify_store(Store(directory)))
         damage = check(directory) or _not_finite(directory)
-        return Finding(directory, damage or f"{len(content['files'])} files as they were written", bool(damage))
+        count = len(content["files"])
+        whole = f"{counted(count, 'file')} as {'it was' if count == 1 else 'they were'} written"
+        return Finding(directory, damage or whole, bool(damage))
     except InputError as error:
         return Finding(directory, error.reason, damaged=True)
 
@@ -112,7 +115,7 @@ def _of_run(directory: Path) -> Iterator[Finding]:
     last = done.get("checkpoint") if isinstance(done, dict) else None
     if isinstance(last, str) and not (directory / last / FILE).is_file():
         yield Finding(directory, f"done.json names {last}, which is not there", damaged=True)
-    yield Finding(directory, f"{len(contents)} records can be read")
+    yield Finding(directory, f"{counted(len(contents), 'record')} can be read")
     yield from _stores_of(directory, contents.get(RUN, [{}])[0])
 
 

@@ -13,6 +13,7 @@ from ernie.checkpoints.formats.families import TASK, WORDS
 from ernie.utils.resources import locate_checkpoint
 from reader.text.tokenizer import read_vocab
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 BIAS = "cls.predictions.decoder_bias"
 TABLES = {f"ernie.embeddings.{kind}_embeddings.weight" for kind in ("position", "token_type", "task_type")}
@@ -35,8 +36,8 @@ class LoadReport:
     notes: list = field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"loaded {len(self.loaded)} arrays from {self.path} ({self.family} family)"]
-        lines += [f"  {name}: {rows} rows of the checkpoint in {ours} of the model"
+        lines = [f"loaded {counted(len(self.loaded), 'array')} from {self.path} ({self.family} family)"]
+        lines += [f"  {name}: {counted(rows, 'row')} of the checkpoint in {ours} of the model"
                   + (", the others as initialised" if ours > rows else "") for name, rows, ours in self.padded]
         for what, names in (("not in the checkpoint, as initialised", self.missing),
                             ("not in the model, passed over", self.unexpected)):

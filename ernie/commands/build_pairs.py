@@ -24,6 +24,7 @@ from typing import Any
 from ernie.utils.arguments import within
 from ernie.utils.limits import Count, HalfShare, Natural, Positive, Processes
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +80,8 @@ def build_baidu(args: argparse.Namespace) -> None:
     """Build one store from what Baidu's file lists name."""
     from reader.store.baidu import build_from_baidu
     manifest, rejected = build_from_baidu(args.input, needed(args, "vocab"), args.output, args.language or "zh")
-    print(f"{args.output}: {manifest['documents']:,} instances, {manifest['tokens']:,} tokens, "
-          f"{len(manifest['classes'])} classes")
+    print(f"{args.output}: {counted(manifest['documents'], 'instance')}, {manifest['tokens']:,} tokens, "
+          f"{counted(len(manifest['classes']), 'class')}")
     if rejected.total:
         print(rejected)
 
@@ -123,7 +124,7 @@ class corpora:
 def print_report(report: dict[str, dict[str, int]], output: str) -> None:
     """Print the pairs per class in train and dev."""
     for part, counts in report.items():
-        print(f"{output}/{part}: {sum(counts.values()):,} pairs, {len(counts)} classes")
+        print(f"{output}/{part}: {counted(sum(counts.values()), 'pair')}, {counted(len(counts), 'class')}")
     train, dev = report.get("train", {}), report.get("dev", {})
     for name, count in sorted(train.items(), key=lambda item: -item[1]):
         print(f"  {name:24} {count:8,} {dev.get(name, 0):8,}")

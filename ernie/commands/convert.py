@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 
+from reader.utils.text import counted
+
 FAMILIES = ("own", "static", "dygraph", "paddlenlp", "huggingface")
 
 
@@ -27,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     from ernie.utils.resources import locate_checkpoint
     found = read_pretrained(args.source)
     notes = write(found, args.target, args.to)
-    print(f"{args.source} ({found.family}): {len(found.arrays)} arrays -> {args.target} ({args.to})")
+    print(f"{args.source} ({found.family}): {counted(len(found.arrays), 'array')} -> {args.target} ({args.to})")
     copy_card(locate_checkpoint(args.source), args.target, args.to)
     for name in found.unexpected:
         print(f"  {name} has no place here: not written")

@@ -17,6 +17,7 @@ import sys
 
 from ernie.utils.arguments import within
 from ernie.utils.limits import Count, Processes
+from reader.utils.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +37,11 @@ def run(args: argparse.Namespace) -> None:
     if args.kind == "reviews":
         from reader.finetune.reviews import write_reviews
         for name, rows in write_reviews(args.output, args.rows).items():
-            print(f"{args.output}/{name}.tsv: {rows:,} reviews")
+            print(f"{args.output}/{name}.tsv: {counted(rows, 'review')}")
     elif args.kind == "text":
         from reader.store.demo import write_texts
         for file, documents in write_texts(args.language, args.output).items():
-            print(f"{file}: {documents:,} documents")
+            print(f"{file}: {counted(documents, 'document')}")
     else:
         from reader.store.build import describe
         from reader.store.demo import prepare_demo

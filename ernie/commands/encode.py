@@ -14,6 +14,7 @@ import sys
 from ernie.utils.arguments import within
 from ernie.utils.limits import Count, Natural
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,7 +52,8 @@ def run(args: argparse.Namespace) -> None:
     begun = time.perf_counter()
 
     def progress(done: int) -> None:
-        print(f"  {done} lines, {done / (time.perf_counter() - begun):.0f} a second", file=sys.stderr, flush=True)
+        speed = done / (time.perf_counter() - begun)
+        print(f"  {counted(done, 'line')}, {speed:.0f} a second", file=sys.stderr, flush=True)
 
     count = encode_file(vectors, args.input, args.output, args.pooling, args.batch_tokens, progress)
-    print(f"{count} lines -> {args.output}")
+    print(f"{counted(count, 'line')} -> {args.output}")

@@ -13,6 +13,8 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from reader.utils.text import counted
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if not labelled:
         raise InputError("no row has a label: nothing can be measured (`ernie predict` answers it)", args.input)
     if len(labelled) < len(rows):
-        print(f"{len(rows) - len(labelled):,} rows without a label are left out")
+        print(f"left out: {counted(len(rows) - len(labelled), 'row')} without a label")
     predictions = model.predict(labelled)
     found = evaluation.evaluate(model.kind, labelled, predictions)
     print("\n" + evaluation.render(found, model.kind))

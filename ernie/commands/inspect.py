@@ -16,6 +16,7 @@ import sys
 
 from ernie.utils.arguments import within
 from ernie.utils.limits import Count, Length, Seed
+from reader.utils.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +76,8 @@ def show_step(args: argparse.Namespace) -> None:
     if name not in shown:
         raise InputError(f"task {name!r} labels nothing in this step; these do: {', '.join(shown)}", args.run)
     window, rows = batches.rows(number)
-    print(f"stage {args.stage} step {args.step}: batch {number} of {batches.task.name}, {len(rows)} examples\n")
+    print(f"stage {args.stage} step {args.step}: batch {number} of {batches.task.name}, "
+          f"{counted(len(rows), 'example')}\n")
     for page in pages(shown[name], batches.corpus, window, rows[:args.n], sys.stdout.isatty()):
         print(page)
 

@@ -21,6 +21,7 @@ from ernie.pretraining.run_directory import RunDirectory
 from ernie.utils.arguments import within
 from ernie.utils.limits import Count, Positive
 from ernie.utils.text import clock
+from reader.utils.text import counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,10 +62,11 @@ def data(plan: Plan) -> str:
 def heading(plan: Plan, file: str) -> str:
     """Describe the curriculum and its model."""
     curriculum, config, count = plan.curriculum, plan.config, plan.parameters
-    sizes = f"{config.num_hidden_layers} layers, hidden {config.hidden_size}, vocabulary {config.vocab_size:,}"
+    sizes = (f"{counted(config.num_hidden_layers, 'layer')}, hidden {config.hidden_size}, "
+             f"vocabulary {config.vocab_size:,}")
     parts = ", ".join(f"{name} {_millions(value)}" for name, value in count.items() if value)
-    return (f"{curriculum.name} ({file}): {curriculum.method}, {len(curriculum.tasks)} tasks, "
-            f"{len(plan.stages)} stage{'s' * (len(plan.stages) > 1)}\n"
+    return (f"{curriculum.name} ({file}): {curriculum.method}, {counted(len(curriculum.tasks), 'task')}, "
+            f"{counted(len(plan.stages), 'stage')}\n"
             f"model {curriculum.model or curriculum.init}: {config.encoder}, {sizes}\n"
             f"{_millions(sum(count.values()))} parameters: {parts}")
 
@@ -102,8 +104,8 @@ def batch(plan: Plan) -> str:
     """Describe how the global batch is cut into micro-batches."""
     tokens, count = plan.micro_tokens, plan.micro_batches
     times = f"{count} micro-batches one after another" if count > 1 else "1 micro-batch"
-    return (f"Batch: {plan.curriculum.batch_tokens:,} tokens a step = {plan.cards} card{'s' * (plan.cards > 1)} x "
-            f"{tokens:,} tokens (about {plan.rows(tokens)} rows of {plan.curriculum.max_length}) x {times}")
+    return (f"Batch: {plan.curriculum.batch_tokens:,} tokens a step = {counted(plan.cards, 'card')} x "
+            f"{tokens:,} tokens (about {counted(plan.rows(tokens), 'row')} of {plan.curriculum.max_length}) x {times}")
 
 
 def recomputations(plan: Plan) -> list[Choice]:

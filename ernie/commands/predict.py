@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 STANDARD_INPUT = "standard input"
 CHUNK = 2048  # rows that are read, tokenized and answered together
@@ -64,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     sys.stderr.write("\n")
     say = sys.stderr if args.output == "-" else sys.stdout
     read = str(source.account) if args.input != "-" else str(source.account).replace(str(path), STANDARD_INPUT)
-    print(f"{read}\n{done:,} answers in {args.output}", file=say)
+    print(f"{read}\n{counted(done, 'answer')} in {args.output}", file=say)
     if scores:
         print(scores, file=say)
     return 0
@@ -90,11 +91,11 @@ def _answer(model: Any, source: Any, file: IO[str], skipping: bool) -> tuple[int
                 rows_kept.append(without_texts(row))
                 answers_kept.append(kind.without_texts(prediction))
         done += len(rows)
-        sys.stderr.write(f"\rernie: {done:,} rows, {done / (time.monotonic() - begun):,.0f} a second ")
+        sys.stderr.write(f"\rernie: {counted(done, 'row')}, {done / (time.monotonic() - begun):,.0f} a second ")
         sys.stderr.flush()
     if not rows_kept:
         return done, ""
-    of = "" if len(rows_kept) == done else f" of the {len(rows_kept):,} rows with a label"
+    of = "" if len(rows_kept) == done else f" of the {counted(len(rows_kept), 'row')} with a label"
     return done, f"metrics{of}: " + ", ".join(f"{name} {value:.4f}"
                                              for name, value in kind.score(rows_kept, answers_kept).items())
 

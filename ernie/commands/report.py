@@ -22,6 +22,7 @@ from typing import Annotated
 from ernie.utils.arguments import within
 from ernie.utils.limits import Range
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 Seconds = Annotated[float, Range(above=0, most=86_400)]
 Port = Annotated[int, Range(0, 65_535)]
@@ -93,7 +94,7 @@ def _draw(names: dict[str, str], every: float, with_examples: bool, refresh: boo
     from ernie.report.comparison import group_of, render_comparison
     runs = {name: {0: record} for name, record in records.items()}
     groups = [group_of(name, by_seed) for name, by_seed in runs.items()]
-    return render_comparison(f"{len(runs)} runs", runs, groups, refresh=seconds), finished
+    return render_comparison(counted(len(runs), "run"), runs, groups, refresh=seconds), finished
 
 
 def names_of(paths: list[str]) -> dict[str, str]:

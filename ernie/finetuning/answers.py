@@ -14,6 +14,7 @@ from ernie.finetuning.watcher import Measurement
 from ernie.utils.footprint import hold
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
+from reader.utils.text import counted
 from tasks.finetune import submission
 from tasks.finetune.kind import Kind
 
@@ -85,7 +86,7 @@ def _answer_with(model, recipe: Recipe, directory, output, splits, size: str, sa
             continue
         if scores:
             say(evaluation_line(name.partition(".")[0], loss, scores, recipe.metrics, split.count, seconds))
-        say(f"{name}: {split.count:,} predictions in {place}")
+        say(f"{name}: {counted(split.count, 'prediction')} in {place}")
     write_json(place / "result.json", result)
     write_json(Path(output) / "result.json", summed_up(recipe, [result], size, data.source))
     return 0

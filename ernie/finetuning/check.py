@@ -13,6 +13,7 @@ from ernie.finetuning.data import CHUNK, FinetuningData, chunks, find_vocabulary
 from ernie.finetuning.recipe import Recipe
 from reader.finetune.rows import ChoiceRow, QuestionRow, Row, TagRow, row_texts
 from reader.text.tokenizer import Tokenizer
+from reader.utils.text import counted
 from tasks.finetune.features import Features
 
 WHOLE = 1 << 20  # a length at which nothing is cut
@@ -59,7 +60,8 @@ def check(recipe: Recipe, directory: str | Path, init: str | Path | None = None,
             training = found.texts
             steps = -(-min(source.account.rows, recipe.train_rows or source.account.rows) // recipe.batch_size)
             if recipe.batch_unit == "examples" and recipe.kind != "reading_comprehension":
-                say(f"  {steps:,} steps of {recipe.batch_size} rows an epoch, {recipe.epochs} epochs")
+                say(f"  {counted(steps, 'step')} of {counted(recipe.batch_size, 'row')} an epoch, "
+                    f"{counted(recipe.epochs, 'epoch')}")
         elif found.texts & training:
             say(f"  {len(found.texts & training):,} of its {len(found.texts):,} texts are in the training file as well")
 

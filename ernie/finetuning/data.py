@@ -17,6 +17,7 @@ from ernie.utils.resources import CONFIGS, locate
 from reader.finetune.rows import row_texts
 from reader.text.tokenizer import Tokenizer, read_vocab
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 from tasks.finetune.features import Features
 
 if TYPE_CHECKING:  # the formats import paddle
@@ -85,7 +86,7 @@ class FinetuningData:
         beside = "" if known is None else \
             ", as many as published" if known == source.account.rows else f", {known:,} published"
         drawn = f"; {count:,} of them drawn" if count != source.account.rows else ""
-        in_parts = f"; {len(features):,} parts" if len(features) != count else ""
+        in_parts = f"; {counted(len(features), 'part')}" if len(features) != count else ""
         self.say(f"{name}: {source.account}{beside}{drawn}{in_parts}; {len(features.ids):,} tokens "
                  f"({time.perf_counter() - begun:.1f} s)")
         return Split(name, path, count, features, rows)
@@ -192,7 +193,7 @@ def find_vocabulary(recipe: Recipe, data: FinetuningData, init: str | Path | Non
     elif not vocab:
         language = "en" if recipe.suite == "glue" else "zh"
         size = ErnieConfig.load(MODELS / f"base_{language}.json").vocab_size
-        vocab = _learnt_vocabulary(data, language, size, scratch / "vocab.txt", recipe)
+        vocab = _learnt_vocabulary(data, language, size, scratch / "vocab.txt", recipe, kept=False)
     return Path(vocab), lower_case
 
 
@@ -220,10 +221,11 @@ def check_vocabulary(tokens: list, file: str | Path, rows: int, own: str | Path 
                          "vocabulary of another model", file)
 
 
-def _learnt_vocabulary(data: FinetuningData, language: str, size: int, file: Path, recipe: Recipe) -> Path:
+def _learnt_vocabulary(data: FinetuningData, language: str, size: int, file: Path, recipe: Recipe,
+                       kept: bool = True) -> Path:
     """A WordPiece vocabulary of the training texts; learnt once for a run."""
     if not file.exists():
         from reader.text.vocabulary import train_vocab, write_vocab
         write_vocab(train_vocab(data.texts(), language, size, recipe.lower_case), file)
-        data.say(f"no --vocab: learnt one from the training texts: {file}")
+        data.say("no --vocab: learnt one from the training texts" + (f": {file}" if kept else ", for this check alone"))
     return file

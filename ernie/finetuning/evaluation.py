@@ -12,6 +12,7 @@ import numpy as np
 
 from reader.finetune.rows import QuestionRow, row_texts
 from reader.utils.files import atomic_write
+from reader.utils.text import counted
 from tasks.finetune.kind import Kind
 
 BINS = 10          # of the calibration
@@ -164,7 +165,7 @@ def compare(kind: Kind, rows: list, first: list, second: list, metric: str) -> C
 def render(found: Evaluation, kind: Kind) -> str:
     """Format the evaluation for a person to read; shares in percent."""
     factor, sign = (100.0, " %") if kind.percent else (1.0, "")
-    lines = [f"{found.rows:,} rows: " + ", ".join(f"{name} {factor * value:.{1 if kind.percent else 4}f}{sign}"
+    lines = [f"{counted(found.rows, 'row')}: " + ", ".join(f"{name} {factor * value:.{1 if kind.percent else 4}f}{sign}"
                                                 for name, value in found.metrics.items())]
     if found.majority is not None:
         lines.append(f"always the most frequent class: {100 * found.majority:.1f} %")

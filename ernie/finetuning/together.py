@@ -33,6 +33,7 @@ from ernie.training.trainer import Callback, Trainer
 from ernie.utils.records import refuse_another_run
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
+from reader.utils.text import counted
 from tasks.finetune.batches import EpochBatches
 from tasks.finetune.mixture import Mixture, shares
 
@@ -161,7 +162,8 @@ class JointTraining:
         if recipe.evaluate_every:
             points.update(range(recipe.evaluate_every, total, recipe.evaluate_every))
         drawn = ", ".join(f"{task} {count:,}" for task, count in self.batches.counts.items())
-        self.say(f"{self.name}: {recipe.epochs} epochs of {self.batches.length:,} steps ({drawn}), learning rate "
+        self.say(f"{self.name}: {counted(recipe.epochs, 'epoch')} of {counted(self.batches.length, 'step')} "
+                 f"({drawn}), learning rate "
                  f"{recipe.learning_rate:g} ({recipe.schedule}, {warmup:,} warm-up), on {self.world.size} "
                  f"process{'es' * (self.world.size > 1)}")
         return build_trainer(self.run, self.model, self.batches, dict.fromkeys(self.parts, 1.0), total,

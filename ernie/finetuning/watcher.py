@@ -12,6 +12,7 @@ from ernie.finetuning.summary import evaluation_line
 from ernie.training.distributed import World
 from ernie.training.optimizer import Updater
 from ernie.training.trainer import Callback
+from reader.utils.text import counted
 from tasks.finetune.batches import EpochBatches
 from tasks.finetune.kind import Kind
 
@@ -75,9 +76,10 @@ class Watcher:
     def begun(self, training: WatchedTraining, plan: MeasuringPlan) -> None:
         """Say that this launch is about to take its first step."""
         recipe, size = training.recipe, training.world.size
-        self.say(f"{recipe.task}, {training.name}: {recipe.epochs} epochs of {len(plan.batches.cuts[0]) - 1:,} steps, "
+        self.say(f"{recipe.task}, {training.name}: {counted(recipe.epochs, 'epoch')} of "
+                 f"{counted(len(plan.batches.cuts[0]) - 1, 'step')}, "
                  f"{recipe.batch_size:,} {recipe.batch_unit} a step, learning rate {recipe.learning_rate:g} "
-                 f"({recipe.schedule}, {plan.warmup:,} warm-up), on {size} process{'es' * (size > 1)}")
+                 f"({recipe.schedule}, {plan.warmup:,} warm-up), on {counted(size, 'process')}")
 
     def callbacks(self, training: WatchedTraining, plan: MeasuringPlan) -> list[Callback]:
         """Return further callbacks of training, called after dev data was measured."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from ernie.planning.memory import bytes_of, memory
 from ernie.planning.plan import GIB, Plan
 from ernie.utils.text import clock
+from reader.utils.text import counted
 
 OVERHEAD = 1.35     # resident memory of a process beside the tensors it holds at once; measured 1.2 to 1.6 on CPUs
 PROCESS = 0.5       # GiB that Paddle and the libraries take before there is a model
@@ -38,8 +39,10 @@ class Forecast:
         """Return what to tell the user before the start, a line each; warnings begin with "warning"."""
         plan, curriculum = self.plan, self.plan.curriculum
         config = plan.config
-        layers = f"{config.num_hidden_layers} layers of {config.hidden_size}, vocabulary {config.vocab_size:,}"
-        found = [f"model: {sum(plan.parameters.values()) / 1e6:.1f} M parameters ({layers}); {plan.steps:,} steps of "
+        layers = (f"{counted(config.num_hidden_layers, 'layer')} of {config.hidden_size}, "
+                  f"vocabulary {config.vocab_size:,}")
+        found = [f"model: {sum(plan.parameters.values()) / 1e6:.1f} M parameters ({layers}); "
+                 f"{counted(plan.steps, 'step')} of "
                  f"{curriculum.batch_tokens:,} tokens",
                  f"memory: about {self.needed:.1f} GB" + (f" of {self.free:.1f} GB free" if self.free else "")
                  + f" ({self.device})"]

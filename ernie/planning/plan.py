@@ -12,6 +12,7 @@ from ernie.pretraining.curriculum import Curriculum
 from ernie.pretraining.model_config import model_config, vocabulary_of_the_store
 from ernie.pretraining.stages import Stage, stages_of
 from ernie.training.settings import Schedule
+from reader.utils.text import counted
 
 GIB = 2 ** 30
 SPARE = 1.0  # GiB of a card left to the driver, the libraries' work space and fragmentation: assumed, not measured
@@ -129,6 +130,6 @@ class Plan:
         found += passes.warnings(curriculum, self.stages)
         for stage in self.stages:
             if stage.steps < curriculum.optimizer.warmup_steps:
-                found.append(f"stage {stage.number} ends after {stage.steps:,} steps, inside its warm-up of "
+                found.append(f"stage {stage.number} ends after {counted(stage.steps, 'step')}, inside its warm-up of "
                              f"{curriculum.optimizer.warmup_steps:,}: the peak learning rate is never reached")
         return found

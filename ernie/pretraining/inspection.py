@@ -18,6 +18,7 @@ from reader.batches.windows import draw as draw_one
 from reader.text.flags import WORD_START
 from reader.utils.errors import InputError
 from reader.utils.labels import IGNORE
+from reader.utils.text import counted
 from tasks.base import Task
 
 TRIED = 4  # excerpts that are looked at for each example shown: a task may pass over some
@@ -66,7 +67,7 @@ def step_of_run(directory: str | Path, number: int, step: int) -> tuple[Batches,
     curriculum = build(Curriculum, record["curriculum"], str(run.file))
     stages = [Stage(entry["number"], entry["budgets"], entry["new"]) for entry in record["stages"]]
     if not 1 <= number <= len(stages) or not 1 <= step <= stages[number - 1].steps:
-        known = ", ".join(f"{stage.number} ({stage.steps} steps)" for stage in stages)
+        known = ", ".join(f"{stage.number} ({counted(stage.steps, 'step')})" for stage in stages)
         raise InputError(f"no step {step} in stage {number}; the run has the stages {known}", directory)
     data, stage = PretrainingData(curriculum), stages[number - 1]
     consumed = {name: sum(earlier.budgets.get(name, 0) for earlier in stages[:number - 1]) for name in stage.budgets}

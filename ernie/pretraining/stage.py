@@ -28,6 +28,7 @@ from ernie.training.trainer import Trainer
 from ernie.utils.resources import locate_checkpoint
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
+from reader.utils.text import counted
 
 
 def train_stage(curriculum: Curriculum, number: int, output: str | Path, step_timeout: float | None = None) -> int:
@@ -128,9 +129,10 @@ class StageTraining:
         budgets = ", ".join(f"{name} {count:,}" for name, count in self.stage.budgets.items())
         parameters = sum(int(np.prod(p.shape)) for p in self.model.parameters())
         slices = self.curriculum.slices(size)
-        self.run.say(f"stage {self.number} of {len(self.stages)}: {budgets} iterations; {self.stage.steps:,} steps of "
-                     f"{self.curriculum.batch_tokens:,} tokens in {slices} micro-batch{'es' * (slices > 1)} on "
-                     f"{size} process{'es' * (size > 1)}; {parameters:,} parameters, vocabulary "
+        self.run.say(f"stage {self.number} of {len(self.stages)}: {budgets} iterations; "
+                     f"{counted(self.stage.steps, 'step')} of "
+                     f"{self.curriculum.batch_tokens:,} tokens in {counted(slices, 'micro-batch')} on "
+                     f"{counted(size, 'process')}; {parameters:,} parameters, vocabulary "
                      f"{self.data.tokenizer.size:,}")
         if self.number == 1:
             self.run.say("data: " + "; ".join(passes.describe(self.curriculum, self.stages)))
@@ -151,7 +153,8 @@ class StageTraining:
         write_json(directory / "done.json", {"checkpoint": f"{checkpoint.PREFIX}{trainer.state.step:08d}",
                                              "reason": reason, "step": trainer.state.step, "time": time.time(),
                                              "seconds": trainer.state.seconds, "tokens": trainer.state.tokens})
-        say(f"\nstage {self.number} {reason} after {trainer.state.step:,} steps. Dev metrics of every task so far:")
+        say(f"\nstage {self.number} {reason} after {counted(trainer.state.step, 'step')}. Dev metrics of every task so "
+            "far:")
         measured = forgetting.stage_metrics(self.directory, self.stages)
         if self.number < len(self.stages):  # the launcher ends with the table of the last one
             say(forgetting.ForgettingMatrix(measured, self.data.tokenizer.size).table())

@@ -12,6 +12,7 @@ from ernie.utils.arguments import Parser, within
 from ernie.utils.limits import NotNegative, Range
 from ernie.utils.resources import ROOT
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 CARDS = "ERNIE_2019_CARDS"  # set by finetune_launch.py where one process stands for several cards
 NEVER = 10**9  # scripts write more
@@ -168,7 +169,7 @@ def tests_saved(args: argparse.Namespace) -> dict[str, str]:
     if args.test_set and args.do_test:
         sets, names = args.test_set.split(","), args.test_save.split(",")
         if len(sets) != len(names):
-            raise InputError(f"--test_save names {len(names)} files, --test_set {len(sets)}")
+            raise InputError(f"--test_save names {counted(len(names), 'file')}, --test_set {len(sets)}")
         wanted = {"test" + (f".{number + 1}" if number else ""): name for number, name in enumerate(names)}
     if args.diagnostic and args.diagnostic_save:
         wanted["test.diagnostic"] = args.diagnostic_save

@@ -23,6 +23,7 @@ from ernie.utils.console import LOG, show_log
 from ernie.utils.limits import NotNegative
 from reader.utils.errors import InputError
 from reader.utils.files import atomic_write, write_json
+from reader.utils.text import counted
 
 TEXT = {"vocab_path": None, "train_filelist": None, "valid_filelist": None, "test_filelist": None,
         "ernie_config_path": None, "init_checkpoint": None, "checkpoints": "checkpoints",
@@ -103,7 +104,7 @@ def store(filelist: str, vocabulary: str, output: Path) -> dict[str, Any]:
     if not made:
         shutil.rmtree(output, ignore_errors=True)
         manifest, rejected = build_from_baidu([filelist], vocabulary, output)
-        print(f"{output}: {manifest['documents']:,} instances, {manifest['tokens']:,} tokens", flush=True)
+        print(f"{output}: {counted(manifest['documents'], 'instance')}, {manifest['tokens']:,} tokens", flush=True)
         if rejected.total:
             print(rejected, flush=True)
         with atomic_write(listed, "wb") as file:
@@ -129,8 +130,9 @@ def prepare(args: argparse.Namespace, cards: int) -> Path:
         stores["dev"] = str(output / "store" / "dev")
     curriculum = curriculum_of(args, cards, train["tokens"], stores)
     steps = sum(curriculum["stages"][0]["tasks"].values())
-    print(f"{steps:,} steps of {curriculum['batch_tokens']:,} tokens (batch_size {args.batch_size:,} x {cards} cards"
-          f"{'' if args.in_tokens else ' x max_seq_len'}); the smaller of --num_train_steps and --epoch", flush=True)
+    print(f"{counted(steps, 'step')} of {curriculum['batch_tokens']:,} tokens (batch_size {args.batch_size:,} x "
+          f"{counted(cards, 'card')}{'' if args.in_tokens else ' x max_seq_len'}); the smaller of --num_train_steps "
+          "and --epoch", flush=True)
     write_json(output / "curriculum.json", curriculum)
     return output / "curriculum.json"
 

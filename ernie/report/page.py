@@ -22,6 +22,7 @@ from ernie.report.runs import RunRecord, StageRecord
 from ernie.training.metrics import LogLine, TaskMetrics
 from ernie.utils.config_io import build
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 Point = tuple[int, Optional[float]]  # (step of the run, value)
 MOST = 300  # points of a curve; a longer log is averaged down to this
@@ -78,7 +79,7 @@ def summary(run: RunRecord, now: float) -> list[tuple[str, str, str]]:
 def _standing(run: RunRecord, now: float) -> tuple[str, str, str]:
     current, count = run.current, len(run.stages)
     if current is None:
-        return "state", "finished", f"{count} stage{'s' * (count > 1)}"
+        return "state", "finished", counted(count, "stage")
     heard = [line.time for _, line in run.lines if line.time is not None]
     ago = f"last heard of {clock(max(0.0, now - heard[-1]))} ago" if heard else "no step logged yet"
     if current.lines and (left := current.lines[-1].eta_run) is not None:
@@ -257,7 +258,7 @@ def _chart(run: RunRecord, title: str, series: list[Series], scale: str = "",
              for stage, step, when in resumes(run)]
     stages = [(str(stage.number), stage.start, stage.start + stage.length) for stage in run.stages]
     levels = [level for level in levels if math.isfinite(level[1])]
-    missed = [(stage.start + step, f"{number:,} step{'s' * (number > 1)} skipped in stage {stage.number} between steps "
+    missed = [(stage.start + step, f"{counted(number, 'step')} skipped in stage {stage.number} between steps "
                                    f"{before:,} and {step:,}") for stage, before, step, number in skips(run)]
     return Chart(title, series, scale, levels, stages if len(stages) > 1 else [], marks, zero,
                  skips=missed)

@@ -12,6 +12,7 @@ from ernie.pretraining.run_directory import RunDirectory
 from reader.store.store import Store, read_manifest
 from reader.utils.errors import InputError
 from reader.utils.files import atomic_write
+from reader.utils.text import counted
 
 NAME = "README.md"
 THEIRS = "README.source.md"
@@ -50,11 +51,12 @@ def pretraining_card(run: Path) -> str:
     optimizer = curriculum["optimizer"]
     return _card(
         ["ernie", "pretraining"], language, f"{curriculum['name']}: ERNIE 2.0, pre-trained",
-        f"A {model['encoder']} of {model['num_hidden_layers']} layers of {model['hidden_size']}, vocabulary "
+        f"A {model['encoder']} of {counted(model['num_hidden_layers'], 'layer')} of {model['hidden_size']}, vocabulary "
         f"{model['vocab_size']:,}, trained from {curriculum.get('init') or 'random weights'} by "
-        f"{curriculum['method']} on {len(curriculum['tasks'])} tasks in {len(record['stages'])} stages: {steps:,} "
-        f"steps of {curriculum['batch_tokens']:,} tokens, peak learning rate {optimizer['learning_rate']:g}, seed "
-        f"{curriculum['seed']}.", "## Trained on\n\n" + "\n".join(_sources(curriculum)),
+        f"{curriculum['method']} on {counted(len(curriculum['tasks']), 'task')} in "
+        f"{counted(len(record['stages']), 'stage')}: {counted(steps, 'step')} of {curriculum['batch_tokens']:,} "
+        f"tokens, peak learning rate {optimizer['learning_rate']:g}, seed {curriculum['seed']}.",
+        "## Trained on\n\n" + "\n".join(_sources(curriculum)),
         f"## Dev metrics after each stage\n\n```text\n{table}\n```\n\nFigures that are not above the best shallow "
         "baseline say that a task was not learnt.", path=run)
 
@@ -71,9 +73,9 @@ def finetuning_card(output: Path) -> str:
         ["ernie", recipe["kind"].replace("_", "-")], "en" if recipe["suite"] == "glue" else "zh",
         f"{recipe['task']}: ERNIE 2.0, fine-tuned",
         f"Fine-tuned on {recipe['task']} ({recipe['kind'].replace('_', ' ')}) from "
-        f"{started.get('init') or 'random weights'}: {recipe['epochs']} epochs, batches of {recipe['batch_size']} "
-        f"{recipe['batch_unit']}, learning rate {recipe['learning_rate']:g}, {result['runs']} seed(s), of which this "
-        "is the best on dev data.",
+        f"{started.get('init') or 'random weights'}: {counted(recipe['epochs'], 'epoch')}, batches of "
+        f"{recipe['batch_size']} {recipe['batch_unit']}, learning rate {recipe['learning_rate']:g}, "
+        f"{counted(result['runs'], 'seed')}, of which this is the best on dev data.",
         f"## Figures\n\n```text\n{result['text']}\n```\n\nThe column paper holds what the paper reports for its own "
         "checkpoint.", path=model, predict=True)
 
@@ -131,7 +133,7 @@ def _sources(curriculum: dict[str, Any]) -> list[str]:
         weight = "" if source["weight"] is None else f", weight {source['weight']:g}"
         try:
             store = Store(Path(source["path"]))
-            lines.append(f"- {name}: {len(store.documents) - 1:,} documents, {len(store.ids):,} tokens "
+            lines.append(f"- {name}: {counted(len(store.documents) - 1, 'document')}, {len(store.ids):,} tokens "
                          f"({store.language}){weight}")
         except InputError:  # moved away since
             lines.append(f"- {name}: {source['path']}{weight}")

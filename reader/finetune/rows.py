@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional, Union
 
 from reader.utils.errors import InputError
 from reader.utils.files import StrPath, open_maybe_gzip
+from reader.utils.text import counted
 
 
 class TextRow(NamedTuple):
@@ -123,7 +124,7 @@ class Account:
             raise InputError("holds no rows" + (f": {why}" if why else ""), self.path)
 
     def __str__(self) -> str:
-        text = f"{self.path}: {self.rows:,} rows"
+        text = f"{self.path}: {counted(self.rows, 'row')}"
         for reason, seen in self.skipped.items():
             text += f"; {seen.times:,} left out: {reason} (first at {self.counted} {seen.line})"
         for reason, seen in self.noted.items():

@@ -27,7 +27,7 @@ from reader.text.tokenizer import read_vocab
 from reader.utils.errors import InputError
 from reader.utils.files import StrPath, one_writer, open_maybe_gzip
 from reader.utils.labels import IGNORE
-from reader.utils.text import shortened
+from reader.utils.text import counted, shortened
 
 START, INSIDE, SPECIAL = 0, 1, -1  # values of seg_labels
 FIELDS = ("token_ids", "sentence_type_ids", "position_ids", "seg_labels")
@@ -72,7 +72,8 @@ def build_from_baidu(inputs: Sequence[StrPath], vocab_file: StrPath, output: Str
                 tokens += sum(len(instance.ids) for instance in batch)
             chances.append([tokens, chance])
         if not labels:
-            raise InputError(f"no usable line in {len(files)} files; {rejected.line}" if rejected.total else "no line",
+            where = counted(len(files), "file")
+            raise InputError(f"no usable line in {where}; {rejected.line}" if rejected.total else "no line",
                              files[0][0])
         classes = [str(number) for number in range(max(labels) + 1)]
         manifest = writer.close(classes=classes, unit_chances=chances, source="baidu", rejected=rejected.total)

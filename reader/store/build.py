@@ -41,6 +41,7 @@ from reader.text.script import doubt
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
 from reader.utils.files import Paths, StrPath, one_writer
+from reader.utils.text import counted
 
 PART_BYTES = (1 << 20, 1 << 26)  # least and most input of one part
 TRAIN, DEV = "", ".dev"         # suffixes of the folders of parts
@@ -86,7 +87,7 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
         return read_manifest(outputs[TRAIN])
     mine = [(index, parts[index]) for index in range(shard[0], len(parts), shard[1])]
     if not mine:
-        raise InputError(f"shard {shard[0]}/{shard[1]} is empty: the input has only {len(parts)} parts")
+        raise InputError(f"shard {shard[0]}/{shard[1]} is empty: the input has only {counted(len(parts), 'part')}")
     if progress and (line := doubt(language, mine[0][1], recipe.reading)):
         print(f"ernie: {line}", file=progress, flush=True)
     folder = Path(f"{output}.parts")
@@ -369,8 +370,8 @@ def describe(manifest: dict) -> str:
     units = ", ".join(f"{count:,} {kind}" for kind, count in manifest["units"].items())
     built, seconds = manifest["built_bytes"] / 1e6, manifest["seconds"]
     speed = f", {built:.1f} of them built in {seconds:.1f} s: {built / max(1e-9, seconds):.2f} MB/s" if built else ""
-    lines = [f"{manifest['documents']:,} documents, {manifest['paragraphs']:,} paragraphs, {manifest['sentences']:,} "
-             f"sentences, {manifest['tokens']:,} tokens", f"units: {units}",
+    lines = [f"{counted(manifest['documents'], 'document')}, {counted(manifest['paragraphs'], 'paragraph')}, "
+             f"{counted(manifest['sentences'], 'sentence')}, {manifest['tokens']:,} tokens", f"units: {units}",
              f"{manifest['input_bytes'] / 1e6:.1f} MB{speed}"]
     if manifest.get("near_copies_across_train_and_dev"):
         lines.append(f"{manifest['near_copies_across_train_and_dev']:,} of the near copies were across train and dev")

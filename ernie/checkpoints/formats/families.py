@@ -19,6 +19,7 @@ from ernie.checkpoints.formats.names import COPIES, Name, head, normal_spelling,
 from ernie.model.config import FILE_NAMES, ErnieConfig, find_config, read_json
 from reader.text.tokenizer import read_vocab
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 FAMILIES = {"own": own, "static": static, "dygraph": dygraph, "paddlenlp": paddlenlp, "huggingface": huggingface}
 TASK = "ernie.embeddings.task_type_embeddings.weight"
@@ -209,7 +210,8 @@ def _agree(found: Pretrained) -> None:
             raise InputError(f"{name} is {list(arrays[name].shape)}, its configuration says {list(shape)}", found.path)
     absent = [name for name in expected if name.startswith("ernie.e") and name not in arrays and name != TASK]
     if absent:
-        raise InputError(f"the checkpoint lacks {len(absent)} arrays of the encoder, {absent[0]} first", found.path)
+        lacking = counted(len(absent), "array")
+        raise InputError(f"the checkpoint lacks {lacking} of the encoder, {absent[0]} first", found.path)
 
 
 def shapes(config: ErnieConfig) -> dict[str, tuple]:

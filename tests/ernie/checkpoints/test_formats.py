@@ -152,7 +152,7 @@ def test_arrays_that_contradict_the_configuration(tmp_path):
 def test_a_lost_file_of_a_params_directory(tmp_path):
     write(checkpoint(tmp_path), tmp_path / "out", "static")
     (tmp_path / "out/params/encoder_layer_1_ffn_fc_0.w_0").unlink()
-    with pytest.raises(InputError, match="lacks 1 arrays of the encoder, ernie.encoder.layers.1.linear1.weight"):
+    with pytest.raises(InputError, match="lacks 1 array of the encoder, ernie.encoder.layers.1.linear1.weight"):
         read(tmp_path / "out")
 
 

@@ -168,10 +168,10 @@ def test_check_says_what_is_in_the_files(tmp_path, model_files, capsys):
     for line in ("train.tsv: 4 rows", "  labels: 0 3 (75.0 %), 1 1 (25.0 %)", "  tokens: 50 % 3, 90 % 10, 95 % 10, ",
                  "  1 (25.0 %) are longer than max_length 8 and will be truncated", "  no row has 1",
                  "  example, line 2: [CLS] a b c d e f [SEP]  label: 1", "test: no file",
-                 "  1 of its 2 texts are in the training file as well", "  1 steps of 256 rows an epoch, 4 epochs"):
+                 "  1 of its 2 texts are in the training file as well", "  1 step of 256 rows an epoch, 4 epochs"):
         assert line in printed, line + "\n" + printed
     assert main([*command, "--set", "batch_size=1", "--set", "train_rows=3"]) == 0
-    assert "  3 steps of 1 rows an epoch" in capsys.readouterr().out
+    assert "  3 steps of 1 row an epoch" in capsys.readouterr().out
     (data / "dev.tsv").write_text("sentence\tlabel\na\t7\n")
     assert main(command) == 2
     assert "dev.tsv line 2: label '7' is not one of 0, 1" in capsys.readouterr().err

@@ -129,7 +129,7 @@ def test_batch_size_is_for_every_visible_card(environment, given, expected):
 def test_test_save_names_a_file_for_each_test_set(tmp_path):
     found = flags.parse(["--test_set", "a,b", "--test_save", "x,y", "--diagnostic", "d", "--diagnostic_save", "z"])
     assert flags.tests_saved(found) == {"test": "x", "test.2": "y", "test.diagnostic": "z"}
-    with pytest.raises(InputError, match="--test_save names 1 files, --test_set 2"):
+    with pytest.raises(InputError, match="--test_save names 1 file, --test_set 2"):
         flags.tests_saved(flags.parse(["--test_set", "a,b", "--test_save", "x"]))
     assert flags.tests_saved(flags.parse(["--test_set", "a,b", "--do_test", "false"])) == {}
     with pytest.raises(InputError, match="missing.tsv: --diagnostic: no such file"):

@@ -70,7 +70,7 @@ def test_bad_lines_are_named_and_the_good_ones_survive(make, line, reason):
 
 
 def test_files_that_cannot_be_used(make, tmp_path):
-    with pytest.raises(InputError, match="no usable line in 1 files"):
+    with pytest.raises(InputError, match="no usable line in 1 file;"):
         make(["nonsense"])
     assert not (tmp_path / "store").exists() and not (tmp_path / "store.partial").exists()
     make(GOOD)
