@@ -1,4 +1,4 @@
-"""What an attempt has added to a directory, to be taken away again when it ends before it has done anything."""
+"""Take away again what an attempt has added to a directory, when it ends before it has done anything."""
 from __future__ import annotations
 
 import contextlib
