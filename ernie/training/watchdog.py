@@ -116,7 +116,7 @@ class Watchdog:
         return code
 
     def close(self) -> None:
-        """Training is over: nothing to watch."""
+        """End the watch: training is over."""
         self._closed.set()
         faulthandler.cancel_dump_traceback_later()
 
