@@ -48,8 +48,9 @@ def show(pairs: list[tuple[int, RunRecord, RunRecord]]) -> None:
         first, second = curve(exact), curve(half)
         speeds = [sum(stage.tokens for stage in run.stages) / sum(stage.seconds for stage in run.stages)
                   for run in (exact, half)]
+        both = min(len(first), len(second))  # a resumed run has a line more
         print(f"{seed:4}  {first[-1]:15.4f}  {second[-1]:7.4f}  {second[-1] - first[-1]:+10.4f}  "
-              f"{np.abs(second - first).max():18.4f}  {speeds[0]:14,.0f}  {speeds[1]:7,.0f}  "
+              f"{np.abs(second[:both] - first[:both]).max():18.4f}  {speeds[0]:14,.0f}  {speeds[1]:7,.0f}  "
               f"{speeds[1] / speeds[0]:5.2f}")
     print(f"\n{'dev, at the end':32}  {'fp32':>18}  {'bf16':>18}  {'bf16 - fp32, seed by seed':>26}")
     for task in pairs[0][1].tasks:

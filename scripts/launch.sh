@@ -34,34 +34,11 @@ ernie_cluster() { # sets nnodes, node_rank, master, devices, nproc: flags first,
     eval "$found"
 }
 
-ernie_absent() { # PATH: it and its parents, as far as they do not exist, the deepest first
-    local path=$1
-    while [ ! -e "$path" ] && [ ! -L "$path" ]; do
-        printf '%s\n' "$path"
-        path=$(dirname -- "$path")
-    done
-}
-
-# ernie_undo OUTPUT LOGS ABSENT: after a mistake before any training, which has left nothing else in the output: logs
-# and marks go as well, and every directory that was not there.
-ernie_undo() {
-    local output=$1 logs=$2 absent=$3 path
-    if [ "${nnodes:-1}" -gt 1 ]; then return; fi # other nodes may be at work there
-    if [ -n "$(find "$output" -mindepth 1 -not -path "$logs*" -not -path "$output/alive*" -print 2>/dev/null | head -n 1)" ]; then
-        return
-    fi
-    printf '%s\n' "$absent" | while IFS= read -r path; do
-        case $path in "$logs" | "$output/alive") rm -rf -- "$path" ;; *) rmdir -- "$path" 2>/dev/null ;; esac
-    done
-    printf '%s\n' "$absent" | while IFS= read -r path; do rmdir -- "$path" 2>/dev/null; done
-}
-
 # ernie_train WHAT OUTPUT LOGS ARGUMENTS...: `ernie ARGUMENTS` on all processes of this node, started again from the last
 # checkpoint after a failure. Returns 0 when it is done; exits when it is over otherwise.
 ernie_train() {
-    local what=$1 output=$2 logs=$3-node${node_rank:-0} restarts=0 code absent
+    local what=$1 output=$2 logs=$3-node${node_rank:-0} restarts=0 code
     shift 3
-    absent=$(ernie_absent "$logs"; ernie_absent "$output/alive")
     while :; do
         # Said before the reason of a failure, which so stands last on the screen.
         if [ "$restarts" -lt "$max_restarts" ]; then ernie_on_failure=; else
@@ -75,7 +52,6 @@ ernie_train() {
             echo "ernie: stopped in $what; start the same command again to go on" >&2
             exit 1
         fi
-        if [ "$code" -eq 2 ]; then ernie_undo "$output" "$logs" "$absent"; fi
         case $code in 2 | 70) exit $((code == 2 ? 2 : 1)) ;; esac # what is wrong will be wrong again
         if [ "$restarts" -ge "$max_restarts" ]; then exit 1; fi
         restarts=$((restarts + 1))

@@ -84,9 +84,11 @@ def _of_manifest(directory: Path) -> Finding:
         if isinstance(content, dict) and "files" not in content:
             return Finding(directory, verify_store(Store(directory)))
         damage = check(directory) or _not_finite(directory)
+        if damage:
+            return Finding(directory, damage, damaged=True)
         count = len(content["files"])
         whole = f"{counted(count, 'file')} as {'it was' if count == 1 else 'they were'} written"
-        return Finding(directory, damage or whole, bool(damage))
+        return Finding(directory, whole)
     except InputError as error:
         return Finding(directory, error.reason, damaged=True)
 

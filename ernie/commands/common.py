@@ -5,7 +5,6 @@ import argparse
 from pathlib import Path
 
 from ernie.pretraining.curriculum import CorpusSource, Curriculum, load
-from ernie.utils.overrides import refuse_idle
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, output: bool = True) -> None:
@@ -26,8 +25,6 @@ def read_curriculum(args: argparse.Namespace) -> Curriculum:
     curriculum.tasks_from = [*curriculum.tasks_from, *args.tasks_from]
     if args.corpus:
         path = Path(args.corpus)
-        instead = f"--corpus {path} takes its place"
-        refuse_idle(args.assignments, {"corpora": instead, "demo": instead}, args.config)
         whole = not (path / "train").is_dir()
         dev = path / "dev"
         curriculum.corpora = {"corpus": CorpusSource(str(path if whole else path / "train"),
@@ -37,7 +34,6 @@ def read_curriculum(args: argparse.Namespace) -> Curriculum:
             task.corpora = None
             pairs = path / "pairs" / task.name
             if (pairs / "train").is_dir():
-                refuse_idle(args.assignments, {f"pairs.{task.name}": instead}, args.config)
                 measured = str(pairs / "dev") if (pairs / "dev").is_dir() else None
                 curriculum.pairs[task.name] = CorpusSource(str(pairs / "train"), measured)
     for source in [*curriculum.corpora.values(), *curriculum.pairs.values()]:

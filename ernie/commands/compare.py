@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ernie.commands import common
 from ernie.utils.arguments import within
 from ernie.utils.limits import Count
-from ernie.utils.overrides import refuse_idle
+from ernie.utils.overrides import given
 from reader.utils.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,8 +74,10 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
     from ernie.finetuning.recipe import load as load_recipe
     from ernie.utils.resources import locate_checkpoint
     contestants, budgets = [], {}
-    refuse_idle(args.assignments, {"seed": f"the runs have seeds 1 to {args.seeds} (--seeds)"})
-    refuse_idle(args.finetune_set, {"seed": "every run has seeds of its own (--finetune-seeds)"})
+    if text := given(args.assignments, "seed"):
+        raise InputError(f"--set {text}: the runs of a comparison have the seeds 1 to {args.seeds} (--seeds)")
+    if text := given(args.finetune_set, "seed"):
+        raise InputError(f"--finetune-set {text}: the fine-tunings of a run have seeds of its own (--finetune-seeds)")
     for config in args.configs:
         name = Path(config).stem
         if name in budgets:

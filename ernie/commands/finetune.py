@@ -11,6 +11,7 @@ import argparse
 import os
 
 from ernie.utils.arguments import within
+from ernie.utils.console import LOG
 from ernie.utils.limits import Count, Natural
 
 
@@ -62,6 +63,9 @@ def run(args: argparse.Namespace) -> int:
     if args.folds and (args.folds < 2 or args.runs > 1):
         raise InputError(f"--folds {args.folds}: expected at least 2" + (", and no --runs" if args.runs > 1 else ""))
     recipe = recipes.load(args.task, args.size, args.assignments)
+    if os.environ.get("PADDLE_TRAINER_ID", "0") == "0":
+        for line in recipes.idle_overrides(recipe, args.assignments):
+            LOG.info("note: %s", line)
     if args.check:
         from ernie.finetuning.check import check
         check(recipe, args.data, args.init, args.vocab)

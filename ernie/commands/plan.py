@@ -15,7 +15,7 @@ from ernie.commands import common
 from ernie.model.recompute import ATTENTION, Choice
 from ernie.model.recompute import describe as describe_choice
 from ernie.planning.plan import GIB, SPARE, Plan
-from ernie.pretraining.curriculum import partly_idle
+from ernie.pretraining.curriculum import idle_overrides
 from ernie.pretraining.passes import describe
 from ernie.pretraining.run_directory import RunDirectory
 from ernie.utils.arguments import within
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
         if not speed:
             speed, source = measured.tokens_per_second, "as measured here"
     print(f"\n{time(plan, speed, source)}")
-    for warning in [*partly_idle(curriculum, args.assignments), *plan.warnings()]:
+    for warning in [*idle_overrides(curriculum, args.assignments, args.corpus), *plan.warnings()]:
         print(f"\nnote: {warning}")
 
 

@@ -8,7 +8,6 @@ example: ernie stages --config configs/curriculum/demo_en.yaml --output output/d
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -34,11 +33,11 @@ def run(args: argparse.Namespace) -> int:
     import_paddle()
     from ernie.planning.forecast import forecast
     from ernie.planning.plan import Plan
-    from ernie.pretraining.curriculum import partly_idle
+    from ernie.pretraining.curriculum import idle_overrides
     from ernie.pretraining.data import PretrainingData
     from ernie.pretraining.model_config import model_config
     from ernie.pretraining.run_directory import RunDirectory
-    from ernie.utils.footprint import hold
+    from ernie.utils.files import lock
 
     curriculum = common.read_curriculum(args)
     run = RunDirectory(args.output)
@@ -46,17 +45,16 @@ def run(args: argparse.Namespace) -> int:
     if args.table:
         show_table(run, stages, PretrainingData(curriculum).tokenizer.size)
         return 0
-    for line in partly_idle(curriculum, args.assignments):
+    for line in idle_overrides(curriculum, args.assignments, args.corpus):
         LOG.info("note: %s", line)
     if args.dry_run and curriculum.demo and not (run.path / "corpus").exists():
         LOG.info("the demo's corpus would be made in %s", run.path / "corpus")
         print("\n".join(str(stage.number) for stage in stages))
         return 0
-    # nobody else is at work here
-    with contextlib.nullcontext() if args.dry_run else hold(run.path, LOG.info, keep=["corpus"]):
-        if not args.dry_run:
+    if not args.dry_run:
+        with lock(run.path, say=LOG.info):  # nobody else is at work here
             common.prepare_demo(curriculum, run.path)
-        data = PretrainingData(curriculum)
+    data = PretrainingData(curriculum)
     config = model_config(curriculum, data.tokenizer.size)
     facts = data.facts(config)
     if run.recorded():

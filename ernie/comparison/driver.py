@@ -118,7 +118,8 @@ class Driver:
         try:
             if self.asked and not self.told:  # the signal came while the child was being started
                 self.child.send_signal(self.asked)
-            return self.child.wait()
+            code = self.child.wait()
+            return STOPPED if self.asked and code < 0 else code  # it came before the launcher could heed it
         finally:
             self.child = None
 

@@ -11,7 +11,7 @@ from ernie.finetuning.predictor import Predictor, run_model
 from ernie.finetuning.recipe import Recipe
 from ernie.finetuning.summary import evaluation_line, summed_up
 from ernie.finetuning.watcher import Measurement
-from ernie.utils.footprint import hold
+from ernie.utils.files import lock
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 from reader.utils.text import counted
@@ -54,7 +54,7 @@ def answer_with(model: str | Path, recipe: Recipe, directory: str | Path, output
     """
     if int(os.environ.get("PADDLE_TRAINER_ID", "0")):
         return 0  # one process answers
-    with hold(output, say):
+    with lock(output, say=say):
         return _answer_with(model, recipe, directory, output, splits, size, say, answered)
 
 

@@ -54,7 +54,7 @@ class FinetuningData:
     Args:
         say: takes the lines about what was read.
     Attributes:
-        source: what a file ``source.txt`` beside the rows says they are, where they are not those of the paper.
+        source: what a file ``ernie-source.txt`` beside the rows says they are, where they are not those of the paper.
     """
 
     def __init__(self, recipe: Recipe, directory: str | Path, say: Callable[[str], None] = print):

@@ -11,11 +11,12 @@ import numpy as np
 
 from ernie.checkpoints.formats import Pretrained
 from ernie.finetuning.foreign import described
-from ernie.finetuning.recipe import ANSWERING, Recipe, from_dict, make_classes, make_kind, only
+from ernie.finetuning.recipe import ANSWERING, Recipe, from_dict, idle_beside, make_classes, make_kind
 from ernie.finetuning.summary import best_run, read_record
 from ernie.model.config import ErnieConfig
 from ernie.model.exported import ExportedScores, is_exported
 from ernie.utils.config_io import override
+from ernie.utils.console import LOG
 from ernie.utils.resources import locate_checkpoint
 from reader.finetune.labels import Classes
 from reader.text.tokenizer import Tokenizer
@@ -89,8 +90,8 @@ class Predictor:
         self.path: Path = found or locate_checkpoint(path)
         pretrained = None if found else _foreign(self.path)
         self.recipe, names = described(pretrained, assignments) if pretrained else _own(self.path, assignments)
-        only(assignments, ANSWERING, f"the model is trained; answers depend on {', '.join(ANSWERING[3:])}",
-             str(self.path))
+        for line in idle_beside(assignments, ANSWERING, "the model is trained already"):
+            LOG.info("note: %s", line)
         self.classes = make_classes(self.recipe, names)
         self.kind = make_kind(self.recipe, self.classes)
         vocabulary = pretrained.vocab if pretrained else self.path / "vocab.txt"

@@ -29,7 +29,7 @@ from ernie.utils.limits import (
     WidthMultiple,
     Workers,
 )
-from ernie.utils.overrides import idle_in_training, refuse_idle
+from ernie.utils.overrides import idle, idle_in_training
 from ernie.utils.resources import CONFIGS
 from reader.finetune.labels import Classes
 from reader.finetune.splits import SplitReader
@@ -155,18 +155,21 @@ def load(task: str, size: str = "base", assignments: Iterable[str] = ()) -> Reci
         if not isinstance(settings, dict):
             raise InputError(f"{name}: expected a mapping, found {reprlib.repr(settings)}", path)
     mapping = {**suites[content["suite"]], **content, **sizes[size], "task": path.stem}
-    recipe = from_dict(override(mapping, assignments := list(assignments)), str(path))
-    refuse_idle(assignments, idle_in_training(recipe), str(path))
+    return from_dict(override(mapping, assignments), str(path))
+
+
+def idle_overrides(recipe: Recipe, assignments: Iterable[str]) -> list[str]:
+    """Return a line for each assignment that changes nothing in training by the recipe."""
     if recipe.predicted_with:
-        only(assignments, (*READING, "over_runs", "predicted_with"), f"a model of {recipe.predicted_with} answers "
-             f"{recipe.task}, nothing is trained", str(path))
-    return recipe
+        return idle_beside(assignments, (*READING, "over_runs", "predicted_with"),
+                           f"a model of {recipe.predicted_with} answers {recipe.task}, nothing is trained")
+    return idle(assignments, idle_in_training(recipe))
 
 
-def only(assignments: Iterable[str], effective: Iterable[str], reason: str, where: str) -> None:
-    """Raise InputError for an assignment of a recipe's key that is not among the ``effective`` ones."""
-    idle = {field.name for field in dataclasses.fields(Recipe)} - set(effective)
-    refuse_idle(assignments, dict.fromkeys(sorted(idle), reason), where)
+def idle_beside(assignments: Iterable[str], effective: Iterable[str], reason: str) -> list[str]:
+    """Return a line for each assignment of a recipe's key that is not among the ``effective`` ones."""
+    others = {field.name for field in dataclasses.fields(Recipe)} - set(effective)
+    return idle(assignments, dict.fromkeys(sorted(others), reason))
 
 
 def declared(texts: Iterable[str], directory: str | None) -> list[tuple[str, str]]:

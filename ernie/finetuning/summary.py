@@ -206,7 +206,7 @@ def best_run(summary: dict) -> str:
     return name
 
 
-def counted(found: dict) -> dict[str, Path]:
+def best_outputs(found: dict) -> dict[str, Path]:
     """Return {task: path of the output that counts}: the best on dev data; of equals, or without any, the newest."""
     def merit(path: Path):
         value = dev_mean(found[path])
@@ -224,7 +224,7 @@ def summarise(directory: str | Path, say: Callable[[str], None] = print) -> None
         say(f"not finished, left out: {path}")
     if not found:
         raise InputError("no finished fine-tuning run is below this directory", directory)
-    chosen = counted(found)
+    chosen = best_outputs(found)
     several = {task: [path for path in found if found[path]["task"] == task] for task in chosen}
     names = {path: f"{task} [{path.relative_to(directory)}]" if len(paths) > 1 else task
              for task, paths in several.items() for path in paths}

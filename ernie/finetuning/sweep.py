@@ -12,7 +12,7 @@ from typing import Any
 from ernie.finetuning import recipe as recipes
 from ernie.finetuning import run as finetuning
 from ernie.finetuning.summary import dev_mean
-from ernie.utils.overrides import refuse_idle
+from ernie.utils.overrides import idle
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 
@@ -45,7 +45,8 @@ def sweep(task: str, size: str, assignments: Iterable[str], sweeps: Collection[s
     if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1:
         raise InputError("--sweep is for one process; on several devices start each setting by itself with --set")
     assignments, chosen = list(assignments), combinations(sweeps)
-    refuse_idle(assignments, {text.partition("=")[0]: f"--sweep {text} takes its place" for text in sweeps})
+    for line in idle(assignments, {text.partition("=")[0]: f"--sweep {text} takes its place" for text in sweeps}):
+        say(f"note: {line}")
     loaded = [recipes.load(task, size, [*assignments, *settings]) for settings in chosen]  # all mistakes before any run
     found: list = []
     for settings, recipe in zip(chosen, loaded):

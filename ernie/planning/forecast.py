@@ -51,8 +51,10 @@ class Forecast:
         if self.free is not None and self.needed > self.free:
             found.append(f"warning: this does not fit into memory; {self.remedy()}")
         if self.seconds is not None and self.seconds > LONG:
+            own = curriculum.stages is not None or all(task.iterations for task in curriculum.tasks)
+            fewer = "fewer iterations in the curriculum" if own else "--set iterations_per_task=N"
             found.append("warning: that is long; configs/curriculum/own_small.yaml is meant for a machine like this, "
-                         "fewer steps are --set iterations_per_task=N")
+                         f"fewer steps are {fewer}")
         return found
 
     def _span(self, seconds: float) -> str:

@@ -27,7 +27,7 @@ from ernie.utils.limits import (
     WidthMultiple,
     Workers,
 )
-from ernie.utils.overrides import given, idle_in_training, refuse_idle
+from ernie.utils.overrides import given, idle, idle_in_training
 from ernie.utils.resources import locate_curriculum
 from reader.utils.errors import InputError
 
@@ -177,32 +177,42 @@ def load(path: str | Path, assignments: Iterable[str] = ()) -> Curriculum:
     """
     assignments = list(assignments)
     curriculum = build(Curriculum, override(read_with_base(locate_curriculum(path)), assignments), str(path))
-    refuse_idle(assignments, {**idle_in_training(curriculum), **_idle(curriculum)}, str(path))
+    # who asks for so many steps would wait for others
+    for line in idle(assignments, _own_iterations(curriculum)):
+        raise InputError(line, str(path))
     return curriculum
 
 
-def _idle(curriculum: Curriculum) -> dict[str, str]:
-    """Keys that have no effect because everything has a value of its own, and why."""
-    reasons = {}
+def _own_iterations(curriculum: Curriculum) -> dict[str, str]:
+    """Why ``iterations_per_task`` has no effect, where it has none."""
     if curriculum.stages is not None:
-        reasons["iterations_per_task"] = "the stages are written out with their iterations (stages)"
-        if all(stage.until_converged for stage in curriculum.stages):
-            reasons["until_converged"] = "every stage has its own (stages)"
-    elif all(task.iterations for task in curriculum.tasks):
-        reasons["iterations_per_task"] = "every task has iterations of its own: give them with --set tasks='[{name: " \
-                                         "..., iterations: ...}, ...]', or in a file of your own"
-    return reasons
+        return {"iterations_per_task": "the stages are written out with their iterations (stages)"}
+    if all(task.iterations for task in curriculum.tasks):
+        return {"iterations_per_task": "every task has iterations of its own: give them with --set tasks='[{name: ..., "
+                                       "iterations: ...}, ...]', or in a file of your own"}
+    return {}
 
 
-def partly_idle(curriculum: Curriculum, assignments: Iterable[str]) -> list[str]:
-    """Return a line for each assignment that has an effect on some tasks or stages only."""
-    assignments, lines = list(assignments), []
+def idle_overrides(curriculum: Curriculum, assignments: Iterable[str], corpus: str | None = None) -> list[str]:
+    """Return a line for each assignment without effect, or with one on some tasks or stages only.
+
+    Args:
+        corpus: the directory that takes the place of the curriculum's data, where one is given.
+    """
+    assignments, reasons = list(assignments), idle_in_training(curriculum)
+    if curriculum.stages and all(stage.until_converged for stage in curriculum.stages):
+        reasons["until_converged"] = "every stage has its own (stages)"
+    if corpus:
+        reasons.update(dict.fromkeys(("corpora", "demo"), f"--corpus {corpus} takes its place"))
+        reasons.update({f"pairs.{name}": f"--corpus {corpus} takes its place" for name in curriculum.pairs
+                        if (Path(corpus) / "pairs" / name / "train").is_dir()})
+    lines = idle(assignments, reasons)
     own = [task.name for task in curriculum.tasks if task.iterations]
     if own and (found := given(assignments, "iterations_per_task")):
         lines.append(f"--set {found} is without effect on {', '.join(own)}, with iterations of "
                      f"{'its' if len(own) == 1 else 'their'} own")
     numbers = [str(number) for number, stage in enumerate(curriculum.stages or [], 1) if stage.until_converged]
-    if numbers and (found := given(assignments, "until_converged")):
+    if numbers and "until_converged" not in reasons and (found := given(assignments, "until_converged")):
         lines.append(f"--set {found} is without effect on stage {', '.join(numbers)}, with "
                      f"{'its' if len(numbers) == 1 else 'their'} own")
     return lines

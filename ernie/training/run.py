@@ -32,7 +32,6 @@ from ernie.training.trainer import ASKED_TO_STOP, Trainer, TrainState
 from ernie.training.watchdog import DIVERGED, STOPPED, StopSignals, Watchdog
 from ernie.utils.console import close_console, make_console_lossy
 from ernie.utils.files import lock
-from ernie.utils.footprint import Footprint
 from ernie.utils.machine import record_launch
 from reader.utils.errors import InputError
 from reader.utils.files import settle
@@ -52,8 +51,6 @@ class Training(Protocol):
 
 class Run:
     """One process of a run: its rank, its signals, its watchdog, and on the main rank the lock of the directory.
-
-    A mistake that ends it before anything is trained leaves the directory as it was.
 
     Args:
         output: the run directory, the same on all ranks; or a function that finds it, called before anyone writes.
@@ -76,7 +73,6 @@ class Run:
                 raise TypeError("marks must be given when output is a function")
             marks = Path(output) / "alive"
         rank = int(os.environ.get("PADDLE_TRAINER_ID", "0"))
-        self._before = None if callable(output) else Footprint(output)  # until a training begins
         try:
             self.watchdog = Watchdog(marks, rank, "start", start_timeout, step_timeout, self.signals.request)
         except OSError as error:
@@ -95,21 +91,16 @@ class Run:
         self.world = distributed.start(timeout=max(self.watchdog.start_timeout, self.watchdog.step_timeout),
                                        gradient_bucket_mb=self._bucket_mb)
         self.directory = Path(self._output() if callable(self._output) else self._output)
-        self._before = self._before or Footprint(self.directory)
         distributed.barrier(self.world)  # nobody writes before all have looked
         if self.world.main:
             try:
                 self._lock = lock(self.directory, say=self.say)
             except OSError as error:
                 raise InputError(f"cannot be written: {error.strerror or error}", self.directory) from None
-            self._before.locked()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.watchdog.__exit__(kind, error, trace)
         if self._lock:
-            if self._before and isinstance(error, InputError):
-                # other ranks' marks are read, and removed, by the launcher
-                self._before.undo(keep=() if self.world.size == 1 and "ERNIE_LAUNCHER" not in os.environ else ["alive"])
             self._lock.close()
         close_console()
 
@@ -126,7 +117,6 @@ class Run:
         """Train to the end, or until something stops it. Returns the exit code of the process."""
         self.watchdog.begin(training.name)
         trainer = training.prepare()
-        self._before = None
         if self.world.main:
             record_launch(self.directory, training.name, self.world.size)
         reason = trainer.run()

@@ -1,10 +1,8 @@
-"""Overrides that would change nothing: refused, so that nobody waits for an effect that cannot come. No paddle."""
+"""Overrides that change nothing: told, so that nobody waits for an effect that cannot come. No paddle."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-from reader.utils.errors import InputError
 
 
 def given(assignments: Iterable[str], key: str) -> str | None:
@@ -13,18 +11,15 @@ def given(assignments: Iterable[str], key: str) -> str | None:
     return next((text for text in assignments if (text.partition("=")[0] + ".").startswith(key + ".")), None)
 
 
-def refuse_idle(assignments: Iterable[str], reasons: Mapping[str, str], where: str | None = None) -> None:
-    """Refuse assignments without effect.
+def idle(assignments: Iterable[str], reasons: Mapping[str, str]) -> list[str]:
+    """Return a line for each of the keys that is assigned.
 
     Args:
-        reasons: why a key, with all that is inside it, has no effect here. where: the file that they override.
-    Raises:
-        InputError: one of these keys is assigned.
+        reasons: why a key, with all that is inside it, has no effect here.
     """
     assignments = list(assignments)
-    for key, reason in reasons.items():
-        if found := given(assignments, key):
-            raise InputError(f"--set {found} has no effect: {reason}", where)
+    return [f"--set {found} has no effect: {reason}" for key, reason in reasons.items()
+            if (found := given(assignments, key))]
 
 
 def idle_in_training(settings: Any) -> dict[str, str]:

@@ -16,7 +16,7 @@ SEED = 2019
 def write_reviews(folder: str | Path, rows: int | None = None) -> dict[str, int]:
     """Write train.tsv, dev.tsv and test.tsv, columns label and text_a; 1 is positive, every text stands once.
 
-    A line in ``source.txt`` says that they are not the data set in whose layout they are.
+    A line in ``ernie-source.txt`` says that they are not the data set in whose layout they are.
 
     Args:
         rows: of train.tsv, at most; None: all that are not held out. The order is the same every time.

@@ -15,7 +15,7 @@ from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean, shortened
 
 LAYOUTS = ("table", "tagged", "questions")
-SOURCE = "source.txt"  # beside the rows
+SOURCE, SOURCE_CHARACTERS = "ernie-source.txt", 200  # beside the rows; what is read of it
 INPUT = "input"  # a file that is given to be answered: every row of it, in constant memory
 SUFFIXES = {"table": (".tsv", ".csv", ".jsonl", ".json", ".parquet"), "tagged": (".tsv", ".txt"),
             "questions": (".json",)}
@@ -105,18 +105,23 @@ class SplitReader:
         return None
 
     def source(self, directory: str | Path) -> str:
-        """Return the first line of ``source.txt`` beside the data: what it is, where its name says something else.
-        Empty without one."""
+        """Return what a line in ``ernie-source.txt`` beside the data says it is; empty without one.
+
+        Raises:
+            InputError: it cannot be read.
+        """
         place = Path(directory)
         place = place.parent if place.is_file() else place
         if not place.is_dir():
             return ""
         file = (self._inside(place) or place) / SOURCE
+        if not file.is_file():
+            return ""
         try:
-            lines = file.read_text("utf-8").splitlines() if file.is_file() else []
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot be read: {error}", file) from None
-        return next((shortened(line.strip()) for line in lines if line.strip()), "")
+            with open(file, encoding="utf-8", errors="replace") as lines:
+                return shortened(lines.readline(SOURCE_CHARACTERS).strip())
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", file) from None
 
     def _names(self, split: str) -> list[str]:
         """The file names that a split may have, as patterns below the data directory."""

@@ -29,5 +29,5 @@ def doubt(language: str, spans: Iterable[Span], reading: ReadOptions) -> str:
                       for text in document.paragraphs)
     if share is None or (share >= LEAST) == (language == "zh"):
         return ""
-    return (f"note: the language given is {language}, and {100 * share:.0f} % of the letters at the beginning of the "
-            "text are Han characters: is it the text's? It goes on all the same")
+    return (f"note: {100 * share:.0f} % of the letters at the beginning of the text are Han characters; is --language "
+            f"{language} right? The build goes on")

@@ -286,7 +286,9 @@ def test_a_sweep(tmp_path, model_files, capsys):
     data, output = make_data("sst-2", tmp_path / "data"), tmp_path / "out"
     assert finetune("sst-2", data, output, model_files, "log_every=100", extra=[
         "--sweep", "learning_rate=1e-9,0.01", "--sweep", "epochs=1,40", "--set", "batch_size=8"]) == 0
-    lines = capsys.readouterr().out.rstrip().splitlines()[-5:]
+    said = capsys.readouterr().out
+    assert "note: --set epochs=1 has no effect: --sweep epochs=1,40 takes its place" in said
+    lines = said.rstrip().splitlines()[-5:]
     assert lines[0].split() == ["setting", "accuracy", "mean", "on", "dev"]
     assert lines[1].startswith("learning_rate=0.01 epochs=40  100.0")
     found = json.loads((output / "sweep.json").read_text())

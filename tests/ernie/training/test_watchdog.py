@@ -133,7 +133,7 @@ def test_a_hanging_step_ends_the_process_with_its_stack(tmp_path):
                           timeout=300)
     assert done.returncode == HUNG
     assert "rank 0: stage 1 step 42 took longer than 1 s (step_timeout)" in done.stderr
-    assert re.search(r"rank 1 \(pid 101 on n\): in step 7, no sign of life for [2-6]\d s", done.stderr), done.stderr
+    assert re.search(r"rank 1 \(pid 101 on n\): in step 7, no sign of life for \d+ s", done.stderr), done.stderr
     assert "rank 1 is where the others wait" in done.stderr and "in a_reader_that_never_ends" in done.stderr
     assert explain(tmp_path, 0, 1, tmp_path) == HUNG
 
