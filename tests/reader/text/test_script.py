@@ -28,5 +28,5 @@ def test_a_build_says_it_and_goes_on(language, text, share, tmp_path):
     manifest = build_corpus(tmp_path / "text.txt", language, tmp_path / "vocab.txt", tmp_path / "store", progress=said)
     assert manifest["tokens"]
     notes = [line for line in said.getvalue().replace("\r", "\n").splitlines() if "note" in line]
-    assert len(notes) == bool(share) and all(f"note: {share} of the letters" in line and f"--language {language} right?" in line
-                                             for line in notes)
+    assert len(notes) == bool(share)
+    assert all(f"note: {share} of the letters" in line and f"--language {language} right?" in line for line in notes)
