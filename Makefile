@@ -11,7 +11,7 @@ define in_environment
 ERNIE_EXTRAS=test; . scripts/environment.sh; ernie_tune_cpu
 endef
 
-test: ## fast tests, about eight minutes on two cores
+test: ## fast tests, about nine minutes on two cores
 	@$(in_environment); $(pytest) -m "not slow and not peer and not browser" $(PYTEST_ARGS)
 
 test-slow: ## tests that take longer than a minute
