@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import TYPE_CHECKING
 
 from ernie.utils.arguments import within
 from ernie.utils.console import LOG
 from ernie.utils.limits import Count, Natural
+
+if TYPE_CHECKING:
+    from ernie.finetuning.recipe import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.folds and (args.folds < 2 or args.runs > 1):
         raise InputError(f"--folds {args.folds}: expected at least 2" + (", and no --runs" if args.runs > 1 else ""))
     recipe = recipes.load(args.task, args.size, args.assignments)
-    if os.environ.get("PADDLE_TRAINER_ID", "0") == "0":
-        for line in recipes.idle_overrides(recipe, args.assignments):
-            LOG.info("note: %s", line)
+    tell_idle([recipe], args.assignments)
     if args.check:
         from ernie.finetuning.check import check
         check(recipe, args.data, args.init, args.vocab)
@@ -94,6 +96,15 @@ def run(args: argparse.Namespace) -> int:
     return code if "ERNIE_LAUNCHER" in os.environ else min(code, 1)  # the launcher tells a stop from a failure
 
 
+def tell_idle(recipes: list[Recipe], assignments: list[str]) -> None:
+    """Say once which assignments change nothing in training by any of the recipes; the first rank does."""
+    from ernie.finetuning.recipe import idle_overrides
+    if os.environ.get("PADDLE_TRAINER_ID", "0") == "0":
+        for line in idle_overrides(recipes[0], assignments):
+            if all(line in idle_overrides(recipe, assignments) for recipe in recipes):
+                LOG.info("note: %s", line)
+
+
 def together(args: argparse.Namespace) -> int:
     """Train on the tasks of ``--together``, or check their files. Returns the exit code."""
     from ernie.finetuning.recipe import declared, joined
@@ -102,6 +113,7 @@ def together(args: argparse.Namespace) -> int:
         if unwanted:
             raise InputError(f"--together and --{name} exclude each other")
     recipes = joined(declared(args.together, args.data), args.size, args.assignments)
+    tell_idle([recipe for recipe, _ in recipes], args.assignments)
     if args.check:
         from ernie.finetuning.check import check
         for recipe, directory in recipes:

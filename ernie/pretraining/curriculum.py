@@ -177,14 +177,13 @@ def load(path: str | Path, assignments: Iterable[str] = ()) -> Curriculum:
     """
     assignments = list(assignments)
     curriculum = build(Curriculum, override(read_with_base(locate_curriculum(path)), assignments), str(path))
-    # who asks for so many steps would wait for others
-    for line in idle(assignments, _own_iterations(curriculum)):
-        raise InputError(line, str(path))
+    if lines := idle(assignments, _own_iterations(curriculum)):
+        raise InputError(lines[0], str(path))  # a line in passing would leave who asked for few steps with many
     return curriculum
 
 
 def _own_iterations(curriculum: Curriculum) -> dict[str, str]:
-    """Why ``iterations_per_task`` has no effect, where it has none."""
+    """Return why ``iterations_per_task`` has no effect, where it has none."""
     if curriculum.stages is not None:
         return {"iterations_per_task": "the stages are written out with their iterations (stages)"}
     if all(task.iterations for task in curriculum.tasks):

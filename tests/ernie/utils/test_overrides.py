@@ -5,6 +5,7 @@ import pytest
 
 from ernie import cli
 from ernie.commands import common
+from ernie.commands.finetune import tell_idle
 from ernie.finetuning import recipe as recipes
 from ernie.pretraining import curriculum as curricula
 from reader.utils.errors import InputError
@@ -81,6 +82,15 @@ def test_a_task_without_training_data_has_no_training_to_set(assignment):
     lines = recipes.idle_overrides(recipes.load("ax", "base", [assignment]), [assignment])
     assert lines == [f"--set {assignment} has no effect: a model of mnli answers ax, nothing is trained"]
     assert recipes.idle_overrides(recipes.load("ax", "base", ["max_length=64"]), ["max_length=64"]) == []
+
+
+def test_tasks_trained_together_are_told_once(caplog):
+    given = ["amp_level=O1", "max_length=64"]
+    both = [recipes.load(task, "base", given) for task in ("mrpc", "rte")]
+    with caplog.at_level("INFO"):
+        tell_idle(both, given)
+        tell_idle([both[0], recipes.load("rte", "base", [*given, "precision=bf16"])], given)  # it changes one of them
+    assert [record.getMessage().count("--set amp_level=O1 has no effect") for record in caplog.records] == [1]
 
 
 def test_compared_runs_have_the_seeds_of_the_comparison(tmp_path, capsys):
