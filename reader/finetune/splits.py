@@ -183,8 +183,8 @@ class SplitReader:
         choices = [_columns(entry) for entry in self.columns]
         return Table(path, choices, classes, labelled=labelled, skip_labels=self.skip_labels,
                      strict=strict is not False, forgive_short=labelled and strict is None,
-                     forgive_blank=split != INPUT, keep=self._kept(path, split), remove_spaces=self.remove_spaces,
-                     file_format=self.format)
+                     forgive_blank=split != INPUT and (labelled or None), keep=self._kept(path, split),
+                     remove_spaces=self.remove_spaces, file_format=self.format)
 
     def _kept(self, path, split: str):
         """Return what tells the rows of a split in a file of both train and dev: column values -> bool, or None."""

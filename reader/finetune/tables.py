@@ -88,7 +88,8 @@ class Table:
         skip_labels: labels of rows to leave out ("-": the annotators did not agree).
         strict: a malformed row raises; otherwise it is counted in ``account`` and left out.
         forgive_short: lines with too few columns are left out even so. forgive_blank: blank lines as well (at the end
-            of a file they mean nothing in any case). keep: a mapping of column to value -> bool.
+            of a file they mean nothing in any case); None: where no answer moves by it, because the rows have names of
+            their own or labels. keep: a mapping of column to value -> bool.
         remove_spaces: from the texts. file_format: see ``Records``.
     Attributes:
         account: what was read and what was not. identified: whether the rows have names of their own.
@@ -98,8 +99,8 @@ class Table:
 
     def __init__(self, path: str | Path, choices: Sequence[Columns], classes: Any, *, labelled: bool = True,
                  skip_labels: Iterable[str] = (), strict: bool = True, forgive_short: bool = False,
-                 forgive_blank: bool = True, keep: Callable[[dict], bool] | None = None, remove_spaces: bool = False,
-                 file_format: str = ""):
+                 forgive_blank: bool | None = True, keep: Callable[[dict], bool] | None = None,
+                 remove_spaces: bool = False, file_format: str = ""):
         self.path, self.classes, self.labelled = path, classes, labelled
         self.forgive_short, self.forgive_blank, self.keep = forgive_short, forgive_blank, keep
         self.skip_labels, self.remove_spaces = frozenset(skip_labels), remove_spaces
@@ -174,14 +175,24 @@ class Table:
                 else:
                     blank = []  # the header: blank lines before it mean nothing
                 continue
-            for passed in blank:
-                (self.account.skip if self.forgive_blank else self.account.reject)("a blank line", passed)
+            self._pass_over(blank, record.values)
             blank = []
             row = self._row(record, needed)
             if row is not None:
                 self.account.rows += 1
                 yield row
         self.account.finish()
+
+    def _pass_over(self, blank: list[int], following: dict) -> None:
+        """Count the blank lines before a row, or refuse them."""
+        forgiven = self.forgive_blank
+        if forgiven is None:
+            forgiven = self.identified or following.get(self.columns.label_columns[0]) not in (None, "", UNLABELLED)
+        for number in blank:
+            if forgiven:
+                self.account.skip("a blank line", number)
+            else:
+                self.account.reject("a blank line", number, "a blank line: the answers after it would move up")
 
     def _row(self, record: TableRecord, needed: list) -> Union[TextRow, ChoiceRow, None]:
         """The row of a record; None when it is left out."""

@@ -133,6 +133,22 @@ def test_a_blank_line_among_rows_that_are_answered_in_order(tmp_path):
     assert str(table.account).endswith("2 rows; 1 left out: a blank line (first at line 4)")
 
 
+def test_a_blank_line_in_a_test_file_is_refused_where_answers_would_move(tmp_path):
+    """A submission numbers rows that have no names of their own."""
+    reader = load("sst-2").reader
+    bare = write(tmp_path, "sentence", "a", "", "b", "", name="test.tsv")
+    unlabelled = write(tmp_path, "sentence\tlabel", "a\t-1", "", "b\t-1", name="unlabelled.tsv")
+    for path in bare, unlabelled:
+        with pytest.raises(InputError, match="tsv line 3: a blank line: the answers after it would move up"):
+            list(reader.open(path, "test", YES_NO))
+    for header, kept in ("index\tsentence", "7\ta"), ("sentence\tlabel", "a\t1"):  # named, or scored
+        table = reader.open(write(tmp_path, header, kept, "", kept.replace("7", "9"), name="test.tsv"), "test", YES_NO)
+        assert len(list(table)) == 2
+        assert str(table.account).endswith("2 rows; 1 left out: a blank line (first at line 3)")
+    table = reader.open(write(tmp_path, "sentence\tlabel", "a\t1", "", "b\t0"), "dev", YES_NO)
+    assert len(list(table)) == 2
+
+
 def test_lines_that_are_no_text_are_left_out_by_choice(tmp_path):
     path = tmp_path / "in.tsv"
     path.write_bytes(b"sentence1\tsentence2\na\tb\n\xff\tb\nc\td\n")
