@@ -25,6 +25,8 @@ from reader.utils.errors import InputError
 if TYPE_CHECKING:
     from ernie.comparison.budgets import Budget
     from ernie.comparison.driver import ComparisonPlan
+    from ernie.finetuning.recipe import Recipe
+    from ernie.pretraining.curriculum import Curriculum
 
 TOTALS = ("steps", "tokens", "updates")
 
@@ -56,24 +58,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out; returns its exit code, None for 0."""
-    plan, budgets = make_plan(args)
+    plan, budgets, curricula, recipes = make_plan(args)
     code = 0
     if not args.report_only:
         from ernie.comparison.driver import Driver
+        from ernie.comparison.inputs import check_inputs
         from ernie.utils.files import lock
+        check_inputs(plan, curricula, recipes)
         with lock(plan.output, say=lambda text: print(f"ernie: {text}")):
             code = Driver(plan, say=lambda text: print(text, flush=True)).run()
     write_results(plan, budgets, args.equal)
     return code
 
 
-def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budget]]:
-    """Check everything and say what is to be run. Raises InputError on bad arguments, curricula or budgets."""
+def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budget], dict[str, Curriculum],
+                                                 dict[str, Recipe]]:
+    """Check the arguments and say what is to be run, with the curricula and the recipes by name.
+
+    Raises InputError on bad arguments, curricula or budgets.
+    """
     from ernie.comparison.budgets import Budget, check_equal
     from ernie.comparison.driver import UNTOUCHED, ComparisonPlan, Contestant
     from ernie.finetuning.recipe import load as load_recipe
     from ernie.utils.resources import locate_checkpoint
-    contestants, budgets = [], {}
+    contestants, budgets, curricula = [], {}, {}
     if text := given(args.assignments, "seed"):
         raise InputError(f"--set {text}: the runs of a comparison have the seeds 1 to {args.seeds} (--seeds)")
     if text := given(args.finetune_set, "seed"):
@@ -82,20 +90,20 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
         name = Path(config).stem
         if name in budgets:
             raise InputError(f"two curricula are called {name!r}: the file names tell them apart", config)
-        curriculum = common.read_curriculum(argparse.Namespace(
+        curricula[name] = common.read_curriculum(argparse.Namespace(
             config=config, assignments=[*args.assignments, "seed=1"], tasks_from=args.tasks_from, corpus=args.corpus,
             output=Path(args.output) / name / "seed-1"))
         if name == UNTOUCHED and args.untouched:
             raise InputError("is the name of what --untouched fine-tunes: rename the file", config)
         contestants.append(Contestant(name, config))
-        budgets[name] = Budget.of(curriculum)
+        budgets[name] = Budget.of(curricula[name])
     check_equal(budgets, args.equal)
-    finetune = {}
+    finetune, recipes = {}, {}
     for pair in filter(None, args.finetune.split(",")):
         task, sign, data = pair.partition("=")
         if not sign or not Path(data).is_dir():
             raise InputError(f"--finetune {pair!r}: expected TASK=DIR with a directory that exists")
-        load_recipe(task, assignments=args.finetune_set)
+        recipes[task] = load_recipe(task, assignments=args.finetune_set)
         finetune[task] = data
     options = [part for value in args.assignments for part in ("--set", value)]
     options += [part for file in args.tasks_from for part in ("--tasks-from", file)]
@@ -106,7 +114,7 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
     untouched = str(locate_checkpoint(args.untouched)) if args.untouched else None
     return ComparisonPlan(
         Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune, [*options, *devices],
-        finetune_options, args.finetune_seeds, untouched), budgets
+        finetune_options, args.finetune_seeds, untouched), budgets, curricula, recipes
 
 
 def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[str]) -> None:

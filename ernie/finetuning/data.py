@@ -165,17 +165,28 @@ def fit(recipe: Recipe, config: ErnieConfig, tokenizer: Tokenizer, where: str | 
     """Check that a model can be trained by a recipe, and put into the recipe how texts are read.
 
     Raises:
-        InputError: the model cannot read inputs as long as the recipe's, or has no such task embedding.
+        InputError: as ``check_model``.
     """
     recipe.lower_case = tokenizer.lower_case  # saved with the model, for those who read with it later
-    if recipe.max_length > config.max_position_embeddings:
-        raise InputError(f"max_length {recipe.max_length} is more than the model's {config.max_position_embeddings} "
-                         "positions (--set max_length=...)", where)
-    if config.use_task_id and not 0 <= recipe.task_id < config.task_type_vocab_size:
-        raise InputError(f"task_id {recipe.task_id} is not below the model's {config.task_type_vocab_size} task "
-                         "embeddings", where)
+    check_model(recipe, config, where)
     if recipe.task_id and not config.use_task_id:
         say(f"task_id {recipe.task_id} does nothing: the model has no task embedding")
+
+
+def check_model(recipe: Recipe, config: ErnieConfig, where: str | Path | None, flag: str = "--set") -> None:
+    """Check that a model can be trained by a recipe.
+
+    Args:
+        where: what the message names. flag: of the command, with which a recipe is changed.
+    Raises:
+        InputError: the model cannot read inputs as long as the recipe's, or has no such task embedding.
+    """
+    if recipe.max_length > config.max_position_embeddings:
+        raise InputError(f"{recipe.task}: max_length {recipe.max_length} is more than the model's "
+                         f"{config.max_position_embeddings} positions ({flag} max_length=...)", where)
+    if config.use_task_id and not 0 <= recipe.task_id < config.task_type_vocab_size:
+        raise InputError(f"{recipe.task}: task_id {recipe.task_id} is not below the model's "
+                         f"{config.task_type_vocab_size} task embeddings", where)
 
 
 def find_vocabulary(recipe: Recipe, data: FinetuningData, init: str | Path | None, vocab: str | Path | None,

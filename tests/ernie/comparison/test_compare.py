@@ -12,6 +12,7 @@ from ernie.checkpoints.formats import write
 from ernie.cli import main
 from ernie.comparison import driver
 from tests.ernie import runs
+from tests.ernie.finetuning.tiny import make_data
 from tests.ernie.released import checkpoint
 
 
@@ -51,6 +52,34 @@ def test_two_curricula_of_one_name_are_refused(curricula, capsys):
     assert main(["compare", str(curricula / "joint.yaml"), str(curricula / "joint.yaml"), "--corpus", str(curricula),
                  "--output", str(curricula / "out")]) == 2
     assert "two curricula are called 'joint'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spoil, message", [
+    (lambda data: (data / "train.tsv").rename(data / "rows.tsv"), "no train file"),
+    (lambda data: (data / "dev.tsv").unlink(), "no dev file"),
+    (lambda data: (data / "train.tsv").open("a").write("99\tc d\tc d\tc d\n"), "line 10: label 'c d' is not one of"),
+    (lambda data: None, "max_length 128 is more than the model's 64 positions (--finetune-set max_length=...)"),
+], ids=["no train file", "no dev file", "a bad last row", "too long"])
+def test_fine_tuning_data_is_read_before_hours_of_pretraining(curricula, tmp_path, capsys, spoil, message):
+    spoil(make_data("rte", tmp_path / "rte"))
+    assert main(arguments(curricula, "--equal", "steps", "--finetune", f"rte={tmp_path / 'rte'}")) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (curricula / "out").exists()
+
+
+def test_a_task_without_training_data_is_refused(curricula, tmp_path, capsys):
+    make_data("ax", tmp_path / "ax")
+    assert main(arguments(curricula, "--equal", "steps", "--finetune", f"ax={tmp_path / 'ax'}")) == 2
+    assert "ax: it has no training data of its own" in capsys.readouterr().err
+
+
+def test_a_corpus_that_a_later_curriculum_lacks_is_found_first(curricula, capsys):
+    runs.declare(curricula, [{"knowledge_masking": 4, "discourse_relation": 4}], dev_batches=2).rename(
+        curricula / "alone.yaml")
+    assert main(arguments(curricula, "--equal", "steps")) == 2
+    assert "discourse_relation" in capsys.readouterr().err
+    assert not (curricula / "out").exists()
 
 
 def test_a_killed_comparison_goes_on_and_ends_in_a_page(curricula):
@@ -118,7 +147,6 @@ def test_a_stop_while_a_run_is_being_started_is_handed_on_to_it(tmp_path, monkey
 
 
 def test_downstream_scores_stand_beside(curricula, tmp_path):
-    from tests.ernie.finetuning.tiny import make_data
     data = make_data("rte", tmp_path / "rte")
     write(checkpoint(tmp_path, max_position_embeddings=64), tmp_path / "released", "huggingface")
     done = subprocess.run([sys.executable, "-m", "ernie", "compare", str(curricula / "joint.yaml"), "--corpus",
