@@ -13,7 +13,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from ernie.release2019 import words
-from ernie.release2019.flags import WITHOUT_MEANING, cards, files_named, parse, recipe_of, tests_saved
+from ernie.release2019.flags import REGRESSION, TEXT, WITHOUT_MEANING, cards, files_named, parse, recipe_of, tests_saved
 from ernie.utils.console import LOG, show_log
 from reader.utils.errors import InputError
 
@@ -94,6 +94,8 @@ def _run(args: Namespace, program: str, argv: list) -> int:
     given = [name for name in WITHOUT_MEANING if getattr(args, name) is not None]
     if given:
         say(f"without meaning today, passed over: {', '.join('--' + name for name in given)}")
+    if recipe.kind == "regression" and args.metric not in (TEXT["metric"], REGRESSION):
+        say(f"--metric {args.metric}: a regression is measured by {REGRESSION}")
     if args.use_cuda and not gpus:
         say("--use_cuda true: no GPU here, trains on the CPU")
     if not args.use_cuda:

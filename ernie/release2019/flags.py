@@ -18,6 +18,7 @@ CARDS = "ERNIE_2019_CARDS"  # set by finetune_launch.py where one process stands
 NEVER = 10**9  # scripts write more
 METRICS = {"simple_accuracy": ["accuracy"], "acc_and_f1": ["accuracy", "f1"], "matthews_corrcoef": ["matthews"],
            "acc_and_f1_and_mrr": ["accuracy", "f1", "mrr"], "pearson_and_spearman": ["pearson", "spearman"]}
+REGRESSION = "pearson_and_spearman"  # its only measure, in 2019 too; --metric has accuracy as its default
 SCHEDULES = {"linear_warmup_decay": "linear", "noam_decay": "noam"}
 TEXT = {"ernie_config_path": None, "init_checkpoint": None, "init_pretraining_params": None,
         "checkpoints": "checkpoints", "lr_scheduler": "linear_warmup_decay", "test_save": "checkpoints/test_result",
@@ -105,7 +106,7 @@ def recipe_of(args: argparse.Namespace, program: str, cards: int) -> recipes.Rec
     elif program == "mrc":
         kind, metrics, layout = "reading_comprehension", ["em", "f1"], "questions"
     elif args.is_regression:
-        kind, metrics = "regression", METRICS["pearson_and_spearman"]
+        kind, metrics = "regression", METRICS[REGRESSION]
     elif "mrr" in metrics:
         kind = "ranking"
     classes, aliases = _classes(args, kind)

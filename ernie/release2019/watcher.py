@@ -17,6 +17,7 @@ from ernie.finetuning.data import Split
 from ernie.finetuning.watcher import Measurement, MeasuringPlan, WatchedTraining, Watcher
 from ernie.model.pretraining_model import to_tensors
 from ernie.release2019 import words
+from ernie.release2019.flags import REGRESSION
 from ernie.release2019.words import LOG
 from ernie.training import distributed
 from ernie.training.trainer import Callback, StepResult, Trainer
@@ -72,7 +73,8 @@ class Watcher2019(Watcher):
             return words.tagger_line(scores, seconds)
         if kind.name == READER:
             return words.reader_line(scores, count, seconds)
-        return words.dev_line(self.args.metric, scores, measurement.loss, count, seconds)
+        metric = REGRESSION if kind.name == "regression" else self.args.metric
+        return words.dev_line(metric, scores, measurement.loss, count, seconds)
 
     def answered(self, kind: Kind, measurement: Measurement) -> None:
         """Report a model that is not trained in this call: log the measurement of a dev file, save the answers to a

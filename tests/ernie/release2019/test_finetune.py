@@ -287,6 +287,20 @@ def test_the_line_of_every_metric(tmp_path, model_files, capfd, metric, line, tr
     assert re.fullmatch(r"-?[\d.e-]+\t\[.*\]", first), first
 
 
+@pytest.mark.parametrize(("given", "told"), [((), False), (("--metric", "acc_and_f1"), True)])
+def test_a_regression_is_measured_by_its_own_metric(tmp_path, model_files, capfd, given, told):
+    """The default of --metric is accuracy. Also where a call only tests."""
+    file = tmp_path / "rows.tsv"
+    file.write_text("text_a\tlabel\n" + "".join(f"{'abcdefgh'[n]}\t{n / 2}\n" for n in range(8)))
+    regression = "--is_classify", "false", "--is_regression", "true", "--dev_set", str(file), *given
+    line = rf"\[dev evaluation\] ave loss: {NUMBER}, pearson:{NUMBER}, spearman:{NUMBER}, corr:{NUMBER}, data_num: 8,"
+    for more in ("--train_set", str(file)), ("--do_train", "false", "--init_checkpoint", str(tmp_path / "checkpoints")):
+        assert call("classifier", tmp_path, model_files, *regression, *more) == 0
+        out, log = capfd.readouterr()
+        assert re.search(line, log), log
+        assert ("--metric acc_and_f1: a regression is measured by pearson_and_spearman" in out) is told, out
+
+
 def test_the_lines_and_files_of_the_tagger(tmp_path, model_files, capfd):
     file, labels = tmp_path / "rows.tsv", tmp_path / "label_map.json"
     file.write_text("text_a\tlabel\n" + "天\x02光\x02荣\tO\x02B-ORG\x02I-ORG\n" * 8)
