@@ -17,13 +17,13 @@ from ernie.model.exported import is_exported
 from ernie.model.heads import PredictionHeads
 from ernie.serving.vectors import Vectors
 from ernie.utils.resources import locate_checkpoint
-from reader.finetune.rows import QuestionRow, TagRow, TextRow
-from reader.finetune.splits import SplitReader
+from reader.finetune.inputs import row_of
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
 
 MASK = "[MASK]"
-Input = Union[str, Sequence[str]]  # a text, two texts, the words of a sentence, or a question and its passage
+# a text, two texts, the words of a sentence, a question and its passage, or one or two texts and a list of choices
+Input = Union[str, Sequence[Union[str, Sequence[str]]]]
 
 
 class Candidate(NamedTuple):
@@ -137,10 +137,12 @@ class Model:
 
         Args:
             inputs: for texts, each a str, or two of them where the task compares two; for tagging, a list of the words
-                of a sentence, or a str, whose characters are the words; for reading, (question, passage).
+                of a sentence, or a str, whose characters are the words; for reading, (question, passage); for multiple
+                choice, (text, [choices]) or (text, text, [choices]). They are read as those of a file are.
         Returns:
-            For classes, ``tasks.finetune.classification.Label`` (name, probability, probabilities); for scores, float;
-            for tags, list of str; for reading, ``tasks.finetune.reading_comprehension.Answer``.
+            For classes and multiple choice, ``tasks.finetune.classification.Label`` (name, probability,
+            probabilities); for any number of classes, ``tasks.finetune.multi_label.Labels`` (names, probabilities); for
+            scores, float; for tags, list of str; for reading, ``tasks.finetune.reading_comprehension.Answer``.
         Raises:
             InputError: the model is not fine-tuned, or an input has another form than its task reads.
         """
@@ -149,23 +151,12 @@ class Model:
             raise InputError("is not fine-tuned: predict needs an output of `ernie finetune`", self.path)
         if isinstance(inputs, str):
             raise InputError("predict: expected a list of inputs, found one text: predict([text])")
-        rows = [self._row(model.recipe.reader, number, item) for number, item in enumerate(inputs)]
+        rows = []
+        for number, item in enumerate(inputs):
+            try:
+                rows.append(row_of(model.recipe.reader, item, number))
+            except InputError:
+                raise
+            except ValueError as error:
+                raise InputError(f"predict: input {number} {error}") from None
         return [model.kind.answer(prediction) for prediction in model.predict(rows)] if rows else []
-
-    def _row(self, reader: SplitReader, number: int, item: Input) -> TextRow | TagRow | QuestionRow:
-        parts = [item] if isinstance(item, str) else list(item)
-        if not parts or not all(isinstance(part, str) for part in parts):
-            raise InputError(f"predict: input {number} is {item!r:.80}, expected text")
-        if reader.layout == "tagged":
-            return TagRow(list(item), None, number)
-        if reader.layout == "questions":
-            if len(parts) != 2:
-                raise InputError(f"predict: input {number} is {item!r:.80}, expected (question, passage)")
-            return QuestionRow(str(number), parts[0], parts[1], parts[1], [], [])
-        wanted = len(reader.columns[0].get("text", parts))
-        if len(parts) != wanted:
-            raise InputError(f"predict: input {number} has {len(parts)} texts, {self.task} reads {wanted}")
-        if reader.remove_spaces:
-            parts = [part.replace(" ", "") for part in parts]
-        return TextRow(tuple(parts), None, str(number), "", number)
-

@@ -69,10 +69,14 @@ class SplitReader:
         if self.score_range and (len(self.score_range) != 2 or not all(
                 isinstance(bound, (int, float)) for bound in self.score_range)):
             raise InputError(f"reader.score_range: expected [lowest, highest], found {self.score_range}")
-        for entry in self.columns:
-            _columns(entry)
+        self.distributions  # noqa: B018  (a mistake in them is said now)
         if self.classes:
             self.labels()
+
+    @property
+    def distributions(self) -> list[Columns]:
+        """Return the columns of a table, of each distribution that it may come from."""
+        return [_columns(entry) for entry in self.columns]
 
     def find(self, directory: str | Path, split: str, required: bool = True) -> Any:
         """Find the file of a split in ``folder`` (else in the directory) or anywhere below; None when not required.
@@ -151,7 +155,7 @@ class SplitReader:
         """Return ``Classes`` or a ``Score``; tags not named here come from label_map.json or the training file."""
         if self.layout == "tagged" and self.classes:
             return tag_classes(self.classes, self.aliases)
-        if self.label_separator or any(not isinstance(_columns(entry).label, str) for entry in self.columns):
+        if self.label_separator or any(not isinstance(columns.label, str) for columns in self.distributions):
             return ClassSets(self.classes, self.aliases, self.label_separator or ",")
         if self.classes or self.layout == "questions":
             return Classes(self.classes, self.aliases)
@@ -180,8 +184,7 @@ class SplitReader:
                              watch_ids=split != INPUT, no_answer=self.no_answer)
         if self.layout == "tagged":
             return Tagged(path, classes, labelled=labelled, strict=strict is not False)
-        choices = [_columns(entry) for entry in self.columns]
-        return Table(path, choices, classes, labelled=labelled, skip_labels=self.skip_labels,
+        return Table(path, self.distributions, classes, labelled=labelled, skip_labels=self.skip_labels,
                      strict=strict is not False, forgive_short=labelled and strict is None,
                      forgive_blank=split != INPUT and (labelled or None), keep=self._kept(path, split),
                      remove_spaces=self.remove_spaces, file_format=self.format)

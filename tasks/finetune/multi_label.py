@@ -19,6 +19,13 @@ class LabelSet(NamedTuple):
     probabilities: np.ndarray
 
 
+class Labels(NamedTuple):
+    """The names of the chosen classes, and the probabilities of all classes by name."""
+
+    names: tuple[str, ...]
+    probabilities: dict[str, float]
+
+
 class MultiLabel(Kind):
     """Yes or no for every class, each by itself, from the pooled [CLS].
 
@@ -77,3 +84,8 @@ class MultiLabel(Kind):
 
     def gold(self, row: Any) -> str:
         return self._names(row.label)
+
+    def answer(self, prediction: LabelSet) -> Labels:
+        names = self.classes.names
+        return Labels(tuple(names[label] for label in prediction.labels),
+                      dict(zip(names, prediction.probabilities.tolist())))

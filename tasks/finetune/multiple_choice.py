@@ -10,7 +10,7 @@ from reader.finetune.rows import ChoiceRow
 from reader.text.tokenizer import Tokenizer
 from reader.utils.labels import IGNORE
 from tasks.finetune import metrics
-from tasks.finetune.classification import Choice
+from tasks.finetune.classification import Choice, Label
 from tasks.finetune.features import Features, texts_to_features
 from tasks.finetune.kind import Kind
 
@@ -76,3 +76,7 @@ class MultipleChoice(Kind):
 
     def gold(self, row: Any) -> str:
         return self._name(row.label)
+
+    def answer(self, prediction: Choice) -> Label:
+        by_name = {self._name(number): float(chance) for number, chance in enumerate(prediction.probabilities)}
+        return Label(self._name(prediction.label), float(prediction.probabilities[prediction.label]), by_name)

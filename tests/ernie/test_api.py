@@ -142,7 +142,7 @@ def test_finetune_returns_figures_and_the_model_answers(tmp_path, model_files):
     assert answers[0].probability == max(answers[0].probabilities.values())
     assert model.predict([]) == []
     assert model.encode(["很好"]).shape[0] == 1
-    with pytest.raises(InputError, match="has 2 texts, chnsenticorp reads 1"):
+    with pytest.raises(InputError, match="predict: input 0 has 2 texts, expected 1"):
         model.predict([("很好", "很差")])
     with pytest.raises(InputError, match=r"predict\(\[text\]\)"):
         model.predict("很好")
