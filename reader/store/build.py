@@ -22,6 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from reader.store.duplicates import KEPT, REASONS, Verdicts, check_rensa, sign_part
+from reader.store.integrity import check_together
 from reader.store.pipeline import BLOCK_CHARACTERS, BuildRecipe, Pipeline, batched, cut_documents
 from reader.store.store import NOBODY, VERSION, StoreWriter, read_manifest
 from reader.store.workers import run_parts, span_bytes
@@ -315,16 +316,13 @@ def join_stores(stores: list, output: StrPath) -> dict[str, Any]:
     """Join several stores into one, such as the shards that many machines built: append their files, streaming.
 
     Raises:
-        InputError: fewer than one store, or stores of different vocabularies, languages, kinds or classes.
+        InputError: fewer than one store, or stores of different vocabularies, languages, cases, kinds or classes.
     """
     manifests = [read_manifest(store) for store in stores]
     if not stores:
         raise InputError("nothing to join")
     first = manifests[0]
-    for store, manifest in zip(stores, manifests):
-        for key in ("vocab_sha256", "language", "kind", "classes"):
-            if manifest.get(key) != first.get(key):
-                raise InputError(f"cannot be joined to {stores[0]}: another {key.replace('_sha256', 'ulary')}", store)
+    check_together(dict(zip(map(Path, stores), manifests)), ("kind", "classes"))
     output = Path(output)
     if len({Path(store).resolve() for store in stores}) < len(stores):
         raise InputError("a store stands twice among those to join")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from reader.store.integrity import verify_blocks
+from reader.store.integrity import check_together, verify_blocks
 from reader.store.pairs import BATCH, EMPTY_DEV, PairEncoder, as_list, forget, split_parts
 from reader.store.store import Store, StoreWriter
 from reader.text.annotators.word_lists import DATA
@@ -52,18 +52,20 @@ def mine_discourse(stores: Paths, output: StrPath, *, dev_stores: Paths = (), de
     the label; the new first word counts as capitalised. A marker that is listed with a comma must be followed by one.
 
     Args:
-        stores: corpus stores of one vocabulary. output: gets train/ and dev/. dev_stores: where dev comes from; without
-            them it is the share ``dev`` of the documents. markers: file, or the list of the store's language.
+        stores: corpus stores of one vocabulary, language and case. output: gets train/ and dev/. dev_stores: where dev
+            comes from, stores of the same vocabulary, language and case; without them it is the share ``dev`` of the
+            documents. markers: file, or the list of the store's language.
         cap: most pairs of a marker. balance: at most so many times the median marker's. least: markers with fewer pairs
             in train are left out. across: sentences may be adjacent across paragraphs, for corpora with a sentence a
             line. shortest, longest: tokens of a sentence.
     Returns:
         {"train": {marker: pairs}, "dev": {...}}
     Raises:
-        InputError: no marker opens enough sentences.
+        InputError: the stores do not go together, or no marker opens enough sentences.
     """
     given = {"train": [Store(path) for path in as_list(stores)], "dev": [Store(path) for path in as_list(dev_stores)]}
     opened = given["train"]
+    check_together({store.path: store.manifest for store in (*opened, *given["dev"])})
     for store in (*opened, *given["dev"]):  # all of it is read: what is damaged must not become pairs
         verify_blocks(store)
     language = opened[0].language

@@ -41,6 +41,22 @@ def check_manifest(manifest: Any, path: Path) -> None:
             raise InputError(f"manifest.json is damaged: it has no length of {name}", path)
 
 
+def check_together(manifests: dict[Path, dict[str, Any]], more: tuple[str, ...] = ()) -> None:
+    """Raise InputError where stores, named by their paths, differ in what the ids of their tokens mean, or in ``more``.
+
+    Args:
+        more: further keys of the manifests that have to be the same.
+    """
+    (first, wanted), *others = manifests.items()
+    for path, manifest in others:
+        for key in ("vocab_sha256", "language", *more):
+            if manifest.get(key) != wanted.get(key):
+                raise InputError(f"cannot be used with {first}: another {key.replace('_sha256', 'ulary')}", path)
+        if manifest.get("lower_case", True) != wanted.get("lower_case", True):
+            raise InputError(f"cannot be used with {first}: another lower_case (one is of ernie build-corpus --cased)",
+                             path)
+
+
 def check_array(name: str, array: np.ndarray, expected: int, path: Path) -> None:
     """Raise InputError unless a mapped array has the type and length that the manifest says, and its file no more."""
     if array.ndim != 1 or array.dtype.str not in TYPES[name]:

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from reader.store.build import build_corpus
+from reader.store.build import build_corpus, join_stores
 from reader.store.discourse import build_discovery, mine_discourse, read_markers
 from reader.store.relevance import CLICKED, SHOWN, build_relevance
 from reader.store.store import Store
@@ -78,6 +78,23 @@ def test_a_damaged_store_is_not_mined(corpus, tmp_path):
     for stores in ({"stores": tmp_path / "store"}, {"stores": corpus / "store", "dev_stores": tmp_path / "store"}):
         with pytest.raises(InputError, match="store is damaged: entries 0 to .* of flags.npy"):
             mine_discourse(output=tmp_path / "out", markers=corpus / "markers.txt", least=5, **stores)
+
+
+@pytest.mark.parametrize("key, change", [("vocabulary", "vocab"), ("language", "zh"), ("lower_case", "cased")])
+def test_stores_that_do_not_go_together_are_neither_mined_nor_joined(corpus, tmp_path, key, change):
+    """Ids of one vocabulary would be read by another: pairs of wrong words, or of ids that are in no vocabulary."""
+    vocab = tmp_path / "vocab.txt"
+    vocab.write_text("\n".join(VOCAB + ["more"] * (change == "vocab")) + "\n", "utf-8")
+    build_corpus(corpus / "a.jsonl", "zh" if change == "zh" else "en", vocab, tmp_path / "store",
+                 lower_case=change != "cased")
+    refused = pytest.raises(InputError, match=f"store: cannot be used with {corpus / 'store'}: another {key}")
+    for stores in ({"stores": [corpus / "store", tmp_path / "store"]},
+                   {"stores": corpus / "store", "dev_stores": tmp_path / "store"}):
+        with refused:
+            mine_discourse(output=tmp_path / "out", markers=corpus / "markers.txt", least=5, **stores)
+    with refused:
+        join_stores([corpus / "store", tmp_path / "store"], tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["store", "vocab.txt"]
 
 
 def test_marker_lists():
