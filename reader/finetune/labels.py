@@ -42,6 +42,10 @@ class Classes:
     def __len__(self) -> int:
         return len(self.names)
 
+    def declares(self, text: str) -> bool:
+        """Tell whether the recipe itself says that ``text`` is a label."""
+        return text in self.index
+
     def read(self, text: str, numbered: bool = False) -> Any:
         """Return the index of a label, which ``numbered`` files (Baidu's) may write in place of the label.
 
@@ -84,14 +88,19 @@ class Score:
     """The label of a regression task: a finite number.
 
     Args:
-        low, high: a number outside of these is an error.
+        low, high: a number outside of these is an error; None: any number is a score.
     """
 
     names: tuple = ()
     several = False
 
-    def __init__(self, low: float = -math.inf, high: float = math.inf):
-        self.low, self.high = low, high
+    def __init__(self, low: float | None = None, high: float | None = None):
+        self.known = low is not None and high is not None
+        self.low, self.high = -math.inf if low is None else low, math.inf if high is None else high
+
+    def declares(self, text: str) -> bool:
+        """Tell whether the recipe itself says that ``text`` is a score: it has a range, and this lies in it."""
+        return self.known and self.low <= float(text) <= self.high
 
     def read(self, text: str, numbered: bool = False) -> float:
         """Return the number; raise ValueError when the text is none, or it is outside the range."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Union
 
+from reader.finetune.labels import Score
 from reader.finetune.records import Records, TableRecord, Value
 from reader.finetune.rows import Account, ChoiceRow, TextRow
 from reader.utils.errors import InputError
@@ -84,7 +85,8 @@ class Table:
     Args:
         path: the file. choices: distributions it may come from, tried in order; Baidu's is always tried as well.
         classes: a ``Classes`` or ``Score``.
-        labelled: labels must be there and right; otherwise they are read where they are both, and -1 is none.
+        labelled: labels must be there and right; otherwise they are read where they are both, and -1 is none unless
+            ``classes`` declare it.
         skip_labels: labels of rows to leave out ("-": the annotators did not agree).
         strict: a malformed row raises; otherwise it is counted in ``account`` and left out.
         forgive_short: lines with too few columns are left out even so. forgive_blank: blank lines as well (at the end
@@ -265,8 +267,9 @@ class Table:
             if self.labelled:
                 raise ValueError(f"no {self.columns.label!r}")
             return None
-        if value == UNLABELLED and not self.labelled and UNLABELLED not in self.classes.names:
-            self.account.note("label -1: unlabelled", number)
+        if value == UNLABELLED and not self.labelled and not self.classes.declares(UNLABELLED):
+            range_less = isinstance(self.classes, Score) and not self.classes.known
+            self.account.note("label -1: unlabelled" + " (were it a score: declare score_range)" * range_less, number)
             return None
         if options and isinstance(value, str) and value not in self.classes.names and options.count(value) == 1:
             return options.index(value)

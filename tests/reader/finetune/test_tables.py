@@ -169,6 +169,16 @@ def test_scores(tmp_path):
         rows(write(tmp_path, "sentence1\tsentence2\tscore", "a\tb\tnan"), Columns(PAIR.text, "score"), Score())
 
 
+@pytest.mark.parametrize(("classes", "label", "note"), [
+    (Score(-1, 1), -1.0, ""), (Score(0, 5), None, "1 with label -1: unlabelled (first at line 2)"),
+    (Score(), None, "1 with label -1: unlabelled (were it a score: declare score_range) (first at line 2)"),
+    (Classes(["bad", "good"], {"-1": "bad", "1": "good"}), 0, ""), (Classes(["-1", "1"]), 0, "")])
+def test_minus_one_is_a_label_where_the_recipe_says_so(tmp_path, classes, label, note):
+    table = Table(write(tmp_path, "text\tlabel", "a\t-1"), [Columns("text")], classes, labelled=False)
+    assert [row.label for row in table] == [label]
+    assert str(table.account).split(": 1 row")[1].lstrip("; ") == note
+
+
 def test_an_archive_that_is_cut_short(tmp_path):
     path = tmp_path / "dev.tsv.gz"
     path.write_bytes(gzip.compress(b"text_a\ttext_b\tlabel\n" + b"a\tb\t1\n" * 9)[:-12])
