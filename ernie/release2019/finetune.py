@@ -55,9 +55,12 @@ def seed_for(run: Path, args: Namespace) -> int:
 
 
 def newest_run(path: str | Path) -> Path:
-    """Return the last finished run below a directory that was given as --checkpoints; any other path as it is."""
+    """Return the last finished training below a directory that was given as --checkpoints; any other path as it is."""
+    from ernie.finetuning.predictor import find_model
     done = [run.parent for run in Path(path).glob("run-*/result.json") if run.parent.name[4:].isdigit()]
-    return max(done, key=lambda run: int(run.name[4:]), default=Path(path))
+    newest = sorted(done, key=lambda run: -int(run.name[4:]))
+    # a call that only tests is finished too, and leaves no model
+    return next((run for run in newest if find_model(run)), Path(path))
 
 
 def main(program: str, argv: list | None = None) -> int:

@@ -148,7 +148,11 @@ def test_a_checkpoints_directory_stands_for_its_last_finished_run(tmp_path):
     for number in 2, 10, 11:
         (tmp_path / f"run-{number}").mkdir()
     for number in 2, 10:
-        (tmp_path / f"run-{number}" / "result.json").write_text("{}")
+        (tmp_path / f"run-{number}" / "result.json").write_text('{"best_seed": 7}')
+        (tmp_path / f"run-{number}" / "seed-7" / "best").mkdir(parents=True)
+        (tmp_path / f"run-{number}" / "seed-7" / "best" / "finetuned.json").write_text("{}")
+    (tmp_path / "run-12").mkdir()  # of a call that only tested: finished, and it has no model
+    (tmp_path / "run-12" / "result.json").write_text('{"best_seed": 0}')
     assert release2019.newest_run(tmp_path) == tmp_path / "run-10"
     assert release2019.newest_run(tmp_path / "run-2") == tmp_path / "run-2"
 
@@ -294,7 +298,8 @@ def test_a_regression_is_measured_by_its_own_metric(tmp_path, model_files, capfd
     file.write_text("text_a\tlabel\n" + "".join(f"{'abcdefgh'[n]}\t{n / 2}\n" for n in range(8)))
     regression = "--is_classify", "false", "--is_regression", "true", "--dev_set", str(file), *given
     line = rf"\[dev evaluation\] ave loss: {NUMBER}, pearson:{NUMBER}, spearman:{NUMBER}, corr:{NUMBER}, data_num: 8,"
-    for more in ("--train_set", str(file)), ("--do_train", "false", "--init_checkpoint", str(tmp_path / "checkpoints")):
+    test = "--do_train", "false", "--init_checkpoint", str(tmp_path / "checkpoints")
+    for more in ("--train_set", str(file)), test, test:  # the second finds the model behind the first
         assert call("classifier", tmp_path, model_files, *regression, *more) == 0
         out, log = capfd.readouterr()
         assert re.search(line, log), log
