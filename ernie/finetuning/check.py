@@ -51,7 +51,7 @@ def check(recipe: Recipe, directory: str | Path, init: str | Path | None = None,
         if path is None:
             say(f"{name}: no file")
             continue
-        source = recipe.reader.open(path, name, data.classes)
+        source = data.open(path, name)
         found = examine(source, data, tokenizer)
         say(f"{name}: {source.account}")
         for line in lines(found, recipe, data):

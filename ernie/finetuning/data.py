@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -11,13 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ernie.finetuning.recipe import Recipe, make_kind, paper
+from ernie.finetuning.recipe import Recipe, load, make_kind, names, paper
 from ernie.model.config import ErnieConfig, find_config, read_json
 from ernie.utils.resources import CONFIGS, locate
+from reader.finetune.questions import Questions
 from reader.finetune.rows import row_texts
+from reader.finetune.tables import Table
+from reader.finetune.tagged import Tagged
 from reader.text.tokenizer import Tokenizer, read_vocab
 from reader.utils.errors import InputError
-from reader.utils.text import counted
+from reader.utils.text import counted, did_you_mean
 from tasks.finetune.features import Features
 
 if TYPE_CHECKING:  # the formats import paddle
@@ -72,7 +76,7 @@ class FinetuningData:
         path = self.recipe.reader.find(self.directory, name, required)
         if path is None:
             return None
-        source = self.recipe.reader.open(path, name, self.classes)
+        source = self.open(path, name)
         stream = self.drawn(source, path) if name == "train" and self.recipe.train_rows else source
         parts: list[Features] = []
         rows: list = []
@@ -91,9 +95,40 @@ class FinetuningData:
                  f"({time.perf_counter() - begun:.1f} s)")
         return Split(name, path, count, features, rows)
 
+    def open(self, path: Path, name: str) -> Questions | Tagged | Table:
+        """Return the rows of a split's file, see ``SplitReader.open``.
+
+        Raises:
+            InputError: `only` or `group` of a recipe of one's own names a column that no file of the data has.
+        """
+        source = self.recipe.reader.open(path, name, self.classes)
+        if not isinstance(source, Table):
+            return source
+        for key, column in source.absent:
+            if not self._published() and not any(other.has(column) for other in self._others(path)):
+                near = did_you_mean(column, source.names)
+                raise InputError(f"no column {column!r}, which `{key}` in reader.columns names; no other file of the "
+                                 f"data has it{near}", path, source.header_line())
+        return source
+
+    def _published(self) -> bool:
+        """Tell whether the columns are those of a recipe that comes with the package: its files differ in them."""
+        recipe = self.recipe
+        return recipe.task in names() and recipe.reader.columns == load(recipe.task).reader.columns
+
+    def _others(self, path: Path) -> Iterator[Table]:
+        """Open the tables of the other splits, as far as they can be read."""
+        for name in ("train", *self.recipe.splits("dev"), *self.recipe.splits("test")):
+            with suppress(InputError):
+                other = self.recipe.reader.find(self.directory, name, required=False)
+                if other is not None and other != path:
+                    table = self.recipe.reader.open(other, name, self.classes)
+                    if isinstance(table, Table):
+                        yield table
+
     def drawn(self, source: Iterable, path: Path) -> Iterator:
         """Yield ``train_rows`` rows, drawn from the whole file and left in its order: the same for every seed."""
-        total = sum(1 for _ in self.recipe.reader.open(path, "train", self.classes))
+        total = sum(1 for _ in self.open(path, "train"))
         generator = np.random.Generator(np.random.Philox(key=0xD4A3))
         chosen = np.zeros(total, bool)
         chosen[generator.permutation(total)[:self.recipe.train_rows]] = True
@@ -102,7 +137,7 @@ class FinetuningData:
     def texts(self) -> Iterator[str]:
         """Yield the texts of the training file, for learning a vocabulary."""
         path = self.recipe.reader.find(self.directory, "train")
-        for row in self.recipe.reader.open(path, "train", self.classes):
+        for row in self.open(path, "train"):
             yield from row_texts(row)
 
 

@@ -94,7 +94,8 @@ class Table:
             their own or labels. keep: a mapping of column to value -> bool.
         remove_spaces: from the texts. file_format: see ``Records``.
     Attributes:
-        account: what was read and what was not. identified: whether the rows have names of their own.
+        account: what was read and what was not. identified: whether the rows have names of their own. absent: ("group"
+            or "only", the column that it names) where the file lacks that column.
     Raises:
         InputError: the columns are not there, and which ones are; while iterating: the first malformed row.
     """
@@ -117,10 +118,30 @@ class Table:
         self.identity = next((name for name in identity if name in self.names), None)
         if self.columns.id and self.identity is None:
             raise InputError(f"no column {self.columns.id!r}; its columns are {_shown(self.names)}"
-                             + did_you_mean(self.columns.id, self.names), path, self._header_line())
+                             + did_you_mean(self.columns.id, self.names), path, self.header_line())
         self.identified = self.identity is not None
+        self.absent = self._absent()
 
-    def _header_line(self) -> int | None:
+    def has(self, column: str) -> bool:
+        """Tell whether the file has a column: a tsv or csv in its header, the others in any record."""
+        if column in self.names or not self.records.named:
+            return column in self.names
+        records = Records(self.path, Account(self.path, strict=False), self.records.format, [self.records.section])
+        return any(column in (record.values or ()) for record in records)
+
+    def _absent(self) -> list[tuple[str, str]]:
+        """The (key, column) by which rows are told apart and which the file lacks; each is noted."""
+        declared = [("group", self.columns.group), *(("only", name) for name in self.columns.only)]
+        if self.columns.group == "qid" and self.numbered:  # Baidu's layout, which may lack it
+            declared = declared[1:]
+        absent = [(key, name) for key, name in declared if name and not self.has(name)]
+        for key, name in absent:
+            effect = "candidates with the same first text are one question's" if key == "group" else "every row is kept"
+            self.account.note(f"no column {name!r} for `{key}`: {effect}", 1)
+        return absent
+
+    def header_line(self) -> int | None:
+        """Return the line that names the columns; None where every record names its own."""
         return None if self.records.named else 1
 
     def _recognise(self, found: list, choices: list[Columns]) -> Columns:
@@ -136,7 +157,7 @@ class Table:
                 if self.labelled and not set(columns.label_columns) <= set(found):
                     missing = next(name for name in columns.label_columns if name not in found)
                     raise InputError(f"no column {missing!r}; its columns are {_shown(found)}"
-                                     + did_you_mean(missing, found), self.path, self._header_line())
+                                     + did_you_mean(missing, found), self.path, self.header_line())
                 if not self.records.named:
                     self.records.use_names(found, header=True)
                 return columns
@@ -146,7 +167,7 @@ class Table:
         expected = " or ".join(dict.fromkeys(columns.expected(self.labelled) for columns in choices))
         expected += "" if self.labelled else "; labels are not needed"
         near = _near(choices, found, self.labelled)
-        raise InputError(f"columns found: {_shown(found)}; expected {expected}{near}", self.path, self._header_line())
+        raise InputError(f"columns found: {_shown(found)}; expected {expected}{near}", self.path, self.header_line())
 
     def _without_labels(self, found: list, choices: list[Columns]) -> Columns | None:
         """A headerless distribution whose test file lacks the label column (BQ), and no header stands in its place."""

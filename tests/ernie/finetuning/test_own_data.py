@@ -39,6 +39,64 @@ def test_an_example(tmp_path, capsys, name, recipe, file, rows):
     assert "step 2/2" in capsys.readouterr().out
 
 
+def check(folder, task):
+    """Survey the data below a folder with a vocabulary that is there."""
+    (folder / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, "a", "b"]) + "\n")
+    return main(["finetune", "--task", str(task), "--data", str(folder / "data"), "--vocab",
+                 str(folder / "vocab.txt"), "--check"])
+
+
+def own(folder, columns, kind="classification"):
+    recipe = folder / "mine.yaml"
+    recipe.write_text(f'kind: {kind}\nreader:\n  columns: [{columns}]\n  classes: ["0", "1"]\n')
+    return recipe
+
+
+def rows(folder, **files):
+    (folder / "data").mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / "data" / name.replace("_", ".")).write_text(text.replace("|", "\t"))
+
+
+@pytest.mark.parametrize(("columns", "kind", "message"), [
+    ("{text: x, only: {langauge: en}}", "classification", "no column 'langauge', which `only` in reader.columns names; "
+     "no other file of the data has it: did you mean 'language'?"),
+    ("{text: x, group: questoin}", "ranking", "no column 'questoin', which `group` in reader.columns names; no other "
+     "file of the data has it: did you mean 'question'?")])
+def test_a_column_that_no_file_has_is_refused(tmp_path, capsys, columns, kind, message):
+    rows(tmp_path, train_tsv="x|label|language|question\na|1|en|q\nb|0|fr|q\n",
+         dev_tsv="x|label|language|question\na|1|en|q\n")
+    assert check(tmp_path, own(tmp_path, columns, kind)) == 2
+    assert f"train.tsv line 1: {message}" in capsys.readouterr().err
+    assert check(tmp_path, own(tmp_path, columns.replace("langauge", "language").replace("questoin", "question"),
+                               kind)) == 0
+
+
+def test_a_column_that_some_file_has_is_noted_where_it_lacks(tmp_path, capsys):
+    """Also one that a later record alone has, as in json."""
+    rows(tmp_path, train_tsv="x|label\na|1\nb|0\n", dev_tsv="x|label|language\na|1|en\na|1|fr\n")
+    recipe = own(tmp_path, "{text: x, only: {language: en}}")
+    assert check(tmp_path, recipe) == 0
+    out = capsys.readouterr().out
+    assert "train.tsv: 2 rows; 1 with no column 'language' for `only`: every row is kept (first at line 1)" in out
+    assert "dev.tsv: 1 row; 1 left out: not 'en' (first at line 3)\n" in out
+    (tmp_path / "data" / "train.tsv").unlink()
+    rows(tmp_path, train_jsonl='{"x": "a", "label": 1}\n{"x": "b", "label": 0, "language": "fr"}\n')
+    assert check(tmp_path, recipe) == 0
+    assert "train.jsonl: 1 row; 1 left out: not 'en' (first at line 2)\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("task", "header", "noted"), [
+    ("xnli", "sentence1|sentence2|gold_label", "1 with no column 'language' for `only`: every row is kept"),
+    ("nlpcc-dbqa", "text_a|text_b|label", None)])
+def test_recipes_of_the_package_take_files_without_it(tmp_path, capsys, task, header, noted):
+    label = "neutral" if task == "xnli" else "1"
+    rows(tmp_path, train_tsv=f"{header}\na|b|{label}\n", dev_tsv=f"{header}\na|b|{label}\n")
+    assert check(tmp_path, task) == 0
+    out = capsys.readouterr().out
+    assert (noted in out) if noted else ("no column" not in out), out
+
+
 @pytest.mark.parametrize("declared", [SplitReader, Columns])
 def test_every_key_of_the_reader_is_explained(declared):
     section = PAGE[PAGE.index("## Your own data"):PAGE.index("## Files")]
