@@ -1,6 +1,7 @@
 """Raw corpora as streams of documents: which files are read, how they are cut into parts, what is rejected.
 
-Forms (docs/corpora.md; all but the tables may be compressed as .gz, .bz2, .xz or .zst; folders are walked in order):
+Forms (docs/corpora.md; all but the tables may be compressed as .gz, .bz2, .xz or .zst; folders are walked in order,
+those behind links as well):
     .txt    layout file: a file is a document, blank lines part paragraphs, wrapped lines are joined. layout lines:
             blank lines part documents, a line is a paragraph (BERT's form).
     .jsonl  a line is a document or a dialogue (reader/text/formats/json_lines.py); also .json and .ndjson.
@@ -16,6 +17,7 @@ end; runs of more than MAX_CHUNK characters without a space or punctuation mark 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -40,7 +42,11 @@ _FORMS = {".txt": "text", ".text": "text", ".jsonl": "json", ".ndjson": "json", 
 
 
 def form_of(path: str | os.PathLike[str]) -> str:
-    """Return the form of a file, "text", "json", "table" or "wikipedia": by its suffix, else by its first bytes."""
+    """Return the form of a file, "text", "json", "table" or "wikipedia": by its suffix, else by its first bytes.
+
+    Raises:
+        InputError: the file is one JSON array, which would be read as prose.
+    """
     suffix = inner_suffix(path)
     if suffix in _FORMS or suffix.startswith(".xml"):
         return _FORMS.get(suffix, "wikipedia")
@@ -51,6 +57,8 @@ def form_of(path: str | os.PathLike[str]) -> str:
         return "text"  # whoever reads it says what is wrong
     if head.startswith((b"PAR1", b"ARROW1")):
         return "table"
+    if head.startswith(b"[") and (suffix == ".json" or re.match(rb"\[\s*\{", head)):
+        raise InputError("one JSON array; a line has to be a document: write its items as lines with jq -c '.[]'", path)
     return "wikipedia" if head.startswith(b"<mediawiki") else "json" if head.startswith(b"{") else "text"
 
 
@@ -63,8 +71,7 @@ def find_inputs(paths: Paths) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, [paths] if isinstance(paths, (str, os.PathLike)) else paths):
         if os.path.isdir(path):  # these say no to names that are too long, where Path's raise
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and _is_corpus(file)
-                            and not any(part.startswith(".") for part in file.relative_to(path).parts))
+            inside = sorted(file for file in _walk(path) if file.is_file() and _is_corpus(file))
             if not inside:
                 raise InputError("no .txt, .jsonl, .parquet, .arrow or Wikipedia .xml file (plain or compressed) in "
                                  "this folder", path)
@@ -76,6 +83,20 @@ def find_inputs(paths: Paths) -> list[Path]:
     if not files:
         raise InputError("no input given")
     return files
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield what is in a folder and behind its links, each real folder once, nothing hidden."""
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a second link to it, or a circle
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted((name for name in folders if not name.startswith(".")),
+                            key=lambda name: (os.path.islink(os.path.join(place, name)), name))
+        yield from (Path(place, name) for name in names if not name.startswith("."))
 
 
 def _is_corpus(file: Path) -> bool:

@@ -73,7 +73,9 @@ class Lines:
             ahead = file.peek(1)
             run = len(ahead) - len(ahead.lstrip(b"\r\n"))
             if self.span.stop is not None:
-                run = min(run, self.span.stop - offset - skipped)
+                left = self.span.stop - offset - skipped
+                if left <= run:  # a line end of two bytes is not cut: its second half would be an empty line
+                    run = max(0, left) - (left > 0 and ahead[left - 1:left] == b"\r")
             if run <= 0:
                 return skipped
             self.empty += file.read(run).count(b"\n")

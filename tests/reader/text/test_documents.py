@@ -109,6 +109,41 @@ def test_find_inputs(tmp_path):
         find_inputs(tmp_path / "empty")
 
 
+def test_folders_behind_links_are_walked_once(tmp_path):
+    (tmp_path / "store/books").mkdir(parents=True)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.txt").write_text("a")
+    (tmp_path / "store/books/b.txt").write_text("b")
+    (tmp_path / "in/books").symlink_to(tmp_path / "store/books")
+    (tmp_path / "in/again").symlink_to(tmp_path / "store/books")
+    (tmp_path / "store/books/up").symlink_to(tmp_path / "in")  # a circle
+    (tmp_path / "in/.hidden").symlink_to(tmp_path / "store")
+    (tmp_path / "in/gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "in/one.txt").symlink_to(tmp_path / "in/a.txt")
+    found = find_inputs(tmp_path / "in")
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["in/a.txt", "in/again/b.txt", "in/one.txt"]
+    (tmp_path / "link").symlink_to(tmp_path / "store/books")
+    assert find_inputs(tmp_path / "link") == [tmp_path / "link/b.txt", tmp_path / "link/up/a.txt",
+                                              tmp_path / "link/up/one.txt"]
+
+
+@pytest.mark.parametrize("name, content", [
+    ("a.json", b'[{"text": "one"},\n {"text": "two"}]'), ("a.json", b'\xef\xbb\xbf\n[["one", "two"]]'),
+    ("a.json.gz", gzip.compress(b'["one"]')), ("data", b'[\n  {"text": "one"}]')])
+def test_a_json_array_is_no_text(tmp_path, name, content):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"{path}: one JSON array; .* jq -c"):
+        plan_parts(find_inputs(path), ReadOptions(), 1 << 20)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "data", "gutenberg.utf8"])
+def test_text_that_begins_with_a_bracket_is_text(tmp_path, name):
+    path = tmp_path / name
+    path.write_text("[Illustration]\n\nIt was a dark night.\n")
+    assert read(path)[0] == [["[Illustration]", "It was a dark night."]]
+
+
 @settings(deadline=None, max_examples=60)
 @given(lines=st.lists(st.sampled_from(["", "a", "bb cc", "\u00e9\u00e9", " "]), max_size=30), step=st.integers(1, 40),
        layout=st.sampled_from(["lines", "jsonl"]))
@@ -203,9 +238,10 @@ def test_named_fields(tmp_path):
 
 @pytest.mark.parametrize("name, text", [("a.txt", "one\n\n\n\n\n\ntwo\n\n\n\nthree\n"),
     ("a.jsonl", '{"text": "one"}\n\n\n\n\n\n{"text": "two"}\n\n\n\n{"text": "three"}\n')])
-def test_a_cut_inside_a_run_of_empty_lines_gives_every_document_once(tmp_path, name, text):
-    path = tmp_path / name
-    path.write_text(text)
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n"])
+def test_a_cut_inside_a_run_of_empty_lines_gives_every_document_once(tmp_path, name, text, end):
+    path, text = tmp_path / name, text.replace("\n", end)
+    path.write_bytes(text.encode())
     for cut in range(1, len(text)):
         parts = [read(path, "lines", start=0, stop=cut), read(path, "lines", start=cut, stop=len(text))]
         assert [document for found, _ in parts for document in found] == [["one"], ["two"], ["three"]], cut
