@@ -7,6 +7,7 @@ from typing import Any
 from reader.finetune.questions import HALF, simplified
 from reader.finetune.rows import ChoiceRow, QuestionRow, Row, TagRow, TextRow
 from reader.finetune.splits import SplitReader
+from reader.finetune.tables import choices_of
 from reader.utils.text import counted
 
 
@@ -31,20 +32,18 @@ def row_of(reader: SplitReader, item: Any, number: int) -> Row:
         question, passage = _texts(parts, item)
         context = simplified(passage) if reader.simplify else passage
         return QuestionRow(str(number), simplified(question) if reader.simplify else question, context, passage, [], [])
-    choices: list[str] = []
+    choices: tuple[str, ...] = ()
     if any(columns.choices for columns in reader.distributions):
-        choices = _texts((_parts(parts[-1]) if parts else None) or [], item)
-        parts = parts[:-1]
+        given = _texts((_parts(parts[-1]) if parts else None) or [], item, reader.remove_spaces)
+        choices, parts = choices_of(given), parts[:-1]
         if len(choices) < 2:
             raise ValueError(f"is {item!r:.80}, expected a text and the list of its choices")
-    texts = _texts(parts, item)
+    texts = _texts(parts, item, reader.remove_spaces)
     wanted = sorted({len(columns.text) for columns in reader.distributions})
     if len(texts) not in wanted:
         raise ValueError(f"has {counted(len(texts), 'text')}, expected {' or '.join(map(str, wanted))}")
-    if reader.remove_spaces:
-        texts, choices = [text.replace(" ", "") for text in texts], [text.replace(" ", "") for text in choices]
     if choices:
-        return ChoiceRow(tuple(texts), tuple(choices), None, str(number), number)
+        return ChoiceRow(tuple(texts), choices, None, str(number), number)
     return TextRow(tuple(texts), None, str(number), "", number)
 
 
@@ -57,8 +56,8 @@ def _parts(item: Any) -> list[Any] | None:
     return list(item)
 
 
-def _texts(parts: list[Any], item: Any) -> list[str]:
+def _texts(parts: list[Any], item: Any, remove_spaces: bool = False) -> list[str]:
     """Check that all are texts; halves of surrogate pairs become U+FFFD, as in a file."""
     if not all(isinstance(part, str) for part in parts):
         raise ValueError(f"is {item!r:.80}, expected text")
-    return [HALF.sub("\ufffd", part) for part in parts]
+    return [HALF.sub("\ufffd", part.replace(" ", "") if remove_spaces else part) for part in parts]

@@ -233,7 +233,11 @@ class Table:
             self.account.skip(f"label {written[0]!r}", number)
             return None
         texts = tuple(self._text(values[name]) for name in columns.text)
-        options = self._options(values)
+        try:
+            options = self._options(values)
+        except ValueError as error:
+            self.account.reject("an empty choice before others", number, str(error))
+            return None
         try:
             target = self._label(written, options, number)
         except ValueError as error:
@@ -304,15 +308,33 @@ class Table:
         return found
 
     def _options(self, values: dict) -> tuple:
-        """The choices of a row; columns of choices that are empty are none."""
-        found = [values.get(name) for name in self.columns.choices]
+        """The choices of a row. Raises ValueError as ``choices_of``."""
+        found, names = [values.get(name) for name in self.columns.choices], self.columns.choices
         if len(found) == 1:
-            found = found[0] if isinstance(found[0], list) else [found[0]]
-        return tuple(self._text(value) for value in found if value not in (None, ""))
+            found, names = found[0] if isinstance(found[0], list) else [found[0]], ()
+        return choices_of([self._text(value) for value in found], names)
 
     def _text(self, value: Value) -> str:
         text = "".join(value) if isinstance(value, list) else value or ""
         return text.replace(" ", "") if self.remove_spaces else text
+
+
+def choices_of(texts: Iterable[str], names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the choices of a row: those behind the last that is not empty are none.
+
+    Args:
+        names: of their columns.
+    Raises:
+        ValueError: one before another is empty; left out, those behind it would answer to the label before theirs.
+    """
+    found = list(texts)
+    while found and not found[-1].strip():
+        found.pop()
+    empty = next((at for at, text in enumerate(found) if not text.strip()), None)
+    if empty is not None:
+        shown = repr(names[empty]) if names else f"{empty + 1} of {len(found)}"
+        raise ValueError(f"choice {shown} is empty, and one behind it is not: only the last choices may be missing")
+    return tuple(found)
 
 
 def _on(value: Value) -> bool:

@@ -18,7 +18,9 @@ TABLES = [
     ({"columns": [QUIZ], "classes": ["A", "B", "C"], "remove_spaces": True},
      {"passage": "p 1", "question": "q 1", "options": ["c 1", "d", "e"]}, ("p 1", "q 1", ["c 1", "d", "e"])),
     ({"columns": [{"text": "q", "choices": ["A", "B"], "label": "answer"}], "classes": ["A", "B"]},
-     {"q": "who", "A": "cat", "B": "dog"}, ["who", ("cat", "dog")])]
+     {"q": "who", "A": "cat", "B": "dog"}, ["who", ("cat", "dog")]),
+    ({"columns": [{"text": "q", "choices": ["A", "B", "C"], "label": "answer"}], "classes": ["A", "B", "C"]},
+     {"q": "who", "A": "cat", "B": "dog", "C": None}, ["who", ("cat", "dog", "")])]
 
 
 @pytest.mark.parametrize(("section", "record", "item"), TABLES)
@@ -53,7 +55,8 @@ def test_a_sentence_that_nobody_has_cut(tmp_path):
     (0, {"review": "a"}, "is {'review': 'a'}, expected text"), (0, ("a", None), r"is \('a', None\), expected text"),
     (6, ("p", "q"), "expected a text and the list of its choices"), (6, ("p", "q", ["one"]), "the list of its choices"),
     (6, ("p", "q", ["one", 2]), "expected text"), (6, ("p", ["one", "two"]), "has 1 text, expected 2"),
-    (6, [], "choices")])
+    (6, [], "choices"), (6, ("p", "q", ["one", " ", "two"]), "choice 2 of 3 is empty, and one behind it is not"),
+    (6, ("p", "q", ["one", "", ""]), "the list of its choices")])
 def test_other_forms_are_named(section, item, words):
     with pytest.raises(ValueError, match=words):
         row_of(SplitReader(**TABLES[section][0]), item, 0)

@@ -109,6 +109,23 @@ def test_multiple_choice(tmp_path):
         list(Table(path, [Columns("question", choices="options", label="answer")], letters))
 
 
+@pytest.mark.parametrize(("name", "content", "columns", "words"), [
+    ("a.csv", "q,A,B,C,answer\nq,x,y,,B\nq,x,,z,C\n", ("A", "B", "C"), "line 3: choice 'B' is empty, and one"),
+    ("a.jsonl", '{"q": "q", "A": "x", "B": "", "C": "z", "answer": "C"}\n', ("A", "B", "C"), "1: choice 'B' is empty"),
+    ("a.jsonl", '{"q": "q", "all": ["x", " ", "z"], "answer": "z"}\n', "all", "line 1: choice 2 of 3 is empty"),
+    ("a.json", '[{"q": "q", "all": [null, "y"], "answer": "y"}]', "all", "a.json: row 1: choice 1 of 2 is empty")])
+def test_an_empty_choice_before_others_would_shift_their_labels(tmp_path, name, content, columns, words):
+    path, letters = write(tmp_path, name, content), Classes(["A", "B", "C"])
+    given = [Columns("q", choices=columns, label="answer")]
+    for labelled in True, False:  # their answers would be numbered anew as well
+        with pytest.raises(InputError, match=words):
+            list(Table(path, given, letters, labelled=labelled))
+    if name == "a.csv":
+        table = Table(path, given, letters, strict=False)
+        assert [(row.choices, row.label) for row in table] == [(("x", "y"), 1)]
+        assert "1 left out: an empty choice before others (first at line 3)" in str(table.account)
+
+
 def test_advglue_and_ocnli(tmp_path, data):
     path = write(tmp_path, "dev.json", json.dumps({
         "sst2": [{"idx": 0, "label": 1, "sentence": "s"}],
