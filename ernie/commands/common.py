@@ -49,7 +49,7 @@ def prepare_demo(curriculum: Curriculum, output: Path) -> None:
     """
     if curriculum.demo:
         from ernie.checkpoints.warm_start import read_pretrained
-        from ernie.utils.resources import locate_checkpoint
         from reader.store.demo import prepare_demo as prepare
-        vocab = read_pretrained(locate_checkpoint(curriculum.init)).vocab if curriculum.init else None
-        prepare(curriculum.demo, Path(output) / "corpus", vocab=vocab)
+        found = read_pretrained(curriculum.init) if curriculum.init else None
+        prepare(curriculum.demo, Path(output) / "corpus", vocab=found.vocab if found else None,
+                lower_case=found is None or found.lower_case)

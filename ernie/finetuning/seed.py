@@ -1,7 +1,6 @@
 """The training of one seed: model, batches, measurements, and the best weights on dev data."""
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints import checkpoint
+from ernie.checkpoints.formats.own import texts
 from ernie.checkpoints.manifest import FILE as MANIFEST
 from ernie.checkpoints.manifest import check
 from ernie.checkpoints.warm_start import load_pretrained
@@ -64,8 +64,8 @@ class SeedTraining:
         self.world, self.say, self.kind, self.start = run.world, run.say, material.data.kind, material.start
         self.train_data, self.measured, self.predicted = material.train_data, material.measured, material.predicted
         self.pad_id = self.start.tokenizer.pad_id
-        self.files = {"ernie_config.json": json.dumps(self.start.config.to_dict(), indent=2) + "\n",
-                      "vocab.txt": self.start.vocab_text, FILE: describe(recipe, material.data.classes)}
+        self.files = {**texts(self.start.config, self.start.vocab_text, recipe.lower_case),
+                      FILE: describe(recipe, material.data.classes)}
 
     def prepare(self) -> Trainer:
         """Build the model, with the weights of the checkpoint or resumed, and everything around it."""

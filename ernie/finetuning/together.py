@@ -17,6 +17,7 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints import checkpoint
+from ernie.checkpoints.formats.own import texts
 from ernie.checkpoints.warm_start import load_pretrained
 from ernie.finetuning.controls import apply_controls
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint, fit
@@ -145,8 +146,7 @@ class JointTraining:
         self.joint, self.run, self.world, self.say = joint, joint.run, joint.world, joint.say
         self.parts, self.start, self.recipe = joint.parts, joint.start, joint.lead
         self.seed, self.directory, self.name = seed, directory, f"seed {seed}"
-        self.files = {"ernie_config.json": json.dumps(self.start.config.to_dict(), indent=2) + "\n",
-                      "vocab.txt": self.start.vocab_text}
+        self.files = texts(self.start.config, self.start.vocab_text, self.start.tokenizer.lower_case)
 
     def prepare(self) -> Trainer:
         """Build the model, with the weights of the checkpoint or resumed, and everything around it."""

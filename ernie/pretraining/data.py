@@ -39,7 +39,7 @@ class PretrainingData:
         for store in stores[1:]:
             if store.manifest["vocab_sha256"] != stores[0].manifest["vocab_sha256"]:
                 raise InputError(f"was built with another vocabulary than {stores[0].path}", store.path)
-        self.tokenizer = Tokenizer.load(stores[0].vocab_file)
+        self.tokenizer = Tokenizer.load(stores[0].vocab_file, _lower_case(stores))
         self.vocab_file = stores[0].vocab_file
         for entry in curriculum.tasks:
             if self.tasks[entry.name].corrupts and entry.lm_weight != 1:
@@ -85,3 +85,13 @@ class PretrainingData:
     def notes(self, names: Iterable[str]) -> list[str]:
         """List what a person should know of tasks and their corpora before training."""
         return [note for name in names for note in task_room.survey(self.tasks[name], self.corpus(name))]
+
+
+def _lower_case(stores: list[Store]) -> bool:
+    """How the texts of the stores were read; InputError where some say this and some that."""
+    said = [store for store in stores if "lower_case" in store.manifest]  # those of Baidu's lists of ids do not
+    odd = next((store for store in said if store.manifest["lower_case"] != said[0].manifest["lower_case"]), None)
+    if odd is not None:
+        ways = [("with capitals", "in lower case")[bool(store.manifest["lower_case"])] for store in (odd, said[0])]
+        raise InputError(f"was built {ways[0]}, {said[0].path} {ways[1]}", odd.path)
+    return bool(said[0].manifest["lower_case"]) if said else True

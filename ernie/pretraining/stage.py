@@ -1,7 +1,6 @@
 """A pre-training stage: a curriculum's tasks, corpora and model, trained by the life-cycle that all runs share."""
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -11,7 +10,8 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints import checkpoint
-from ernie.checkpoints.warm_start import load_pretrained
+from ernie.checkpoints.formats.own import texts
+from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
 from ernie.model.pretraining_model import PretrainingModel
 from ernie.pretraining import evaluation, forgetting, passes
 from ernie.pretraining.curriculum import Curriculum
@@ -25,7 +25,6 @@ from ernie.training.optimizer import Updater
 from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
 from ernie.training.settings import Schedule
 from ernie.training.trainer import Trainer
-from ernie.utils.resources import locate_checkpoint
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 from reader.utils.text import counted
@@ -80,9 +79,8 @@ class StageTraining:
         return build_trainer(
             run, self.model, batches, {name: data.weights[name] for name in names}, stage.steps,
             directory=self.directory.stage_path(self.number), name=f"stage {self.number}/{len(self.stages)}", seed=seed,
-            settings=self._settings(), warm_start=self._warm_start, callbacks=self._callbacks, files={
-                "ernie_config.json": json.dumps(self.config.to_dict(), indent=2),
-                "vocab.txt": data.vocab_file.read_text("utf-8")},
+            settings=self._settings(), warm_start=self._warm_start, callbacks=self._callbacks,
+            files=texts(self.config, data.vocab_file.read_text("utf-8"), data.tokenizer.lower_case),
             later_steps=sum(s.steps for s in self.stages[self.number:]), baselines=self.baselines,
             look=f"ernie inspect --run {self.directory.path} --stage {self.number}")
 
@@ -107,8 +105,12 @@ class StageTraining:
         """Weights only: of the stage before, or of the checkpoint that the curriculum names."""
         if self.number == 1:
             if self.curriculum.init:
-                self.run.say(load_pretrained(self.model, locate_checkpoint(self.curriculum.init),
-                                             self.data.vocab_file))
+                found = read_pretrained(self.curriculum.init)
+                self.run.say(load_pretrained(self.model, found, self.data.vocab_file))
+                if found.lower_case != self.data.tokenizer.lower_case:
+                    self.run.say("note: the checkpoint reads texts "
+                                 + ("in lower case, the corpora keep capitals" if found.lower_case else
+                                    "with capitals, the corpora are in lower case (`ernie build-corpus --cased`)"))
             return
         path = self.directory.end_of(self.number - 1)
         weights = checkpoint.read(path).model

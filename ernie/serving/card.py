@@ -48,11 +48,12 @@ def pretraining_card(run: Path) -> str:
         "no stage has been measured"
     steps = sum(sum(stage["budgets"].values()) for stage in record["stages"])
     language = _language(curriculum)
+    cased = "" if _manifest(curriculum).get("lower_case", True) else " of texts with capitals"
     optimizer = curriculum["optimizer"]
     return _card(
         ["ernie", "pretraining"], language, f"{curriculum['name']}: ERNIE 2.0, pre-trained",
         f"A {model['encoder']} of {counted(model['num_hidden_layers'], 'layer')} of {model['hidden_size']}, vocabulary "
-        f"{model['vocab_size']:,}, trained from {curriculum.get('init') or 'random weights'} by "
+        f"{model['vocab_size']:,}{cased}, trained from {curriculum.get('init') or 'random weights'} by "
         f"{curriculum['method']} on {counted(len(curriculum['tasks']), 'task')} in "
         f"{counted(len(record['stages']), 'stage')}: {counted(steps, 'step')} of {curriculum['batch_tokens']:,} "
         f"tokens, peak learning rate {optimizer['learning_rate']:g}, seed {curriculum['seed']}.",
@@ -75,7 +76,8 @@ def finetuning_card(output: Path) -> str:
         f"Fine-tuned on {recipe['task']} ({recipe['kind'].replace('_', ' ')}) from "
         f"{started.get('init') or 'random weights'}: {counted(recipe['epochs'], 'epoch')}, batches of "
         f"{recipe['batch_size']} {recipe['batch_unit']}, learning rate {recipe['learning_rate']:g}, "
-        f"{counted(result['runs'], 'seed')}, of which this is the best on dev data.",
+        f"{counted(result['runs'], 'seed')}, of which this is the best on dev data."
+        + ("" if recipe.get("lower_case", True) else " Texts are read with their capitals."),
         f"## Figures\n\n```text\n{result['text']}\n```\n\nThe column paper holds what the paper reports for its own "
         "checkpoint.", path=model, predict=True)
 

@@ -27,12 +27,12 @@ _DATELINE = re.compile("^[^，。]{0,30}?日(?:电|讯)(?:（[^）]*）)?(?:[^�
 
 
 def prepare_demo(language: str, output: str | Path, vocab_size: int = 8000, workers: int = 1,
-                 progress: TextIO | None = None, vocab: str | Path | None = None) -> Path:
+                 progress: TextIO | None = None, vocab: str | Path | None = None, lower_case: bool = True) -> Path:
     """Make the demo's data at ``output``: text/{train,dev}.jsonl, vocab.txt, train/, dev/ (stores); for zh also pairs/.
 
     Documents are split between train and dev; phrases and names are mined from train alone, and so is the vocabulary
     where the file ``vocab`` does not give one. The directory is whole or absent; when it is there already, nothing is
-    done.
+    done. ``lower_case``: how texts are read with such a file.
 
     Raises:
         InputError: the package with the text is missing, or ``output`` holds something else.
@@ -42,6 +42,8 @@ def prepare_demo(language: str, output: str | Path, vocab_size: int = 8000, work
     output, recipe = Path(output), {"language": language, "vocab_size": vocab_size, "version": 3}
     if vocab is not None:
         recipe["vocab_size"] = f"given: {zlib.crc32(Path(vocab).read_bytes()):08x}"
+    if not lower_case:
+        recipe["lower_case"] = False
     if _made_of(output) == recipe:
         return output
     with sole_writer(output):
@@ -76,10 +78,11 @@ def build_demo(language: str, output: Path, recipe: dict, workers: int, progress
         build_vocab(train, language, recipe["vocab_size"], vocab)
     else:
         shutil.copyfile(given, vocab)
-    limit = DOCUMENT_TOKENS[language]
-    build_corpus(train, language, vocab, partial / "train", workers=workers, document_tokens=limit, progress=progress)
+    limit, lower_case = DOCUMENT_TOKENS[language], recipe.get("lower_case", True)
+    build_corpus(train, language, vocab, partial / "train", workers=workers, document_tokens=limit, progress=progress,
+                 lower_case=lower_case)
     build_corpus(partial / "text" / "dev.jsonl", language, vocab, partial / "dev", like=partial / "train",
-                 document_tokens=limit)
+                 document_tokens=limit, lower_case=lower_case)
     if language == "zh":
         pairs = partial / "pairs"
         mine_discourse(partial / "train", pairs / "discourse_relation", dev_stores=partial / "dev", least=10)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ernie.checkpoints.formats import archives, dygraph, huggingface, own, paddlenlp, pickles, static, tensor_files
 from ernie.checkpoints.formats.arrays import as_float32, plain
+from ernie.checkpoints.formats.casing import lower_cases
 from ernie.checkpoints.formats.finetuned import FinetunedHead, foreign_head, own_head
 from ernie.checkpoints.formats.names import COPIES, Name, head, normal_spelling, stored_head, table
 from ernie.model.config import FILE_NAMES, ErnieConfig, find_config, read_json
@@ -235,10 +236,7 @@ def shapes(config: ErnieConfig) -> dict[str, tuple]:
 
 
 def _find_vocabulary(found: Pretrained, directory: Path) -> None:
-    settings = directory / "tokenizer_config.json"
-    if settings.is_file():
-        values = read_json(settings)
-        found.lower_case = bool(values.get("do_lower_case", True)) if isinstance(values, dict) else True
+    found.lower_case = lower_cases(directory, found.family == "own")
     if (directory / "vocab.txt").is_file():
         found.vocab = directory / "vocab.txt"
     elif (directory / "tokenizer.json").is_file():  # all that transformers writes since version 5

@@ -1,10 +1,12 @@
-"""This project's own checkpoints: model.safetensors, ernie_config.json, vocab.txt; names as the model has them."""
+"""This project's own checkpoints: model.safetensors, ernie_config.json, vocab.txt, tokenizer_config.json; our names."""
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from ernie.checkpoints.formats import casing
 from ernie.checkpoints.formats.tensor_files import write_safetensors
 from ernie.model.config import ErnieConfig
 
@@ -21,4 +23,14 @@ def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: 
                 lower_case: bool) -> dict[str, Any]:
     """Write the weights; the configuration's values and file name are returned by every family."""
     write_safetensors(directory / "model.safetensors", arrays, format="np")
-    return {"ernie_config.json": config.to_dict()}
+    return {"ernie_config.json": config.to_dict(), casing.FILE: casing.settings(lower_case)}
+
+
+def texts(config: ErnieConfig, vocabulary: str, lower_case: bool) -> dict[str, str]:
+    """Return what lies beside the weights of a model that is trained here, file name -> text.
+
+    Args:
+        vocabulary: text of vocab.txt. lower_case: how texts are read.
+    """
+    return {"ernie_config.json": json.dumps(config.to_dict(), indent=2) + "\n", "vocab.txt": vocabulary,
+            casing.FILE: json.dumps(casing.settings(lower_case), indent=2) + "\n"}
