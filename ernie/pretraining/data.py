@@ -88,7 +88,7 @@ class PretrainingData:
 
 
 def _lower_case(stores: list[Store]) -> bool:
-    """How the texts of the stores were read; InputError where some say this and some that."""
+    """Tell whether the stores hold texts in lower case; InputError where some say this and some that."""
     said = [store for store in stores if "lower_case" in store.manifest]  # those of Baidu's lists of ids do not
     odd = next((store for store in said if store.manifest["lower_case"] != said[0].manifest["lower_case"]), None)
     if odd is not None:

@@ -1,4 +1,4 @@
-"""Whether a model reads texts in lower case: the file that says so, and where outputs of older versions say it."""
+"""Lower case or capitals: the file that says how a model reads texts, and where outputs of older versions say it."""
 from __future__ import annotations
 
 import contextlib
@@ -36,7 +36,7 @@ def lower_cases(directory: Path, own: bool) -> bool:
 
 
 def _older(directory: Path) -> Iterator[Any]:
-    """What the records of a fine-tuned model, of joint training and of a pre-training run say, if they do."""
+    """Yield what the records of a fine-tuned model, of joint training and of a pre-training run say."""
     yield _entry(directory / DESCRIPTION, "recipe", "lower_case")
     for run in (directory, *directory.absolute().parents[:2]):
         for task in (_entry(run / "together.json", "tasks") or {}).values():
