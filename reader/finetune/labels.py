@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from reader.finetune.records import by_text
 from reader.utils.errors import InputError
 
 CHUNK_PREFIXES = "BIMEOSLU"
@@ -33,7 +34,7 @@ class Classes:
         if len(self.index) < len(self.names):
             twice = next(name for at, name in enumerate(self.names) if name in self.names[:at])
             raise InputError(f"class {twice!r} is named twice")
-        self.aliases = {str(alias): str(name) for alias, name in (aliases or {}).items()}
+        self.aliases = by_text(aliases or {})
         for alias, name in self.aliases.items():
             if name not in self.index:
                 raise InputError(f"alias {alias!r} is for {name!r}, which is not one of {', '.join(self.names)}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
@@ -207,3 +207,22 @@ def as_value(value: Any) -> Value:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+
+
+def spellings(value: Any) -> list[str]:
+    """Return the texts by which a file may write a value of a recipe: a text itself; of what yaml reads as a number, a
+    truth or nothing the forms of json, of Python and of yaml; of a list those of every item."""
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return list(dict.fromkeys(text for item in value for text in spellings(item)))
+    if isinstance(value, bool):  # yaml's own words, of which it does not tell which one stood there
+        return [form(word) for word in (("true", "yes", "on") if value else ("false", "no", "off"))
+                for form in (str.lower, str.capitalize, str.upper)]
+    return list(dict.fromkeys([str(as_value(value) or "null"), str(value)]))
+
+
+def by_text(mapping: Mapping) -> dict[str, str]:
+    """Return a mapping whose keys are texts: the ``spellings`` of each key; a key that is a text comes first."""
+    found = {text: str(name) for key, name in mapping.items() for text in spellings(key)}
+    return {**found, **{key: str(name) for key, name in mapping.items() if isinstance(key, str)}}

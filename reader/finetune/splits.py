@@ -7,7 +7,7 @@ from typing import Any
 
 from reader.finetune.labels import Classes, ClassSets, Score, tag_classes
 from reader.finetune.questions import Questions
-from reader.finetune.records import FORMATS
+from reader.finetune.records import FORMATS, by_text, spellings
 from reader.finetune.rows import NumberedLines
 from reader.finetune.tables import Columns, Table
 from reader.finetune.tagged import Tagged, label_map, observed_classes
@@ -70,6 +70,9 @@ class SplitReader:
                 isinstance(bound, (int, float)) for bound in self.score_range)):
             raise InputError(f"reader.score_range: expected [lowest, highest], found {self.score_range}")
         self.distributions  # noqa: B018  (a mistake in them is said now)
+        # as texts from here on: json, in which a recipe is kept beside its model, has no yes and no on
+        self.columns = [_in_texts(entry) for entry in self.columns]
+        self.aliases, self.skip_labels = by_text(self.aliases), spellings(self.skip_labels)
         if self.classes:
             self.labels()
 
@@ -205,6 +208,17 @@ class SplitReader:
 
 def _plain(name: str) -> str:
     return "".join(c for c in name.lower() if c.isalnum())
+
+
+def _in_texts(entry: dict) -> dict:
+    """A mapping with the fields of ``Columns`` whose labels and wanted values are texts."""
+    found = dict(entry)
+    if entry.get("labels"):
+        found["labels"] = by_text(entry["labels"])
+    if entry.get("only"):
+        found["only"] = {key: value if isinstance(value, str) else spellings(value)
+                         for key, value in entry["only"].items()}
+    return found
 
 
 def _columns(entry: dict) -> Columns:

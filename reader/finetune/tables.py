@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from reader.finetune.labels import Score
-from reader.finetune.records import Records, TableRecord, Value
+from reader.finetune.records import Records, TableRecord, Value, by_text, spellings
 from reader.finetune.rows import Account, ChoiceRow, TextRow
 from reader.utils.errors import InputError
 from reader.utils.text import did_you_mean
@@ -28,7 +28,7 @@ class Columns:
         text: one or two columns. label: the column of the label, or several columns of 0 and 1, one for each class.
         group: the column that ties the candidates of a question together. id: the column of the row's own name
             (default: index, id, idx or qid where there is one that is not ``group``).
-        only: keep the rows that hold these values (XNLI holds fifteen languages).
+        only: column -> value, or several: keep the rows that hold it (XNLI holds fifteen languages).
         headerless: all the columns, for a file without a header.
         labels: what this distribution writes -> name of the class, where it differs.
         choices: multiple choice: the columns of the choices, or the one column that holds a list of them.
@@ -51,8 +51,8 @@ class Columns:
             object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
         if isinstance(self.label, list):
             object.__setattr__(self, "label", tuple(self.label))
-        object.__setattr__(self, "labels", {str(key): str(value) for key, value in self.labels.items()})
-        object.__setattr__(self, "only", {key: str(value) for key, value in self.only.items()})
+        object.__setattr__(self, "labels", by_text(self.labels))
+        object.__setattr__(self, "only", {key: tuple(spellings(value)) for key, value in self.only.items()})
         if not 1 <= len(self.text) <= 2:
             raise InputError(f"reader.columns: text names {len(self.text)} columns, expected one or two")
         if self.headerless and len(set(self.headerless)) < len(self.headerless):
@@ -222,9 +222,12 @@ class Table:
         columns, number, values = self.columns, record.line, record.values or {}
         if not self._whole(record, needed):
             return None
-        other = next((value for name, value in columns.only.items() if name in values and values[name] != value), None)
-        if other is not None:
-            self.account.skip(f"not {other!r}", number)
+        wanted = next((texts for name, texts in columns.only.items() if name in values and values[name] not in texts),
+                      None)
+        if wanted is not None:
+            shown = {text.lower(): text for text in reversed(wanted)}  # one of several capitalisations
+            self.account.skip(f"not {wanted[0]!r}" if len(wanted) == 1
+                              else f"not one of {', '.join(reversed(list(shown.values())))}", number)
             return None
         if self.keep and not self.keep(values):
             return None
