@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,7 +23,8 @@ CHUNK = 1 << 16            # elements that a block of Paddle's multi-tensor kern
 
 def decays(name: str) -> bool:
     """Tell whether weight decay applies to a parameter: not to biases and LayerNorm (Baidu's release)."""
-    return not (name.endswith("bias") or "norm" in name)
+    layer, _, last = name.rpartition(".")
+    return not ("bias" in last or re.search(r"(^|[._])norm\d*$", layer))
 
 
 def scale_rates(model: Layer, head_rate: float) -> None:
@@ -289,7 +291,7 @@ class Updater:
         own, state, masters = self.layer.state_dict(), {}, {}
         self.waiting, self.stepped = dict(arrays), False
         self.layer.set_state_dict({name: as_tensor(array, own[name].dtype) for name, array in weights.items()})
-        for key, parameter in own.items():
+        for key, parameter in self.layer.named_parameters():  # state_dict names the weights of an LSTM twice
             inner = parameter.name
             if parameter.dtype != paddle.float32:
                 master = paddle.to_tensor(weights[key]) if key in weights else parameter.astype("float32")

@@ -56,6 +56,41 @@ def test_biases_and_layer_norms_do_not_decay():
     assert [name for name, _ in Two().named_parameters() if decays(name)] == ["first.weight", "second.weight"]
 
 
+@pytest.mark.parametrize("name, decayed", [
+    ("ernie.encoder.layers.0.norm1.weight", False), ("ernie.embeddings.layer_norm.weight", False),
+    ("ernie.encoder.layers.0.linear1.bias", False), ("ernie.encoder.rnn.bias_ih_l0", False),
+    ("ernie.encoder.rnn.weight_ih_l0", True), ("heads.normal_order.weight", True)])
+def test_what_decays_by_the_name_of_its_layer(name, decayed):
+    assert decays(name) == decayed
+
+
+@pytest.mark.parametrize("kind", [paddle.nn.LSTM, paddle.nn.GRU])
+def test_a_recurrent_layer_resumes_with_its_moments(kind):
+    """Paddle's state_dict names every weight of it twice."""
+    class Recurrent(paddle.nn.Layer):
+        def __init__(self):
+            super().__init__()
+            self.rnn = kind(3, 2)
+
+        def forward(self, x, both=True):
+            return self.rnn(x.unsqueeze(0))[0].square().sum()
+
+    def fresh() -> Updater:
+        paddle.seed(3)
+        options = OptimizerSettings(learning_rate=0.1, clip_norm=0.0)
+        return Updater(Recurrent(), options, Schedule("noam", 0.1, 4, 100), Precision("fp32", "O1", SCALING), World())
+
+    straight, begun, resumed = fresh(), fresh(), fresh()
+    for number in range(1, 5):
+        step(straight, number)
+    for number in range(1, 3):
+        step(begun, number)
+    resumed.restore(begun.weights(), begun.state())
+    for number in range(3, 5):
+        step(resumed, number)
+    assert same(straight.weights(), resumed.weights()) and same(straight.state(), resumed.state())
+
+
 def test_groups_give_the_bits_of_paddles_own_step():
     """With decay, shares of the learning rate, a part that some steps do not use, and a restart in between."""
     rates = {"first.weight": 0.25, "norm.bias": 0.25}
