@@ -58,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out; returns its exit code, None for 0."""
+    from ernie.comparison.begun import check_begun
     plan, budgets, curricula, recipes = make_plan(args)
+    check_begun(plan, curricula, recipes)
     code = 0
     if not args.report_only:
         from ernie.comparison.driver import Driver
@@ -125,7 +127,7 @@ def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[
     from ernie.report.runs import read_run
     from reader.utils.files import atomic_write
     runs, groups, lines = {}, [], []
-    for name in [contestant.name for contestant in plan.contestants] + [UNTOUCHED] * bool(plan.untouched):
+    for name in plan.names:
         found = {seed: read_run(path) for seed in plan.seeds
                  if name != UNTOUCHED and ((path := plan.run_path(name, seed)) / "run.json").exists()}
         downstream = {task: {seed: value for seed in plan.seeds if (value := downstream_figure(

@@ -48,6 +48,11 @@ class ComparisonPlan:
     finetune_seeds: int = 1
     untouched: Optional[str] = None
 
+    @property
+    def names(self) -> list[str]:
+        """Return what is fine-tuned: the contestants, and ``UNTOUCHED`` where there is such a checkpoint."""
+        return [contestant.name for contestant in self.contestants] + [UNTOUCHED] * bool(self.untouched)
+
     def run_path(self, name: str, seed: int) -> Path:
         """Return the run directory of a curriculum and seed."""
         return self.output / name / f"seed-{seed}"

@@ -82,6 +82,24 @@ def test_a_corpus_that_a_later_curriculum_lacks_is_found_first(curricula, capsys
     assert not (curricula / "out").exists()
 
 
+def test_runs_that_were_begun_as_something_else_are_refused(curricula, tmp_path, capsys):
+    """A changed curriculum, recipe or number of seeds: the figures that are there would stand below another name."""
+    data = make_data("rte", tmp_path / "rte")
+    first = arguments(curricula, "--equal", "steps", "--finetune", f"rte={data}", "--finetune-set", "max_length=32",
+                      "--finetune-set", "epochs=1")
+    assert main(first) == 0
+    written = {file: file.read_bytes() for file in (curricula / "out").rglob("*") if file.is_file()}
+    capsys.readouterr()
+    for more, message in ((["--set", "optimizer.learning_rate=0.5"], "optimizer.learning_rate: was"),
+                          (["--set", "optimizer.learning_rate=0.5", "--report-only"], "optimizer.learning_rate: was"),
+                          (["--finetune-set", "epochs=2"], "epochs: was 1, is now 2"),
+                          (["--finetune-seeds", "2"], "was made with --finetune-seeds 1, now it is 2")):
+        assert main([*first, *more]) == 2, more
+        assert message in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in (curricula / "out").rglob("*") if file.is_file()} == written
+    assert main([*first, "--seeds", "1"]) == 0  # unchanged: nothing is trained again
+
+
 def test_a_killed_comparison_goes_on_and_ends_in_a_page(curricula):
     """kill -9 of the command in the midst of the second run; the launcher below it goes, too."""
     log = open(curricula / "log", "a")  # noqa: SIM115  (the process writes it)

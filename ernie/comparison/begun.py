@@ -1,0 +1,63 @@
+"""Refuse to go on with, or to report, runs of a comparison that were begun as something else. No paddle."""
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from ernie.comparison.driver import ComparisonPlan
+from ernie.finetuning.recipe import Recipe
+from ernie.finetuning.summary import read_record
+from ernie.pretraining.curriculum import Curriculum
+from ernie.pretraining.data import PretrainingData
+from ernie.pretraining.model_config import model_config
+from ernie.pretraining.run_directory import RunDirectory
+from ernie.utils.records import refuse_another_run
+from reader.utils.errors import InputError
+
+FACTS = "model", "vocabulary", "data", "classes"  # of a recorded run, beside its curriculum
+OPEN = "seed", "lower_case"  # of a recorded fine-tuning: another one for every run; a matter of the vocabulary too
+
+
+def check_begun(plan: ComparisonPlan, curricula: dict[str, Curriculum], recipes: dict[str, Recipe]) -> None:
+    """Compare every run and fine-tuning that is there with what the plan says of it now.
+
+    Stores that have been removed since are taken as they were recorded.
+
+    Args:
+        curricula: by the name of the contestant. recipes: by the task of ``plan.finetune``.
+    Raises:
+        InputError: a curriculum, a recipe, the data or a number of seeds is another one; every difference is named.
+    """
+    for contestant in plan.contestants:
+        for seed in plan.seeds:
+            curriculum = replace(curricula[contestant.name], seed=seed)
+            _check_run(RunDirectory(plan.run_path(contestant.name, seed)), curriculum)
+    for task, recipe in recipes.items():
+        for name in plan.names:
+            for seed in plan.seeds:
+                _check_finetuning(plan.finetune_path(name, seed, task), recipe, plan.finetune_seeds)
+
+
+def _check_run(directory: RunDirectory, curriculum: Curriculum) -> None:
+    old = directory.recorded()
+    if old is None:
+        return
+    facts = {key: old[key] for key in FACTS if key in old}
+    sources = [*curriculum.corpora.values(), *curriculum.pairs.values()]
+    if all(Path(place, "manifest.json").exists() for source in sources for place in (source.path, source.dev) if place):
+        data = PretrainingData(curriculum)
+        facts = data.facts(model_config(curriculum, data.tokenizer.size))
+    directory.check(curriculum, directory.stages(curriculum), facts)
+
+
+def _check_finetuning(output: Path, recipe: Recipe, seeds: int) -> None:
+    file = output / "finetune.json"
+    if not file.exists():
+        return
+    old, new = read_record(file), json.loads(json.dumps(recipe.to_dict()))
+    known = [key for key in new if key in old and key not in OPEN]
+    refuse_another_run(file, {key: old[key] for key in known}, {key: new[key] for key in known})
+    if (output / "result.json").exists() and (done := read_record(output / "result.json").get("runs")) != seeds:
+        raise InputError(f"was made with --finetune-seeds {done}, now it is {seeds}: use another --output, or remove "
+                         "this one", output)
