@@ -25,10 +25,12 @@ def run(args: argparse.Namespace) -> None:
     """Carry the command out; return its exit code, None for 0."""
     from ernie.checkpoints.formats import write
     from ernie.checkpoints.warm_start import read_pretrained
+    from ernie.finetuning.predictor import adopt
     from ernie.serving.card import copy_card
     from ernie.utils.resources import locate_checkpoint
     found = read_pretrained(args.source)
-    notes = write(found, args.target, args.to)
+    notes = adopt(found) if args.to == "own" else []
+    notes += write(found, args.target, args.to)
     print(f"{args.source} ({found.family}): {counted(len(found.arrays), 'array')} -> {args.target} ({args.to})")
     copy_card(locate_checkpoint(args.source), args.target, args.to)
     for name in found.unexpected:

@@ -36,7 +36,7 @@ def described(pretrained: Pretrained, assignments: Iterable[str] = ()) -> tuple[
                         "kind": top.kind, "metrics": [finetune.metrics_of(top.kind)[0]],
                         "max_length": min(512, pretrained.config.max_position_embeddings,
                                           *_tokenizer_length(pretrained.path)),
-                        "lower_case": pretrained.lower_case,
+                        "lower_case": pretrained.lower_case, "task_id": _task_id(pretrained, top),
                         "reader": {"layout": LAYOUTS.get(top.kind, "table"), "classes": _classes(top, labels),
                                    **({} if top.kind in LAYOUTS else {
                                        "columns": CHOICES if top.kind == "multiple_choice" else COLUMNS}),
@@ -47,6 +47,17 @@ def described(pretrained: Pretrained, assignments: Iterable[str] = ()) -> tuple[
         raise InputError(f"{error.reason} (name the classes with --set 'reader.classes=[...]')", pretrained.path) \
             from None
     return recipe, list(recipe.reader.classes)
+
+
+def _task_id(pretrained: Pretrained, top: FinetunedHead) -> int:
+    """The task embedding that the model was trained with; 0 where it has none."""
+    config = pretrained.config
+    if not config.use_task_id:
+        return 0
+    if not 0 <= top.task_id < config.task_type_vocab_size:
+        raise InputError(f"task_id of its configuration is not one of the model's {config.task_type_vocab_size} task "
+                         "embeddings", pretrained.path)
+    return top.task_id
 
 
 def _classes(top: FinetunedHead, labels: list[str]) -> list[str]:

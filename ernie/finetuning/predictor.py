@@ -71,6 +71,18 @@ def describe(recipe: Recipe, classes: Any) -> str:
     return json.dumps({"recipe": values, "classes": list(classes.names)}, indent=1, ensure_ascii=False) + "\n"
 
 
+def adopt(found: Pretrained) -> list[str]:
+    """Describe a fine-tuned model of another family as ours are, before it is written as one. Returns notes."""
+    if found.top is None or found.top.description:
+        return []
+    try:
+        recipe, names = described(found)
+        found.top.description = describe(recipe, make_classes(recipe, names))
+    except InputError as error:
+        return [f"no {FILE} was written, so that it is a checkpoint without a task: {error.reason}"]
+    return []
+
+
 class Predictor:
     """A fine-tuned model ready to answer.
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ernie.checkpoints.formats.finetuned import DESCRIPTION
+from ernie.checkpoints.formats.finetuned import TOKENIZER as FILE
 from ernie.model.config import read_json
-
-FILE = "tokenizer_config.json"  # of transformers and PaddleNLP; every family has it beside vocab.txt here
 
 
 def settings(lower_case: bool) -> dict[str, Any]:

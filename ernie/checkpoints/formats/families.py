@@ -97,12 +97,11 @@ def write(checkpoint: Pretrained, directory: str | Path, family: str) -> list[st
     partial.mkdir(parents=True)
     try:
         texts = FAMILIES[family].write_files(partial, arrays, config, vocabulary, checkpoint.lower_case)
-        if checkpoint.top and checkpoint.top.form and family in ("huggingface", "paddlenlp"):
-            texts["config.json"].update(checkpoint.top.config(), architectures=["Ernie" + checkpoint.top.form.suffix])
-            if checkpoint.top.max_length:  # where the answers were trained to cut a text
-                texts["tokenizer_config.json"]["model_max_length"] = checkpoint.top.max_length
+        if checkpoint.top:
+            checkpoint.top.describe(texts, family)
         for name, content in texts.items():
-            (partial / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+            text = content if isinstance(content, str) else json.dumps(content, indent=2) + "\n"
+            (partial / name).write_text(text, "utf-8")
         if vocabulary:
             (partial / "vocab.txt").write_bytes("".join(token + "\n" for token in vocabulary).encode())
         else:
@@ -269,8 +268,14 @@ def _stored(checkpoint: Pretrained, family: str, notes: list) -> dict[str, Any]:
     names = {ours.ours: Name(theirs, ours.transposed)
              for theirs, ours in {**table(family, config.num_hidden_layers),
                                   **(checkpoint.top.names(family) if checkpoint.top else {})}.items()}
+    task_id = checkpoint.top.task_id if checkpoint.top and family == "huggingface" else 0
     arrays = {}
     for name, array in checkpoint.arrays.items():
+        if name == TASK and 0 < task_id < len(array):
+            array = array.copy()
+            array[[0, task_id]] = array[[task_id, 0]]
+            notes.append(f"task embeddings 0 and {task_id} have changed places: transformers adds number 0, this model "
+                         f"was trained with {task_id}")
         place = names.get(name)
         if place is None and name.startswith("heads."):
             place = Name(stored_head(family, name), family == "huggingface" and name.endswith(".weight"))

@@ -11,6 +11,7 @@ from ernie.checkpoints.formats.names import Name
 from reader.utils.errors import InputError
 
 DESCRIPTION = "finetuned.json"  # of this project
+TOKENIZER = "tokenizer_config.json"  # of transformers and PaddleNLP; every family has it beside vocab.txt here
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,15 @@ class FinetunedHead:
     """The head of a checkpoint: our kind of task, and the names of its classes where they are known.
 
     Attributes:
-        max_length: tokens at which inputs are cut, where they are; 0: not known.
+        max_length: tokens at which inputs are cut, where they are; 0: not known. task_id: of the task embedding that is
+            added; -1: what is said is no number. description: text of this project's file about it, where there is one.
     """
 
     kind: str
     labels: list[str]
     max_length: int = 0
+    task_id: int = 0
+    description: str = ""
 
     @property
     def form(self) -> Optional[HeadForm]:
@@ -86,6 +90,22 @@ class FinetunedHead:
             values["problem_type"] = PROBLEMS[self.kind]
         return values
 
+    def describe(self, texts: dict[str, Any], family: str) -> None:
+        """Put what the head is and how it reads texts into the files of a family, file name -> content."""
+        if family == "own":
+            texts.update({DESCRIPTION: self.description} if self.description else {})
+            return
+        if self.form is None:
+            return
+        config = texts["config.json" if "config.json" in texts else "ernie_config.json"]
+        config.update(self.config(), architectures=["Ernie" + self.form.suffix])
+        if family in ("paddlenlp", "static"):  # huggingface adds the first one always, dygraph has none
+            config["task_id"] = self.task_id
+        if family in ("static", "dygraph") and self.labels:  # where the programs of 2019 look for them
+            texts["label_map.json"] = {label: at for at, label in enumerate(self.labels)}
+        if self.max_length:  # where the answers were trained to cut a text
+            texts[TOKENIZER]["model_max_length"] = self.max_length
+
 
 def own_head(directory: Path) -> Optional[FinetunedHead]:
     """Read the head from this project's description beside a model; None without one. Raises InputError."""
@@ -93,9 +113,11 @@ def own_head(directory: Path) -> Optional[FinetunedHead]:
     if not file.is_file():
         return None
     try:
-        described = json.loads(file.read_text("utf-8"))
-        return FinetunedHead(str(described["recipe"]["kind"]), [str(name) for name in described["classes"]],
-                             int(described["recipe"].get("max_length", 0)))
+        text = file.read_text("utf-8")
+        described = json.loads(text)
+        recipe = described["recipe"]
+        return FinetunedHead(str(recipe["kind"]), [str(name) for name in described["classes"]],
+                             int(recipe.get("max_length", 0)), int(recipe.get("task_id", 0)), text)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"cannot be read ({error})", file) from None
 
@@ -127,7 +149,8 @@ def foreign_head(family: str, stored: Mapping[str, Any], values: Mapping[str, An
         names = []
     elif len(names) != width:
         names = [str(number) for number in range(width)]
-    return FinetunedHead(kind, names)
+    task_id = 0 if family == "huggingface" else values.get("task_id", 0)  # transformers never asks for another
+    return FinetunedHead(kind, names, task_id=task_id if type(task_id) is int else -1)
 
 
 def _list(value: Any) -> Iterable:

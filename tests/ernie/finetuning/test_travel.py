@@ -37,11 +37,12 @@ ARCHITECTURES = {"classification": "SequenceClassification", "regression": "Sequ
                  "sequence_labelling": "TokenClassification", "reading_comprehension": "QuestionAnswering"}
 
 
-def own_model(folder, kind_name, task_id=False):
+def own_model(folder, kind_name, task_id=False, trained_with=0):
     """A model with random weights as fine-tuning leaves it."""
     recipe = from_dict({"task": "t", "suite": "glue", "kind": kind_name, "reader": READERS[kind_name],
                         "metrics": [METRICS[kind_name]], "max_length": 16, "schedule": "linear",
-                        "warmup_proportion": 0.1, "weight_decay": 0.0, "over_runs": "median"}, "test")
+                        "warmup_proportion": 0.1, "weight_decay": 0.0, "over_runs": "median",
+                        "task_id": trained_with}, "test")
     classes = recipe.reader.labels(folder)
     config = ErnieConfig(**SIZES, use_task_id=task_id, task_type_vocab_size=3)
     paddle.seed(7)
@@ -79,7 +80,7 @@ def scores(model):
     rng = np.random.default_rng(0)
     tokens, kinds = rng.integers(5, len(VOCAB), (3, 7)), np.array([[0, 0, 0, 1, 1, 1, 1]] * 3)
     arguments = [paddle.to_tensor(np.asarray(array, "int64")) for array in
-                 (tokens, kinds, np.tile(np.arange(7), (3, 1)), np.full(3, 7), np.zeros((3, 1)))]
+                 (tokens, kinds, np.tile(np.arange(7), (3, 1)), np.full(3, 7), np.full((3, 1), model.recipe.task_id))]
     with paddle.no_grad():
         return model.model.outputs(*arguments).numpy(), tokens, kinds
 
@@ -89,21 +90,54 @@ def scores(model):
 def test_there_and_back(tmp_path, kind_name, family):
     source = own_model(tmp_path / "own", kind_name)
     assert main(["convert", str(source), str(tmp_path / "out"), "--to", family]) == 0
-    given = []
-    if family in ("static", "dygraph"):  # these have no place for the labels, nor for what kind of task it is
-        classes = READERS[kind_name].get("classes", [])
-        (tmp_path / "out" / "label_map.json").write_text(json.dumps({name: at for at, name in enumerate(classes)}))
-        given = [f"kind={kind_name}", f"metrics=[{METRICS[kind_name]}]", *(["reader.label_separator=','"] * (
-            kind_name == "multi_label"))]
-        if family == "dygraph" and kind_name != "classification" or kind_name == "multi_label" \
-                or kind_name == "multiple_choice":
-            return  # told apart by a configuration only
-    found = Predictor(tmp_path / "out", given)
+    found = Predictor(tmp_path / "out")
     assert found.kind.name == kind_name
-    kept = family in ("huggingface", "paddlenlp")
-    assert found.recipe.max_length == (16 if kept else SIZES["max_position_embeddings"])
+    assert found.recipe.max_length == 16
     assert found.classes.names == Predictor(source).classes.names
     assert numbers(found, kind_name) == numbers(Predictor(source), kind_name)
+    assert main(["convert", str(tmp_path / "out"), str(tmp_path / "back"), "--to", "own"]) == 0
+    back = Predictor(tmp_path / "back")
+    assert back.classes.names == found.classes.names and back.recipe.max_length == 16
+    assert numbers(back, kind_name) == numbers(found, kind_name)
+
+
+@pytest.mark.parametrize("family", ["static", "paddlenlp", "huggingface"])
+def test_the_task_embedding_it_was_trained_with_goes_along(tmp_path, family, capsys):
+    source = own_model(tmp_path / "own", "classification", task_id=True, trained_with=2)
+    assert main(["convert", str(source), str(tmp_path / "out"), "--to", family]) == 0
+    assert ("task embeddings 0 and 2 have changed places" in capsys.readouterr().out) == (family == "huggingface")
+    found = Predictor(tmp_path / "out")
+    assert found.recipe.task_id == (0 if family == "huggingface" else 2)
+    assert numbers(found, "classification") == numbers(Predictor(source), "classification") \
+        != numbers(Predictor(source, ["task_id=0"]), "classification")
+    assert main(["convert", str(tmp_path / "out"), str(tmp_path / "back"), "--to", "own"]) == 0
+    assert numbers(Predictor(tmp_path / "back"), "classification") == numbers(found, "classification")
+
+
+@pytest.mark.parametrize("value", [3, -1, "x", None, True, 1e9])
+def test_a_task_embedding_that_is_not_there_is_refused(tmp_path, value, capsys):
+    source = own_model(tmp_path / "own", "classification", task_id=True)
+    assert main(["convert", str(source), str(tmp_path / "out"), "--to", "paddlenlp"]) == 0
+    file = tmp_path / "out" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "task_id": value}))
+    with pytest.raises(InputError, match="task_id of its configuration is not one of the model's 3 task embeddings"):
+        Predictor(tmp_path / "out")
+    capsys.readouterr()
+    assert main(["convert", str(tmp_path / "out"), str(tmp_path / "back"), "--to", "own"]) == 0
+    assert "no finetuned.json was written" in capsys.readouterr().out
+
+
+def test_own_to_own_is_the_same_model(tmp_path):
+    source = own_model(tmp_path / "own", "classification")
+    assert main(["convert", str(source), str(tmp_path / "out"), "--to", "own"]) == 0
+    assert (tmp_path / "out" / FILE).read_text() == (source / FILE).read_text()
+    assert numbers(Predictor(tmp_path / "out"), "classification") == numbers(Predictor(source), "classification")
+
+
+def test_the_labels_of_2019_lie_beside_the_weights(tmp_path):
+    source = own_model(tmp_path / "own", "classification")
+    assert main(["convert", str(source), str(tmp_path / "out"), "--to", "static"]) == 0
+    assert json.loads((tmp_path / "out" / "label_map.json").read_text()) == {"bad": 0, "fair": 1, "good": 2}
 
 
 def test_what_has_no_head_is_no_fine_tuned_model(tmp_path):
@@ -128,10 +162,10 @@ def test_predict_and_evaluate_with_a_converted_model(tmp_path, capsys):
 
 @pytest.mark.peer
 @pytest.mark.parametrize("kind_name", READERS)
-@pytest.mark.parametrize("task_id", [False, True])
+@pytest.mark.parametrize("task_id", [None, 0, 2])
 def test_the_same_logits_in_transformers(peer, tmp_path, kind_name, task_id):
     transformers, torch = peer("transformers"), peer("torch")
-    source = own_model(tmp_path / "own", kind_name, task_id)
+    source = own_model(tmp_path / "own", kind_name, task_id is not None, task_id or 0)
     assert main(["convert", str(source), str(tmp_path / "out"), "--to", "huggingface"]) == 0
     theirs, report = getattr(transformers, f"AutoModelFor{ARCHITECTURES[kind_name]}").from_pretrained(
         tmp_path / "out", output_loading_info=True)
@@ -185,7 +219,7 @@ def test_what_transformers_fine_tuned_predicts_here(peer, tmp_path, kind_name):
 @pytest.mark.parametrize("kind_name", READERS)
 def test_the_same_logits_in_paddlenlp_and_back(peer, tmp_path, kind_name):
     transformers = peer("paddlenlp").transformers
-    source = own_model(tmp_path / "own", kind_name, task_id=True)
+    source = own_model(tmp_path / "own", kind_name, task_id=True, trained_with=2)
     assert main(["convert", str(source), str(tmp_path / "out"), "--to", "paddlenlp"]) == 0
     theirs = getattr(transformers, f"ErnieFor{ARCHITECTURES[kind_name]}").from_pretrained(str(tmp_path / "out"))
     theirs.eval()
