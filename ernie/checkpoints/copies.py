@@ -25,13 +25,15 @@ class Copier:
 
     Args:
         target: folder of the copies of this stage or seed. keep: how many of the newest stay there.
-        report: called with a line for each copy that was made or failed.
+        report: called with a line for each copy that was made or failed. claim: called before each copy; raises where
+            none may be made there.
     Attributes:
         failed: number of copies that could not be made. left_out: of those that a newer one overtook.
     """
 
-    def __init__(self, target: Path, keep: int, report: Callable[[str], None]):
-        self.target, self.keep, self.report = target, keep, report
+    def __init__(self, target: Path, keep: int, report: Callable[[str], None],
+                 claim: Callable[[], None] = lambda: None):
+        self.target, self.keep, self.report, self._claim = target, keep, report, claim
         self.failed = self.left_out = 0
         self.busy: Path | None = None   # what is read now, which must not be deleted
         self._waiting: Path | None = None
@@ -76,6 +78,7 @@ class Copier:
     def _copy(self, path: Path) -> None:
         begun = time.perf_counter()
         try:
+            self._claim()
             best = path.parent / BEST
             if present(best).is_dir():
                 copy(best, self.target / BEST)

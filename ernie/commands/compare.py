@@ -97,7 +97,7 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
             output=Path(args.output) / name / "seed-1"))
         if name == UNTOUCHED and args.untouched:
             raise InputError("is the name of what --untouched fine-tunes: rename the file", config)
-        contestants.append(Contestant(name, config))
+        contestants.append(Contestant(name, config, curricula[name].copy_checkpoints_to))
         budgets[name] = Budget.of(curricula[name])
     check_equal(budgets, args.equal)
     finetune, recipes = {}, {}
@@ -116,7 +116,8 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
     untouched = str(locate_checkpoint(args.untouched)) if args.untouched else None
     return ComparisonPlan(
         Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune, [*options, *devices],
-        finetune_options, args.finetune_seeds, untouched), budgets, curricula, recipes
+        finetune_options, args.finetune_seeds, untouched,
+        {task: recipe.copy_checkpoints_to for task, recipe in recipes.items()}), budgets, curricula, recipes
 
 
 def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[str]) -> None:

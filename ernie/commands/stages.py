@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from ernie.utils.files import lock
 
     curriculum = common.read_curriculum(args)
-    run = RunDirectory(args.output)
+    run = RunDirectory(args.output, curriculum.copy_checkpoints_to)
     stages = run.stages(curriculum)
     if args.table:
         show_table(run, stages, PretrainingData(curriculum).tokenizer.size)
@@ -57,9 +57,8 @@ def run(args: argparse.Namespace) -> int:
     data = PretrainingData(curriculum)
     config = model_config(curriculum, data.tokenizer.size)
     facts = data.facts(config)
-    if run.recorded():
-        run.check(curriculum, stages, facts)  # the stage that is trained next records it
-    else:
+    run.check(curriculum, stages, facts)  # the stage that is trained next records it
+    if not run.recorded():
         planned = dataclasses.replace(Plan.of(curriculum, 1), config=config)
         for line in forecast(planned, timed=not args.dry_run).lines():
             LOG.info("%s", line)

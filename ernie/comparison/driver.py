@@ -21,10 +21,11 @@ UNTOUCHED = "untouched"  # the name of the checkpoint that is fine-tuned as it i
 
 @dataclass(frozen=True)
 class Contestant:
-    """A curriculum of the comparison. name: of its file; config: the file."""
+    """A curriculum of the comparison. name: of its file; config: the file; copies: its copy_checkpoints_to."""
 
     name: str
     config: str
+    copies: Optional[str] = None
 
 
 @dataclass
@@ -36,6 +37,7 @@ class ComparisonPlan:
         finetune: task -> its data, fine-tuned from the end of every run. options: of run_pretrain.sh, for every run.
         finetune_options: of run_finetune.sh. finetune_seeds: runs of each fine-tuning; other ones for every seed.
         untouched: a checkpoint that is fine-tuned as it is, to tell what pre-training adds.
+        finetune_copies: task -> copy_checkpoints_to of its recipe.
     """
 
     output: Path
@@ -47,6 +49,7 @@ class ComparisonPlan:
     finetune_options: list[str] = field(default_factory=list)
     finetune_seeds: int = 1
     untouched: Optional[str] = None
+    finetune_copies: dict[str, Optional[str]] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -60,6 +63,10 @@ class ComparisonPlan:
     def finetune_path(self, name: str, seed: int, task: str) -> Path:
         """Return the output directory of fine-tuning from the end of a curriculum's run, or from ``untouched``."""
         return self.output / name / f"finetune-{task}" / f"seed-{seed}"
+
+    def copies_of(self, path: Path, folder: Optional[str]) -> list[str]:
+        """Return the flags by which the copies of a run in ``path`` have a place of their own below ``folder``."""
+        return ["--set", f"copy_checkpoints_to={Path(folder) / path.relative_to(self.output)}"] if folder else []
 
 
 class Driver:
@@ -95,7 +102,8 @@ class Driver:
         if not finished(path):
             self.say(f"compare: {contestant.name}, seed {seed}: {path}")
             code = self._launch("pretrain", ["--config", contestant.config, "--corpus", plan.corpus, "--output",
-                                             str(path), "--set", f"seed={seed}", *plan.options])
+                                             str(path), "--set", f"seed={seed}", *plan.options,
+                                             *plan.copies_of(path, contestant.copies)])
             if code or self.asked:
                 return code
         return self._finetune(contestant.name, str(path), seed)
@@ -109,7 +117,8 @@ class Driver:
             self.say(f"compare: {name}, seed {seed}, fine-tuned on {task}: {output}")
             seeds = ["--runs", str(plan.finetune_seeds), "--set", f"seed={(seed - 1) * plan.finetune_seeds + 1}"]
             code = self._launch("finetune", [task, "--data", data, "--init", init, "--output", str(output),
-                                             *plan.finetune_options, *seeds])
+                                             *plan.finetune_options, *seeds,
+                                             *plan.copies_of(output, plan.finetune_copies.get(task))])
             if code or self.asked:
                 return code or STOPPED
         return 0

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ernie.checkpoints.copies_folder import CopiesFolder
 from ernie.finetuning.average import average_runs
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint
 from ernie.finetuning.predictor import find_model
@@ -23,7 +24,7 @@ from ernie.finetuning.seed import Material, SeedTraining, forget_damaged
 from ernie.finetuning.summary import averaged_line, summed_up
 from ernie.finetuning.watcher import Watcher
 from ernie.training.run import Run
-from ernie.utils.records import refuse_another_run
+from ernie.utils.records import read_record, refuse_another_run
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 from tasks.finetune.kind import Kind
@@ -38,12 +39,12 @@ FREE = ("seed", "log_every", "checkpoint_every", "copy_checkpoints_to",
 DEV_DATA = "dev data"  # by which the best weights are chosen, and whose figures are summed up over seeds
 
 
-def read_record(file: Path) -> dict[str, Any]:
-    """Read what a run was started with. Raises InputError where the file is damaged."""
-    try:
-        return dict(json.loads(file.read_text("utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"is not readable ({error})", file) from None
+def copies_of(recipe: Recipe, record: Path) -> CopiesFolder | None:
+    """Return the folder of a run's copies, if any are made. record: the run's own."""
+    def refuse(file: Path, old: dict, new: dict) -> None:
+        refuse_another_run(file, old, new, "folder in copy_checkpoints_to")
+    folder = recipe.copy_checkpoints_to
+    return CopiesFolder(folder, record, ["seed-*", "fold-*"], refuse) if folder else None
 
 
 class FinetuningRun:
@@ -101,6 +102,9 @@ class FinetuningRun:
         if file.exists():
             old = {DEV_DATA: facts[DEV_DATA], "seed": facts.get("seed"), **read_record(file)}  # not in older records
             refuse_another_run(file, {key: old.get(key) for key in facts}, facts)
+        copies = self.material.copies = copies_of(self.recipe, file)
+        if copies:
+            copies.check(facts)
         self.run.barrier()
         if self.world.main:
             write_json(file, facts)

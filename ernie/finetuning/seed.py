@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints import checkpoint
+from ernie.checkpoints.copies_folder import CopiesFolder
 from ernie.checkpoints.formats.own import texts
 from ernie.checkpoints.manifest import FILE as MANIFEST
 from ernie.checkpoints.manifest import check
@@ -41,6 +42,7 @@ class Material:
 
     Attributes:
         measured, predicted: dev splits, test splits; the first dev split chooses the best weights.
+        copies: where checkpoints are copied too, if they are.
     """
 
     data: FinetuningData
@@ -48,6 +50,7 @@ class Material:
     train_data: Split
     measured: list[Split]
     predicted: list[Split]
+    copies: CopiesFolder | None = None
 
 
 class SeedTraining:
@@ -63,6 +66,7 @@ class SeedTraining:
         self.name = name or f"seed {seed}"
         self.world, self.say, self.kind, self.start = run.world, run.say, material.data.kind, material.start
         self.train_data, self.measured, self.predicted = material.train_data, material.measured, material.predicted
+        self.copies = material.copies
         self.pad_id = self.start.tokenizer.pad_id
         self.files = {**texts(self.start.config, self.start.vocab_text, recipe.lower_case),
                       FILE: describe(recipe, material.data.classes)}
@@ -90,7 +94,7 @@ class SeedTraining:
         trainer = build_trainer(self.run, self.model, batches, {self.kind.name: 1.0}, total, directory=self.directory,
                              name=self.name, seed=self.seed, settings=settings_of(recipe, warmup, total),
                              warm_start=self._warm_start, files=self.files,
-                             callbacks=self._callbacks, percent=self.kind.percent)
+                             callbacks=self._callbacks, copies=self.copies, percent=self.kind.percent)
         trainer.adversary = Fgm(recipe.fgm) if recipe.fgm else None
         return trainer
 
@@ -199,8 +203,7 @@ def settings_of(recipe: Recipe, warmup: int, total: int) -> TrainingSettings:
         recompute=recipe.recompute, workers=recipe.workers, log_every=recipe.log_every,
         checkpoint_every=recipe.checkpoint_every, keep_checkpoints=1, check_ranks_every=recipe.check_ranks_every,
         max_bad_steps=recipe.max_bad_steps, deterministic=recipe.deterministic, kernels=recipe.kernels,
-        copy_checkpoints_to=recipe.copy_checkpoints_to, health_every=recipe.health_every,
-        loss_spike=recipe.loss_spike, width_multiple=recipe.width_multiple)
+        health_every=recipe.health_every, loss_spike=recipe.loss_spike, width_multiple=recipe.width_multiple)
 
 
 EARLY = "dev data gained no more"  # why training ends

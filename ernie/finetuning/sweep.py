@@ -52,6 +52,8 @@ def sweep(task: str, size: str, assignments: Iterable[str], sweeps: Collection[s
     for settings, recipe in zip(chosen, loaded):
         name = ",".join(settings).replace("/", "_")
         say(f"\nsweep {len(found) + 1} of {len(chosen)}: {', '.join(settings)}")
+        if recipe.copy_checkpoints_to:  # an output of its own there, too
+            recipe.copy_checkpoints_to = str(Path(recipe.copy_checkpoints_to) / name)
         code = finetuning.train(recipe, data, Path(output) / name, runs, **start)
         if code:
             return code

@@ -23,7 +23,7 @@ from ernie.finetuning.controls import apply_controls
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint, fit
 from ernie.finetuning.predictor import FILE, TOGETHER, describe, run_model
 from ernie.finetuning.recipe import Recipe
-from ernie.finetuning.run import FREE, read_record
+from ernie.finetuning.run import FREE, copies_of
 from ernie.finetuning.seed import BestOnDev, answered, forget_damaged, settings_of
 from ernie.finetuning.summary import evaluation_line, summed_up, table
 from ernie.model.finetuning_model import JointModel, OneOfJoint
@@ -31,7 +31,7 @@ from ernie.training import distributed
 from ernie.training.optimizer import Updater
 from ernie.training.run import Run, build_trainer, set_weights
 from ernie.training.trainer import Callback, Trainer
-from ernie.utils.records import refuse_another_run
+from ernie.utils.records import read_record, refuse_another_run
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 from reader.utils.text import counted
@@ -100,6 +100,9 @@ class JointRun:
             raise InputError("holds a run of a single task: use another --output", self.output)
         if file.exists():
             refuse_another_run(file, read_record(file), facts)
+        self.copies = copies_of(self.lead, file)
+        if self.copies:
+            self.copies.check(facts)
         self.run.barrier()
         if self.world.main:
             write_json(file, facts)
@@ -169,7 +172,8 @@ class JointTraining:
         return build_trainer(self.run, self.model, self.batches, dict.fromkeys(self.parts, 1.0), total,
                              directory=self.directory, name=self.name, seed=self.seed,
                              settings=settings_of(recipe, warmup, total), warm_start=self._warm_start,
-                             files=self.files, callbacks=lambda updater: self._callbacks(updater, points),
+                             files=self.files, copies=self.joint.copies,
+                             callbacks=lambda updater: self._callbacks(updater, points),
                              percent=all(part.data.kind.percent for part in self.parts.values()))
 
     def _batches(self, task: str, passes: int) -> EpochBatches:

@@ -5,16 +5,16 @@
 """
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ernie.checkpoints import checkpoint
+from ernie.checkpoints.copies_folder import CopiesFolder
 from ernie.pretraining.curriculum import Convergence, Curriculum
 from ernie.pretraining.stages import Stage, extend, stages_of
-from ernie.utils.records import refuse_another_run
+from ernie.utils.records import read_record, refuse_another_run
 from reader.utils.errors import InputError
 from reader.utils.files import write_json
 
@@ -26,30 +26,34 @@ FREE = ("workers", "log_every", "checkpoint_every", "keep_checkpoints", "copy_ch
 
 
 class RunDirectory:
-    """Paths and records of a run. Nothing is created until ``record`` is called."""
+    """Paths and records of a run. Nothing is created until ``record`` is called.
 
-    def __init__(self, path: str | Path):
+    Args:
+        copies: folder to which the checkpoints are copied; a run whose directory is lost is known by its record there.
+    """
+
+    def __init__(self, path: str | Path, copies: str | None = None):
         self.path = Path(path)
         self.file = self.path / "run.json"
+        self.copies = CopiesFolder(copies, self.file, ["stage-*"], _refuse_other_copies) if copies else None
 
     def stage_path(self, number: int) -> Path:
         """Return the directory of a stage (1-based)."""
         return self.path / f"stage-{number}"
 
     def recorded(self) -> dict | None:
-        """Return what ``record`` wrote when the run was first started, or None."""
-        if not self.file.exists():
-            return None
-        try:
-            return json.loads(self.file.read_text("utf-8"))
-        except ValueError as error:
-            raise InputError(f"is not readable ({error})", self.file) from None
+        """Return what ``record`` wrote when the run was first started, here or beside the copies, or None."""
+        if self.file.exists():
+            return read_record(self.file)
+        return self.copies.recorded() if self.copies else None
 
     def stages(self, curriculum: Curriculum) -> list[Stage]:
         """Return the stages of this run: as declared, or as recorded and extended by the tasks appended since."""
         record = self.recorded()
         if record is None:
             return stages_of(curriculum)
+        if self.copies and not self.file.exists():  # of which nobody has said that they are to be gone on with
+            _refuse_other_copies(self.copies.file, record, {**record, "curriculum": curriculum.to_dict()})
         done = [_stage(entry) for entry in record["stages"]]
         return extend(done, curriculum, [task["name"] for task in record["curriculum"]["tasks"]])
 
@@ -58,10 +62,7 @@ class RunDirectory:
         file = self.stage_path(number) / "done.json"
         if not file.exists():
             return None
-        try:
-            return json.loads(file.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"is not readable ({error})", file) from None
+        return read_record(file)
 
     def finished(self, stages: list[Stage], say: Callable[[str], None]) -> list[int]:
         """Return the numbers of the stages that need no more training.
@@ -104,7 +105,7 @@ class RunDirectory:
         """Write down what the run is; later launches are compared with it. See ``check`` for arguments and errors."""
         new = self.check(curriculum, stages, facts)
         old = self.recorded()
-        if old is None or len(old["stages"]) != len(new["stages"]):
+        if old is None or len(old["stages"]) != len(new["stages"]) or not self.file.exists():
             self.path.mkdir(parents=True, exist_ok=True)
             write_json(self.file, new)
 
@@ -117,10 +118,16 @@ class RunDirectory:
             InputError: this launch would not continue the recorded run; every difference is spelled out.
         """
         new = {"curriculum": curriculum.to_dict(), "stages": [asdict(stage) for stage in stages], **facts}
-        old = self.recorded()
-        if old:
+        if self.file.exists():
+            old = read_record(self.file)
             refuse_another_run(self.file, _comparable(old), _comparable(new, old))
+        if self.copies:
+            self.copies.check(new)
         return new
+
+
+def _refuse_other_copies(file: Path, old: dict, new: dict) -> None:
+    refuse_another_run(file, _comparable(old), _comparable(new, old), "folder in copy_checkpoints_to")
 
 
 def _stage(entry: dict) -> Stage:

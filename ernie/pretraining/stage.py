@@ -47,7 +47,7 @@ class StageTraining:
 
     def __init__(self, run: Run, curriculum: Curriculum, number: int):
         self.run, self.curriculum, self.number, self.name = run, curriculum, number, f"stage {number}"
-        self.directory = RunDirectory(run.directory)
+        self.directory = RunDirectory(run.directory, curriculum.copy_checkpoints_to)
         self.data = PretrainingData(curriculum)
         self.config = model_config(curriculum, self.data.tokenizer.size)
         self.stages = self.directory.stages(curriculum)
@@ -81,8 +81,8 @@ class StageTraining:
             directory=self.directory.stage_path(self.number), name=f"stage {self.number}/{len(self.stages)}", seed=seed,
             settings=self._settings(), warm_start=self._warm_start, callbacks=self._callbacks,
             files=texts(self.config, data.vocab_file.read_text("utf-8"), data.tokenizer.lower_case),
-            later_steps=sum(s.steps for s in self.stages[self.number:]), baselines=self.baselines,
-            look=f"ernie inspect --run {self.directory.path} --stage {self.number}")
+            copies=self.directory.copies, later_steps=sum(s.steps for s in self.stages[self.number:]),
+            baselines=self.baselines, look=f"ernie inspect --run {self.directory.path} --stage {self.number}")
 
     def _settings(self) -> TrainingSettings:
         curriculum, optimizer = self.curriculum, self.curriculum.optimizer
@@ -93,8 +93,8 @@ class StageTraining:
             log_every=curriculum.log_every, checkpoint_every=curriculum.checkpoint_every,
             keep_checkpoints=curriculum.keep_checkpoints, check_ranks_every=curriculum.check_ranks_every,
             max_bad_steps=curriculum.max_bad_steps, deterministic=curriculum.deterministic, kernels=curriculum.kernels,
-            copy_checkpoints_to=curriculum.copy_checkpoints_to, health_every=curriculum.health_every,
-            loss_spike=curriculum.loss_spike, width_multiple=curriculum.width_multiple)
+            health_every=curriculum.health_every, loss_spike=curriculum.loss_spike,
+            width_multiple=curriculum.width_multiple)
 
     def _callbacks(self, updater: Updater) -> Iterable[Callback]:
         if self.stage.until_converged:

@@ -18,6 +18,7 @@ import paddle
 
 from ernie.checkpoints import checkpoint
 from ernie.checkpoints.copies import Copier, bring_back, newer
+from ernie.checkpoints.copies_folder import CopiesFolder
 from ernie.model import fused
 from ernie.model.recompute import Choice
 from ernie.training import distributed
@@ -155,7 +156,6 @@ class TrainingSettings:
     max_bad_steps: int
     deterministic: bool = False
     kernels: str = "auto"
-    copy_checkpoints_to: str | None = None
     health_every: float = 60.0
     loss_spike: LossSpike | None = None
     width_multiple: int = 0
@@ -164,7 +164,7 @@ class TrainingSettings:
 def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float], total: int, *, directory: Path,
                   name: str, seed: int, settings: TrainingSettings, warm_start: Callable[[], None],
                   files: dict[str, str], callbacks: Callable[[Updater], Iterable[Callback]] = lambda updater: (),
-                  later_steps: int = 0, look: str = "",
+                  copies: CopiesFolder | None = None, later_steps: int = 0, look: str = "",
                   baselines: Mapping[str, Baseline] | None = None, percent: bool = True) -> Trainer:
     """Build a trainer where the training stands: as it begins, or as its last checkpoint left it.
 
@@ -172,14 +172,15 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
         model: with fresh weights. batches, weights, total, seed: see ``Trainer``. directory: of log and checkpoints.
         name: begins every console line. warm_start: gives ``model`` its first weights; not called when resuming.
         files: name -> text, carried by every checkpoint. callbacks: what else looks at training, between the log and
-            the checkpoints. later_steps: of what follows, for the ETA. look: command that shows a step's batch.
+            the checkpoints. copies: where each checkpoint is copied too, checked to be this run's. later_steps: of what
+            follows, for the ETA. look: command that shows a step's batch.
         baselines: task -> its best shallow baseline, shown beside its metrics. percent: see ``Log``.
     """
-    updater, state = _model_and_state(run, model, directory, settings, warm_start)
+    elsewhere = _elsewhere(directory, copies)
+    updater, state = _model_and_state(run, model, directory, elsewhere, settings, warm_start)
     health = Health(settings.health_every, f"{name}  ")
     watchers = [health.see, *([scalars] if run.world.main and (scalars := scalar_writer(directory)) else [])]
-    elsewhere = _copies(directory, settings)
-    copier = Copier(elsewhere, settings.keep_checkpoints, run.say) if elsewhere else None
+    copier = Copier(elsewhere, settings.keep_checkpoints, run.say, copies.claim) if copies and elsewhere else None
     rule = settings.loss_spike
     keep = max(settings.keep_checkpoints, 3 if rule and rule.action == "rollback" else 1)
     checkpoints = Checkpoints(settings.checkpoint_every,
@@ -196,10 +197,10 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
                        SameOnAllRanks(settings.check_ranks_every), *callbacks(updater), checkpoints])
 
 
-def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSettings,
+def _model_and_state(run: Run, model: Any, directory: Path, elsewhere: Path | None, settings: TrainingSettings,
                      warm_start: Callable[[], None]) -> tuple[Updater, TrainState]:
     model.ernie.recompute(settings.recompute)
-    resumed = _newest(run, directory, _copies(directory, settings))
+    resumed = _newest(run, directory, elsewhere)
     if not resumed:
         warm_start()
     if settings.deterministic:
@@ -224,13 +225,13 @@ def _model_and_state(run: Run, model: Any, directory: Path, settings: TrainingSe
     return updater, state
 
 
-def _copies(directory: Path, settings: TrainingSettings) -> Path | None:
+def _elsewhere(directory: Path, copies: CopiesFolder | None) -> Path | None:
     """Return where the copies of the checkpoints in ``directory`` are, if any are made."""
-    if not settings.copy_checkpoints_to:
+    if copies is None:
         return None
-    elsewhere = Path(settings.copy_checkpoints_to) / directory.name
+    elsewhere = copies.path / directory.name
     if elsewhere.resolve() == directory.resolve():
-        raise InputError(f"copy_checkpoints_to: {settings.copy_checkpoints_to} is the run directory itself")
+        raise InputError(f"copy_checkpoints_to: {copies.path} is the run directory itself")
     return elsewhere
 
 

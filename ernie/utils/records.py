@@ -1,18 +1,31 @@
-"""Comparison of the record of a run with what it is started with now."""
+"""Records of what runs were started with, and their comparison with what is started now."""
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from reader.utils.errors import InputError
 
 
-def refuse_another_run(file: Path, old: Any, new: Any) -> None:
-    """Raise InputError, with every difference spelled out, where ``new`` would not continue what ``file`` records."""
+def read_record(file: Path) -> dict[str, Any]:
+    """Read what a run was started with. Raises InputError where the file is damaged."""
+    try:
+        return dict(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"is not readable ({error})", file) from None
+
+
+def refuse_another_run(file: Path, old: Any, new: Any, instead: str = "--output") -> None:
+    """Raise InputError, with every difference spelled out, where ``new`` would not continue what ``file`` records.
+
+    Args:
+        instead: what else to name, where the other run is to stay.
+    """
     changed = differences(old, new)
     if changed:
-        raise InputError("this run was started differently; use another --output, or undo:\n  " + "\n  ".join(changed),
-                         file)
+        raise InputError(f"this run was started differently; use another {instead}, or undo:\n  "
+                         + "\n  ".join(changed), file)
 
 
 def differences(old: Any, new: Any, where: str = "") -> list[str]:
