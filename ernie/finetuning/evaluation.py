@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,16 +73,18 @@ class Comparison:
     Attributes:
         only_first, only_second: rows that one model alone gets right. mcnemar: p of the exact test on them; None where
             answers are not right or wrong. difference: second minus first, of ``metric``. low, high: its 95 % interval.
-            p: two-sided, of the paired bootstrap.
+            p: two-sided, of the paired bootstrap; None, as the interval, where there is one part only. drawn: what the
+            bootstrap draws.
     """
 
     metric: str
     first: float
     second: float
     difference: float
-    low: float
-    high: float
-    p: float
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    drawn: str = "row"
     only_first: int = 0
     only_second: int = 0
     mcnemar: float | None = None
@@ -141,18 +143,11 @@ def compare(kind: Kind, rows: list, first: list, second: list, metric: str) -> C
     """Test whether two models differ on the same labelled rows: McNemar's exact test and a paired bootstrap."""
     from scipy.stats import binomtest
     measures = [kind.resampled(rows, predictions, metric) for predictions in (first, second)]
-    everything = np.arange(len(rows))
-    values = [measure(everything) for measure in measures]
-    generator = np.random.Generator(np.random.Philox(key=SEED))
-    differences = np.empty(RESAMPLES)
-    for number in range(RESAMPLES):
-        chosen = generator.integers(len(rows), size=len(rows))
-        differences[number] = measures[1](chosen) - measures[0](chosen)
-    low, high = np.quantile(differences, [0.025, 0.975])
-    # the share of resamples on the other side of no difference, both sides; never 0 of a finite number of them
-    tail = min((differences <= 0).sum(), (differences >= 0).sum()) + 1
-    found = Comparison(metric, values[0], values[1], values[1] - values[0], float(low), float(high),
-                       float(min(1.0, 2 * tail / (RESAMPLES + 1))))
+    parts, name = kind.drawn(rows)
+    values = [measure(np.arange(parts)) for measure in measures]
+    found = Comparison(metric, values[0], values[1], values[1] - values[0], drawn=name)
+    if parts > 1:
+        found.low, found.high, found.p = _bootstrap(measures, parts)
     if kind.percent:
         rights = [np.array([kind.right(row, prediction) for row, prediction in zip(rows, predictions)])
                   for predictions in (first, second)]
@@ -160,6 +155,19 @@ def compare(kind: Kind, rows: list, first: list, second: list, metric: str) -> C
         apart = found.only_first + found.only_second
         found.mcnemar = float(binomtest(found.only_first, apart, 0.5).pvalue) if apart else 1.0
     return found
+
+
+def _bootstrap(measures: list[Callable[[np.ndarray], float]], parts: int) -> tuple[float, float, float]:
+    """(low, high, p) of the second measure minus the first over the same resamples."""
+    generator = np.random.Generator(np.random.Philox(key=SEED))
+    differences = np.empty(RESAMPLES)
+    for number in range(RESAMPLES):
+        chosen = generator.integers(parts, size=parts)
+        differences[number] = measures[1](chosen) - measures[0](chosen)
+    low, high = np.quantile(differences, [0.025, 0.975])
+    # the share of resamples on the other side of no difference, both sides; never 0 of a finite number of them
+    tail = min((differences <= 0).sum(), (differences >= 0).sum()) + 1
+    return float(low), float(high), float(min(1.0, 2 * tail / (RESAMPLES + 1)))
 
 
 def render(found: Evaluation, kind: Kind) -> str:
@@ -187,8 +195,10 @@ def render(found: Evaluation, kind: Kind) -> str:
 
 def render_comparison(found: Comparison) -> str:
     """Format the comparison of two models for a person to read."""
-    lines = [f"{found.metric}: {found.first:.4f} and {found.second:.4f}, difference {found.difference:+.4f} "
-             f"(95 % of {RESAMPLES:,} resamples: {found.low:+.4f} to {found.high:+.4f}; p = {found.p:.3f})"]
+    test = f"one {found.drawn} alone: no interval" if found.low is None else (
+        f"95 % of {RESAMPLES:,} resamples of the {found.drawn}s: {found.low:+.4f} to {found.high:+.4f}; "
+        f"p = {found.p:.3f}")
+    lines = [f"{found.metric}: {found.first:.4f} and {found.second:.4f}, difference {found.difference:+.4f} ({test})"]
     if found.mcnemar is not None:
         lines.append(f"right in one model alone: {found.only_first:,} and {found.only_second:,} rows "
                      f"(McNemar's exact test: p = {found.mcnemar:.3g})")

@@ -93,8 +93,12 @@ class Kind:
         """Return ([n] gold, [n] chosen) class indices for a confusion matrix; None for kinds without single classes."""
         return None
 
+    def drawn(self, rows: list) -> tuple[int, str]:
+        """Return how many independent parts the bootstrap draws from, and what one of them is called."""
+        return len(rows), "row"
+
     def resampled(self, rows: list, predictions: list, metric: str) -> Callable[[np.ndarray], float]:
-        """Return a function from [n] indices of rows to a metric over these rows, for the bootstrap."""
+        """Return a function from [n] indices of what ``drawn`` counts to a metric over it, for the bootstrap."""
         return lambda chosen: self.score([rows[at] for at in chosen], [predictions[at] for at in chosen])[metric]
 
     @staticmethod

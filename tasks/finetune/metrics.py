@@ -101,7 +101,12 @@ def entity_figures(hits: float, found: float, gold: float) -> tuple[float, float
 
 
 def mrr(groups: Any, scores: Any, labels: Any) -> float:
-    """Return the mean over the groups of 1 / (rank of the first candidate of class 1), by descending score.
+    """Return the mean of ``reciprocal_ranks``."""
+    return float(reciprocal_ranks(groups, scores, labels).mean())
+
+
+def reciprocal_ranks(groups: Any, scores: Any, labels: Any) -> np.ndarray:
+    """Return [groups], 1 / (rank of the first candidate of class 1) by descending score, in the order of their names.
 
     A group without such a candidate counts as 0; of equal scores the first in the file ranks first.
     """
@@ -111,7 +116,7 @@ def mrr(groups: Any, scores: Any, labels: Any) -> float:
     rank = np.arange(len(group)) - np.searchsorted(group, group) + 1
     best = np.zeros(group[-1] + 1)
     np.maximum.at(best, group[right], 1 / rank[right])
-    return float(best.mean())
+    return best
 
 
 def exact_match(answers: list, prediction: str) -> float:

@@ -94,6 +94,58 @@ def test_mcnemar_is_the_sign_test_of_the_rows_that_one_model_alone_gets_right():
     assert apart.p < 0.01
 
 
+def candidates(*groups):
+    """Rows of a ranking task, and answers: from (label, probability of class 1) of the candidates of each question."""
+    flat = [(str(at), label, chance) for at, group in enumerate(groups) for label, chance in group]
+    answers = [Choice(int(chance >= 0.5), np.array([1 - chance, chance])) for _, _, chance in flat]
+    return [TextRow(("q", "a"), label, "", group, 1) for group, label, _ in flat], answers
+
+
+def test_questions_are_drawn_where_candidates_are_ranked():
+    ranking = finetune.load("ranking", Classes(["0", "1"]))
+    first_wins, second_wins = [(1, 0.6), (0, 0.55)], [(1, 0.55), (0, 0.6)]
+    gold, worse = candidates(*[second_wins] * 200)
+    better = candidates(*[first_wins] * 200)[1]
+    found = evaluation.compare(ranking, gold, worse, better, "mrr")  # 1/2 to 1 in every question
+    assert (found.first, found.second, found.difference, found.low, found.high) == (0.5, 1, 0.5, 0.5, 0.5)
+    mixed = candidates(*[first_wins] * 80, *[second_wins] * 120)[1]
+    found = evaluation.compare(ranking, gold, worse, mixed, "mrr")
+    assert found.difference == pytest.approx(0.2)
+    assert found.low < 0.2 < found.high
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * 0.5 * math.sqrt(0.4 * 0.6 / 200), rel=0.15)
+    ten = [(0, 0.9)] * 10  # all ten candidates of a question wrong, or right: as uncertain as one
+    gold, worse = candidates(*[ten] * 200)
+    mixed = candidates(*[[(0, 0.1)] * 10] * 80, *[ten] * 120)[1]
+    found = evaluation.compare(ranking, gold, worse, mixed, "accuracy")
+    assert found.difference == pytest.approx(0.4)
+    assert (found.high - found.low) / 2 == pytest.approx(1.96 * math.sqrt(0.4 * 0.6 / 200), rel=0.15)
+
+
+def test_every_metric_of_a_ranking_over_some_of_its_questions():
+    ranking = finetune.load("ranking", Classes(["0", "1"]))
+    gold, answers = candidates([(1, 0.6), (0, 0.55)], [(0, 0.6), (0, 0.2), (1, 0.4)], [(1, 0.9)])
+    mixed = [3, 0, 5, 1, 4, 2]  # the candidates of a question need not stand together
+    drawn = [at for group in "112" for at in mixed if gold[at].group == group]
+    for metric in ranking.metrics:
+        measure = ranking.resampled([gold[at] for at in mixed], [answers[at] for at in mixed], metric)
+        assert measure(np.arange(3)) == pytest.approx(ranking.score(gold, answers)[metric])
+        if metric != "mrr":  # in which a question drawn twice counts as two
+            assert measure(np.array([1, 1, 2])) == pytest.approx(ranking.score(
+                [gold[at] for at in drawn], [answers[at] for at in drawn])[metric])
+    ranks = ranking.resampled(gold, answers, "mrr")
+    assert ranks(np.array([1, 1, 2])) == pytest.approx((0.5 + 0.5 + 1) / 3)
+
+
+@pytest.mark.parametrize(("name", "metric"), [("ranking", "mrr"), ("classification", "accuracy")])
+def test_one_question_or_row_has_no_interval(name, metric):
+    kind = finetune.load(name, Classes(["0", "1"]))
+    gold, answers = candidates([(1, 0.6), (0, 0.4)][:2 if name == "ranking" else 1])
+    found = evaluation.compare(kind, gold, answers, candidates([(1, 0.3), (0, 0.4)])[1][:len(gold)], metric)
+    assert found.difference < 0
+    assert (found.low, found.high, found.p) == (None, None, None)
+    assert "(one " + ("question" if name == "ranking" else "row") in evaluation.render_comparison(found)
+
+
 def test_the_command(tmp_path, model_files, capsys):
     data = make_data("sst-2", tmp_path / "data")
     for name, rate in ("good", "0.01"), ("bad", "1e-9"):
