@@ -24,6 +24,7 @@ from typing import Any
 from ernie.utils.arguments import within
 from ernie.utils.limits import Count, HalfShare, Natural, Positive, Processes
 from reader.utils.errors import InputError
+from reader.utils.files import place_of
 from reader.utils.text import counted
 
 
@@ -111,7 +112,7 @@ class corpora:
         if all((Path(name) / "manifest.json").exists() for name in args.input):
             return args.input
         from reader.store.build import build_corpus
-        self.made = Path(f"{args.output}.corpus")
+        self.made = Path(f"{place_of(args.output)}.corpus")
         build_corpus(args.input, needed(args, "language"), needed(args, "vocab"), self.made, layout=args.layout,
                      workers=args.workers, like=args.like, progress=sys.stderr)
         return [str(self.made)]

@@ -22,6 +22,7 @@ from ernie.model.encoder import Encoder
 from ernie.model.exported import FILE, INPUTS, Exported
 from reader.text.tokenizer import read_vocab
 from reader.utils.errors import InputError
+from reader.utils.files import place_of
 
 OPSET = 17
 TOLERANCE = {"fp32": 1e-4, "bf16": 0.1}  # of the largest output; far above what is measured, far below a wrong graph
@@ -56,7 +57,7 @@ def export(source: str | Path, directory: str | Path, to: str, precision: str = 
     Raises:
         InputError: the directory is in use, paddle2onnx is not there, or this Paddle cannot run the graph.
     """
-    directory = Path(directory)
+    directory = place_of(directory)
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise InputError("exists already and is not an empty directory", directory)
     if to == "onnx" and precision != "fp32":

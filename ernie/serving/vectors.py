@@ -15,6 +15,7 @@ from ernie.model.encoder import Encoder
 from ernie.model.exported import INPUTS, Exported, is_exported
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
+from reader.utils.files import place_of
 from reader.utils.text import did_you_mean
 
 HEADER = 128  # bytes of a .npy header
@@ -153,7 +154,7 @@ def encode_file(vectors: Vectors, source: str | Path, target: str | Path, poolin
     Returns: the number of lines.
     Raises: InputError: a missing or undecodable file.
     """
-    target, done, offsets = Path(target), 0, [0]
+    target, done, offsets = place_of(target), 0, [0]
     partial = target.with_name(target.name + ".partial")
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)

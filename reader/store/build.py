@@ -41,7 +41,7 @@ from reader.text.sampling import Sample
 from reader.text.script import doubt
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
-from reader.utils.files import Paths, StrPath, one_writer
+from reader.utils.files import Paths, StrPath, one_writer, place_of
 from reader.utils.text import counted
 
 PART_BYTES = (1 << 20, 1 << 26)  # least and most input of one part
@@ -140,7 +140,7 @@ def outputs_of(output: Path, dev_share: float) -> dict[str, Path]:
     """
     if dev_share and (output / "manifest.json").exists():
         raise InputError("is a store, but with --dev-share it shall hold train and dev: choose another output", output)
-    outputs = {TRAIN: output / "train", DEV: output / "dev"} if dev_share else {TRAIN: output}
+    outputs = {TRAIN: place_of(output / "train"), DEV: place_of(output / "dev")} if dev_share else {TRAIN: output}
     for place in outputs.values():
         refuse_foreign(place)
     return outputs

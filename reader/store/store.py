@@ -33,7 +33,7 @@ from reader.store.integrity import (
     verify_store,
 )
 from reader.utils.errors import InputError
-from reader.utils.files import StrPath, replace_directory
+from reader.utils.files import StrPath, place_of, replace_directory
 
 VERSION = 1
 NOBODY = 255  # in ``speakers``: the document is no conversation, or nobody said who speaks
@@ -199,7 +199,8 @@ class StoreWriter:
     """
 
     def __init__(self, path: StrPath, vocab_file: StrPath, language: str, kind: str = "documents"):
-        self.path, self.partial = Path(path), Path(f"{path}.partial")
+        self.path = place_of(path)
+        self.partial = Path(f"{self.path}.partial")
         shutil.rmtree(self.partial, ignore_errors=True)
         self.partial.mkdir(parents=True)
         shutil.copyfile(vocab_file, self.partial / "vocab.txt")

@@ -20,17 +20,27 @@ StrPath = Union[str, "os.PathLike[str]"]
 Paths = Union[StrPath, Sequence[StrPath]]  # one path or several
 
 
+def place_of(output: StrPath) -> Path:
+    """Return where an output lies: without slashes at its end, and where it is a link, what that leads to.
+
+    What is written beside an output, and renamed to it, takes its name from this.
+    """
+    path = Path(output)
+    return Path(os.path.realpath(path)) if os.path.islink(path) or path.name in ("", "..") else path
+
+
 @contextlib.contextmanager
 def atomic_write(path: StrPath, mode: str = "w", **options: Any) -> Iterator[IO]:
     """Open a file for writing that appears under its name only when the block ends without an error.
 
     The content is written to ``<path>.partial`` beside it, fsynced and renamed. An error removes the partial file and
-    leaves an earlier file of that name as it was. Text is UTF-8 unless ``encoding`` says otherwise.
+    leaves an earlier file of that name as it was. A link stays one, and its target is written. Text is UTF-8 unless
+    ``encoding`` says otherwise.
 
     Args:
         path: the file to write; its folder is created. mode: "w" or "wb". options: passed to ``open``.
     """
-    path = Path(path)
+    path = place_of(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     if "b" not in mode:
@@ -101,7 +111,7 @@ def sole_writer(output: StrPath) -> Iterator[None]:
     Raises:
         InputError: another process holds it, or nothing can be written there.
     """
-    path = Path(f"{output}.lock")
+    path = Path(f"{place_of(output)}.lock")
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,13 +141,15 @@ def sole_writer(output: StrPath) -> Iterator[None]:
 
 
 def one_writer(function: Function) -> Function:
-    """Let a function run with its argument ``output`` held by ``sole_writer``."""
+    """Let a function run with its argument ``output`` held by ``sole_writer``, as ``place_of`` gives it."""
     signature = inspect.signature(function)
 
     @functools.wraps(function)
     def held(*args: Any, **options: Any) -> Any:
-        with sole_writer(signature.bind(*args, **options).arguments["output"]):
-            return function(*args, **options)
+        bound = signature.bind(*args, **options)
+        bound.arguments["output"] = place_of(bound.arguments["output"])
+        with sole_writer(bound.arguments["output"]):
+            return function(*bound.args, **bound.kwargs)
 
     return cast(Function, held)
 

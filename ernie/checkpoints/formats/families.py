@@ -20,6 +20,7 @@ from ernie.checkpoints.formats.names import COPIES, Name, head, normal_spelling,
 from ernie.model.config import FILE_NAMES, ErnieConfig, find_config, read_json
 from reader.text.tokenizer import read_vocab
 from reader.utils.errors import InputError
+from reader.utils.files import place_of
 from reader.utils.text import counted
 
 FAMILIES = {"own": own, "static": static, "dygraph": dygraph, "paddlenlp": paddlenlp, "huggingface": huggingface}
@@ -84,7 +85,7 @@ def write(checkpoint: Pretrained, directory: str | Path, family: str) -> list[st
     Raises:
         InputError: the directory is in use, or the family cannot hold this model.
     """
-    directory, config = Path(directory), checkpoint.config
+    directory, config = place_of(directory), checkpoint.config
     notes: list[str] = []
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise InputError("exists already and is not an empty directory", directory)

@@ -86,6 +86,22 @@ def test_convert(small, tmp_path, capsys):
     assert "not an empty directory" in capsys.readouterr().err
 
 
+def test_outputs_behind_links_lie_where_these_lead(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts.txt").write_text("a\n")
+    for name in ("converted", "served"):
+        (tmp_path / "disk" / name).mkdir(parents=True)
+    for name in ("converted", "served", "v.npy"):  # the last one does not exist yet
+        (tmp_path / name).symlink_to(f"disk/{name}")
+    assert main(["convert", str(small), "converted/", "--to", "huggingface"]) == 0
+    assert main(["export", str(small), "--to", "inference", "--output", "served"]) == 0
+    assert main(["encode", "--init", str(small), "--input", "texts.txt", "--output", "v.npy"]) == 0
+    assert all((tmp_path / name).is_symlink() for name in ("converted", "served", "v.npy"))
+    assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == ["converted", "served", "v.npy"]
+    assert (tmp_path / "disk/converted/config.json").is_file() and np.load(tmp_path / "disk/v.npy").shape == (1, 8)
+    assert ernie.load(tmp_path / "served").encode(["a"]).shape == (1, 8)
+
+
 def test_a_run_stands_for_its_newest_checkpoint(tmp_path):
     from ernie.checkpoints import checkpoint as ours
     for step, seed in ((10, 0), (20, 1)):
