@@ -12,7 +12,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ernie.launching.cluster import check_master
@@ -80,7 +80,16 @@ def meet(rank: int, nnodes: int, master: str, store_port: int, ports: list[int],
     waiting = _Waiting(f"{nnodes} nodes at {master}" + ("" if address == host else f" ({address})"), timeout,
                        asked_to_stop)
     mine = Node(rank, address, store_port, ports)
-    return _serve(mine, nnodes, port, waiting) if rank == 0 else _join(mine, nnodes, address, port, waiting)
+    if rank:
+        return _join(mine, nnodes, address, port, waiting)
+    # Debian gives a host's own name the address 127.0.1.1 on that host: nobody outside would come through there
+    everywhere = own_only(address) and host not in (address, "localhost")
+    return _serve(mine, nnodes, port, waiting, "" if everywhere else address)
+
+
+def own_only(address: str) -> bool:
+    """Tell whether an address leads to the host itself, whoever asks."""
+    return address.startswith("127.")
 
 
 class _Waiting:
@@ -111,11 +120,11 @@ def _resolve(host: str, port: int, rank: int) -> str:
                          ) from None
 
 
-def _serve(mine: Node, nnodes: int, port: int, waiting: _Waiting) -> Peers:
+def _serve(mine: Node, nnodes: int, port: int, waiting: _Waiting, listen_at: str) -> Peers:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            server.bind((mine.address, port))
+            server.bind((listen_at, port))
         except OSError as error:
             raise InputError(f"--master {mine.address}:{port}: node 0 cannot listen there ({error.strerror}): another "
                              "job has the port, or this is not the host that --rank 0 was given to") from None
@@ -138,10 +147,18 @@ def _serve(mine: Node, nnodes: int, port: int, waiting: _Waiting) -> Peers:
                 LOG.warning("a node at %s was refused: %s", address, wrong)
                 continue
             found[hello["rank"]] = Node(hello["rank"], address, hello["store_port"], hello["ports"]), connection
-        nodes = [mine, *(found[rank][0] for rank in sorted(found))]
+        others = [found[rank] for rank in sorted(found)]
+        nodes = _seen_from_outside([mine, *(node for node, _ in others)],
+                                   [connection.getsockname()[0] for _, connection in others])
         for _, connection in found.values():
             _say(connection, {"nodes": [asdict(node) for node in nodes]})
         return Peers(nodes, [connection for _, connection in found.values()])
+
+
+def _seen_from_outside(nodes: list[Node], reached: list[str]) -> list[Node]:
+    """Give nodes on this host, known by an address of its own, the one at which others have ``reached`` it, if any."""
+    outside = next((address for address in reached if not own_only(address)), None)
+    return [replace(node, address=outside) if outside and own_only(node.address) else node for node in nodes]
 
 
 def _wrong(hello: dict, nnodes: int, found: dict) -> str:

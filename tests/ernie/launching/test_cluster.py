@@ -122,6 +122,26 @@ def test_nodes_meet_at_a_host_name_and_all_get_the_same_table():
         time.sleep(0.02)
 
 
+def test_a_master_whose_own_name_leads_to_itself_alone_is_reached_from_outside(monkeypatch):
+    """As Debian's /etc/hosts has it; 127.0.0.2 stands for the address that the other hosts know."""
+    monkeypatch.setattr(rendezvous, "own_only", lambda address: address == "127.0.1.1")
+    monkeypatch.setattr(rendezvous, "_resolve", lambda host, port, rank: "127.0.0.2" if rank else "127.0.1.1")
+    port = free_ports(1)[0]
+    found = together(lambda: meet(0, port=port, host="first", timeout=60.0),
+                     lambda: meet(1, port=port, host="first", timeout=60.0))
+    for peers in found:
+        assert not isinstance(peers, Exception), peers
+        assert [node.address for node in peers.nodes] == ["127.0.0.2", "127.0.0.1"]
+
+
+def test_nodes_of_one_host_keep_the_addresses_at_which_they_met():
+    nodes = [rendezvous.Node(0, "127.0.1.1", 1, [2]), rendezvous.Node(1, "127.0.0.1", 3, [4]),
+             rendezvous.Node(2, "10.0.0.2", 5, [6])]
+    assert rendezvous._seen_from_outside(nodes[:2], ["127.0.1.1"]) == nodes[:2]
+    found = rendezvous._seen_from_outside(nodes, ["127.0.1.1", "10.0.0.1"])
+    assert [node.address for node in found] == ["10.0.0.1", "10.0.0.1", "10.0.0.2"]
+
+
 def test_nodes_that_do_not_come_are_named_after_a_bounded_wait(capsys):
     show_log()
     port = free_ports(1)[0]
