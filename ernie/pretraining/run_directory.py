@@ -146,5 +146,8 @@ def _comparable(record: dict, old: dict | None = None) -> dict[str, Any]:
     for group in ("corpora", "pairs"):
         names = (old or record)["curriculum"][group]
         curriculum[group] = {name: source["weight"] for name, source in curriculum[group].items() if name in names}
-    data = {name: value for name, value in record["data"].items() if name in (old or record)["data"]}
-    return {"curriculum": curriculum, "model": record["model"], "vocabulary": record["vocabulary"], "data": data}
+    facts = {}
+    for kind in ("data", "classes"):
+        names = (old or record).get(kind, {})
+        facts[kind] = {name: value for name, value in record.get(kind, {}).items() if name in names}
+    return {"curriculum": curriculum, "model": record["model"], "vocabulary": record["vocabulary"], **facts}
