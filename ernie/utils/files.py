@@ -34,7 +34,8 @@ def check_output(path: str | Path, folder: bool = False) -> None:
         place = place.parent
     if place == path.absolute() and not place.is_dir():
         if folder:
-            raise InputError("cannot be written: it is a file, not a directory", path)
+            what = "file, not a directory" if place.exists() else "link to a directory that does not exist"
+            raise InputError(f"cannot be written: it is a {what}", path)
         place = place.parent  # a file, which a command may write anew, or a pipe
     if not place.is_dir():
         raise InputError(f"cannot be written: {place} is not a directory", path)

@@ -41,6 +41,14 @@ def test_a_place_that_cannot_be(tmp_path, capsys, monkeypatch, command, place):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_run_behind_a_link(tmp_path):
+    (tmp_path / "link").symlink_to("disk")
+    with pytest.raises(InputError, match="link: cannot be written: it is a link to a directory that does not exist"):
+        check_output(f"{tmp_path}/link/", folder=True)
+    (tmp_path / "disk").mkdir()
+    check_output(f"{tmp_path}/link/", folder=True)
+
+
 def test_no_permission(tmp_path):
     """As another user where these tests are root's, since root may write anywhere."""
     (tmp_path / "locked").mkdir()
