@@ -85,8 +85,9 @@ def test_a_corpus_that_a_later_curriculum_lacks_is_found_first(curricula, capsys
 def test_runs_that_were_begun_as_something_else_are_refused(curricula, tmp_path, capsys):
     """A changed curriculum, recipe or number of seeds: the figures that are there would stand below another name."""
     data = make_data("rte", tmp_path / "rte")
-    first = arguments(curricula, "--equal", "steps", "--finetune", f"rte={data}", "--finetune-set", "max_length=32",
-                      "--finetune-set", "epochs=1")
+    first = ["compare", str(curricula / "joint.yaml"), "--corpus", str(curricula), "--output", str(curricula / "out"),
+             "--seeds", "1", "--finetune", f"rte={data}", "--finetune-set", "max_length=32",
+             "--finetune-set", "epochs=1"]
     assert main(first) == 0
     written = {file: file.read_bytes() for file in (curricula / "out").rglob("*") if file.is_file()}
     capsys.readouterr()
@@ -97,7 +98,7 @@ def test_runs_that_were_begun_as_something_else_are_refused(curricula, tmp_path,
         assert main([*first, *more]) == 2, more
         assert message in capsys.readouterr().err
     assert {file: file.read_bytes() for file in (curricula / "out").rglob("*") if file.is_file()} == written
-    assert main([*first, "--seeds", "1"]) == 0  # unchanged: nothing is trained again
+    assert main(first) == 0  # unchanged: nothing is trained again
 
 
 def test_a_killed_comparison_goes_on_and_ends_in_a_page(curricula):
@@ -164,6 +165,7 @@ def test_a_stop_while_a_run_is_being_started_is_handed_on_to_it(tmp_path, monkey
     assert sent == [signal.SIGTERM]
 
 
+@pytest.mark.slow
 def test_downstream_scores_stand_beside(curricula, tmp_path):
     data = make_data("rte", tmp_path / "rte")
     write(checkpoint(tmp_path, max_position_embeddings=64), tmp_path / "released", "huggingface")
