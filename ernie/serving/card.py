@@ -79,7 +79,7 @@ def finetuning_card(output: Path) -> str:
         f"{counted(result['runs'], 'seed')}, of which this is the best on dev data."
         + ("" if recipe.get("lower_case", True) else " Texts are read with their capitals."),
         f"## Figures\n\n```text\n{result['text']}\n```\n\nThe column paper holds what the paper reports for its own "
-        "checkpoint.", path=model, predict=True)
+        "checkpoint.", path=model, use=f"model.predict([{_input(recipe['reader'])}])")
 
 
 def copy_card(source: Path, target: str | Path, family: str) -> None:
@@ -112,8 +112,20 @@ read the model as it was before.
 """)
 
 
-def _card(tags: list[str], language: str, title: str, *parts: str, path: Path, predict: bool = False) -> str:
-    use = "model.predict([\"...\"])" if predict else "model.encode([\"A sentence.\"])"
+def _input(reader: dict[str, Any]) -> str:
+    """Write down, as Python, one input of ``predict`` in the form that a recipe's reader takes."""
+    if reader["layout"] == "questions":
+        return '("a question", "a passage")'
+    first = reader["columns"][0] if reader["columns"] else {}
+    texts = first.get("text", "")
+    parts = ['"a text"'] if isinstance(texts, str) or len(texts) == 1 else ['"a text"', '"another text"']
+    if first.get("choices"):
+        parts.append('["one choice", "another choice"]')
+    return f"({', '.join(parts)})" if len(parts) > 1 else parts[0]
+
+
+def _card(tags: list[str], language: str, title: str, *parts: str, path: Path,
+          use: str = 'model.encode(["A sentence."])') -> str:
     head = f"---\ntags: [{', '.join(tags)}]\nlanguage: {language}\nlibrary_name: paddlepaddle\n---\n# {title}\n"
     loading = f"""## Loading it
 

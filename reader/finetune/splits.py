@@ -229,4 +229,7 @@ def _columns(entry: dict) -> Columns:
     if odd is not None:
         raise InputError(f"reader.columns: unknown key {odd!r}" + (did_you_mean(odd, known)
                                                                   or f" (known: {', '.join(known)})"))
+    for key in "labels", "only":
+        if not isinstance(entry.get(key, {}), dict):
+            raise InputError(f"reader.columns: {key}: expected a mapping, found {entry[key]!r}")
     return Columns(**entry)

@@ -72,6 +72,13 @@ def test_a_column_that_no_file_has_is_refused(tmp_path, capsys, columns, kind, m
                                kind)) == 0
 
 
+@pytest.mark.parametrize("key", ["labels", "only"])
+def test_a_list_where_a_mapping_belongs_is_refused(tmp_path, capsys, key):
+    rows(tmp_path, train_tsv="x|label\na|1\nb|0\n")
+    assert check(tmp_path, own(tmp_path, f"{{text: x, {key}: [a, b]}}")) == 2
+    assert f"reader.columns: {key}: expected a mapping, found ['a', 'b']" in capsys.readouterr().err
+
+
 def test_a_column_that_some_file_has_is_noted_where_it_lacks(tmp_path, capsys):
     """Also one that a later record alone has, as in json."""
     rows(tmp_path, train_tsv="x|label\na|1\nb|0\n", dev_tsv="x|label|language\na|1|en\na|1|fr\n")

@@ -9,7 +9,8 @@ paddle = pytest.importorskip("paddle")
 
 from ernie.checkpoints.formats import write  # noqa: E402
 from ernie.cli import main  # noqa: E402
-from ernie.serving.card import write_card  # noqa: E402
+from ernie.finetuning.recipe import load  # noqa: E402
+from ernie.serving.card import _input, write_card  # noqa: E402
 from tests.ernie import runs  # noqa: E402
 from tests.ernie.finetuning.tiny import finetune, make_data  # noqa: E402
 from tests.ernie.released import checkpoint as released  # noqa: E402
@@ -35,6 +36,13 @@ def test_a_fine_tuned_model_carries_a_card(tmp_path, model_files):
     text = (tmp_path / "out" / "README.md").read_text("utf-8")
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["text"] in text and "from random weights" in text and "model.predict" in text
+
+
+@pytest.mark.parametrize("task, form", [
+    ("sst-2", '"a text"'), ("rte", '("a text", "another text")'), ("drcd", '("a question", "a passage")'),
+    ("msra-ner", '"a text"')])
+def test_the_card_shows_an_input_as_the_model_takes_it(task, form):
+    assert _input(load(task).to_dict()["reader"]) == form
 
 
 def test_a_page_of_the_user_stays(tmp_path):
