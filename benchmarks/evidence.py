@@ -139,7 +139,7 @@ def side_by_side(groups: list[Group], downstream: bool) -> str:
     shown = [group for group in groups if downstream or group.dev]
     found = (compare_downstream if downstream else compare_tasks)(shown)
     reference = [] if downstream else ["best shallow baseline", "majority"]
-    rows = [["", *reference, *(f"{group.name} (n = {len(group.dev) or size(group)})" for group in shown),
+    rows = [["", *reference, *(f"{group.name} (n = {size(group) if downstream else len(group.dev)})" for group in shown),
              *(f"{group.name} - {shown[0].name}" for group in shown[1:])]]
     for row in found:
         marked = [f"**{text}**" if clear else text or "-" for text, clear in zip(row.differences[1:], row.clear[1:])]
