@@ -48,12 +48,19 @@ def chapters(books: Path, output: Path) -> None:
     """Copy the books with a blank line after every ``CHAPTER`` lines, so that each chapter is a document of its own.
 
     ``ernie build-corpus`` keeps a document whole when it draws dev data; of 17 whole books a dev set is one or two.
+    Copies that are there already are left alone.
+
+    Raises:
+        InputError: there is no book.
     """
+    found = sorted(books.glob("*.txt"))
+    if not found:
+        raise InputError("no .txt file: expected the books", books)
     if output.exists():
         return
     partial = output.with_name(output.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
-    for book in sorted(books.glob("*.txt")):
+    for book in found:
         lines = book.read_text("utf-8").splitlines()
         parts = ["\n".join(lines[k:k + CHAPTER]) for k in range(0, len(lines), CHAPTER)]
         (partial / book.name).write_text("\n\n".join(parts) + "\n", "utf-8")
@@ -81,7 +88,7 @@ def commands(args: argparse.Namespace) -> dict[str, list[str]]:
 def run(args: argparse.Namespace) -> int:
     """Take the commands of the manifest in order; stop at the first that fails or is stopped."""
     wanted = commands(args)
-    if args.books:
+    if any(f"{args.output}/chapters" in command for command in wanted.values()):
         chapters(Path(args.books), ROOT / args.output / "chapters")
     for name, command in wanted.items():
         if command[1] != "compare" and Path(command[command.index("--output") + 1]).exists():
@@ -139,7 +146,8 @@ def side_by_side(groups: list[Group], downstream: bool) -> str:
     shown = [group for group in groups if downstream or group.dev]
     found = (compare_downstream if downstream else compare_tasks)(shown)
     reference = [] if downstream else ["best shallow baseline", "majority"]
-    rows = [["", *reference, *(f"{group.name} (n = {size(group) if downstream else len(group.dev)})" for group in shown),
+    counts = [size(group) if downstream else len(group.dev) for group in shown]
+    rows = [["", *reference, *(f"{group.name} (n = {count})" for group, count in zip(shown, counts)),
              *(f"{group.name} - {shown[0].name}" for group in shown[1:])]]
     for row in found:
         marked = [f"**{text}**" if clear else text or "-" for text, clear in zip(row.differences[1:], row.clear[1:])]

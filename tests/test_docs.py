@@ -35,6 +35,17 @@ def test_the_evidence_shows_the_results():
             evidence.picture(evidence.groups_of(evidence.RESULTS / "minilm.jsonl"), theme)
 
 
+def test_books_are_cut_into_chapters(tmp_path):
+    evidence = module_of(ROOT / "benchmarks" / "evidence.py")
+    with pytest.raises(evidence.InputError, match="expected the books"):
+        evidence.chapters(tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "book.txt").write_text("".join(f"Line {n} .\n" for n in range(161)), "utf-8")
+    evidence.chapters(tmp_path, tmp_path / "out")
+    parts = (tmp_path / "out" / "book.txt").read_text("utf-8").split("\n\n")
+    assert [len(part.splitlines()) for part in parts] == [80, 80, 1]
+    assert parts[1].startswith("Line 80 .\n") and parts[2] == "Line 160 .\n"
+
+
 def test_the_evidence_runs_what_can_be_run(capsys):
     """Every command of the manifest parses, and its curricula spend equal budgets where it says so."""
     evidence = module_of(ROOT / "benchmarks" / "evidence.py")

@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ernie.comparison.driver import ComparisonPlan
 from ernie.finetuning.recipe import Recipe
@@ -30,25 +31,31 @@ def check_begun(plan: ComparisonPlan, curricula: dict[str, Curriculum], recipes:
         InputError: a curriculum, a recipe, the data or a number of seeds is another one; every difference is named.
     """
     for contestant in plan.contestants:
-        for seed in plan.seeds:
-            curriculum = replace(curricula[contestant.name], seed=seed)
-            _check_run(RunDirectory(plan.run_path(contestant.name, seed)), curriculum)
+        _check_runs(curricula[contestant.name],
+                    {seed: RunDirectory(plan.run_path(contestant.name, seed)) for seed in plan.seeds})
     for task, recipe in recipes.items():
         for name in plan.names:
             for seed in plan.seeds:
                 _check_finetuning(plan.finetune_path(name, seed, task), recipe, plan.finetune_seeds)
 
 
-def _check_run(directory: RunDirectory, curriculum: Curriculum) -> None:
-    old = directory.recorded()
-    if old is None:
-        return
-    facts = {key: old[key] for key in FACTS if key in old}
+def _check_runs(declared: Curriculum, runs: dict[int, RunDirectory]) -> None:
+    begun = {seed: (directory, old) for seed, directory in runs.items() if (old := directory.recorded()) is not None}
+    facts = _facts(declared) if begun else {}  # the same for every seed
+    for seed, (directory, old) in begun.items():
+        curriculum = replace(declared, seed=seed)
+        directory.check(curriculum, directory.stages(curriculum),
+                        facts or {key: old[key] for key in FACTS if key in old})
+
+
+def _facts(curriculum: Curriculum) -> dict[str, Any]:
+    """Return what a run of the curriculum would record of its model and data; nothing where a store is gone."""
     sources = [*curriculum.corpora.values(), *curriculum.pairs.values()]
-    if all(Path(place, "manifest.json").exists() for source in sources for place in (source.path, source.dev) if place):
-        data = PretrainingData(curriculum)
-        facts = data.facts(model_config(curriculum, data.tokenizer.size))
-    directory.check(curriculum, directory.stages(curriculum), facts)
+    if not all(Path(place, "manifest.json").exists() for source in sources
+               for place in (source.path, source.dev) if place):
+        return {}
+    data = PretrainingData(curriculum)
+    return data.facts(model_config(curriculum, data.tokenizer.size))
 
 
 def _check_finetuning(output: Path, recipe: Recipe, seeds: int) -> None:

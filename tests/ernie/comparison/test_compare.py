@@ -1,6 +1,7 @@
 """ernie compare, with real runs: two small curricula, one seed; killed, resumed, refused."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -97,6 +98,10 @@ def test_runs_that_were_begun_as_something_else_are_refused(curricula, tmp_path,
                           (["--finetune-seeds", "2"], "was made with --finetune-seeds 1, now it is 2")):
         assert main([*first, *more]) == 2, more
         assert message in capsys.readouterr().err
+    for part in "train", "dev":  # a corpus of other text
+        shutil.copytree(curricula / "dev", tmp_path / "other" / part)
+    assert main([str(tmp_path / "other") if part == str(curricula) else part for part in first]) == 2
+    assert "data.corpus: was" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in (curricula / "out").rglob("*") if file.is_file()} == written
     assert main(first) == 0  # unchanged: nothing is trained again
 
