@@ -2,12 +2,13 @@
 
     ernie build-corpus --input texts/ more.jsonl.gz --language en --vocab vocab.txt --output store/wiki --workers 8
 
-Files or folders of .txt and .jsonl (also .gz, .bz2, .xz, .zst), Wikipedia dumps (*-pages-articles*.xml.bz2,
-multistream or not), .parquet and Hugging Face data sets on disk. Layout `file` (the default): a .txt file is a
-document, blank lines part paragraphs, wrapped lines are joined. Layout `lines`: blank lines part documents, a line is a
-paragraph. In a .jsonl file a line is a document: {"text": "paragraph\\nparagraph", "title": "optional"}, or a dialogue:
-{"turns": [...]}. docs/corpora.md has commands for public corpora. Documents that cannot be used are counted by reason
-and the first ones named with file and line. A build that was stopped goes on when it is started again.
+Files or folders of .txt, .jsonl and .json (also .gz, .bz2, .xz, .zst), Wikipedia dumps (*-pages-articles*.xml.bz2,
+multistream or not), .parquet and Hugging Face data sets on disk; files of a folder that are not read are named. Layout
+`file` (the default): a .txt file is a document, blank lines part paragraphs, wrapped lines are joined. Layout `lines`:
+blank lines part documents, a line is a paragraph. In a .jsonl file a line is a document: {"text":
+"paragraph\\nparagraph", "title": "optional"}, or a dialogue: {"turns": [...]}; a .json file may be one array of these.
+docs/corpora.md has commands for public corpora. Documents that cannot be used are counted by reason and the first ones
+named with file and line. A build that was stopped goes on when it is started again.
 
 With --dev-share 0.005 the output gets two stores, train and dev, split by document, with one set of mined phrases and
 names; --deduplicate leaves out exact and near copies of earlier documents, also across the two.

@@ -81,7 +81,8 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
     recipe = BuildRecipe(language, str(Path(vocab_file).resolve()), layout, annotator or DEFAULTS[language],
                          options or {}, lower_case, document_tokens, text_field, title_field, dev_share, deduplicate)
     Tokenizer.load(vocab_file, lower_case)
-    files, outputs = find_inputs(inputs), outputs_of(Path(output), dev_share)
+    left_out = Rejected()
+    files, outputs = find_inputs(inputs, left_out, vocabulary=vocab_file), outputs_of(Path(output), dev_share)
     parts = plan_parts(files, recipe.reading, int(np.clip(sum(map(os.path.getsize, files)) // 64, *PART_BYTES)))
     plan = plan_digest(recipe, files, shard, like and learnt_of(like))
     if not missing(outputs, plan, replace_old):
@@ -89,14 +90,16 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
     mine = [(index, parts[index]) for index in range(shard[0], len(parts), shard[1])]
     if not mine:
         raise InputError(f"shard {shard[0]}/{shard[1]} is empty: the input has only {counted(len(parts), 'part')}")
-    if progress and (line := doubt(language, mine[0][1], recipe.reading)):
-        print(f"ernie: {line}", file=progress, flush=True)
+    if progress:
+        notes = left_out.line if left_out.total else "", doubt(language, mine[0][1], recipe.reading)
+        progress.writelines(f"ernie: {note}\n" for note in notes if note)
     folder = Path(f"{output}.parts")
     claim(folder, plan)
     prepare(recipe, files, folder / LEARNT, like)
     report = {"plan": plan, **build_parts(recipe, mine, folder, workers, progress)}
     for kind, place in reversed(list(outputs.items())):  # train last: it stands for both
-        join(recipe, [folder / f"{index:06d}{kind}" for index, _ in mine], place, **report)
+        join(recipe, [folder / f"{index:06d}{kind}" for index, _ in mine], place,
+             left_out if kind == TRAIN else Rejected(), **report)
     shutil.rmtree(folder)
     return read_manifest(outputs[TRAIN])
 
@@ -289,8 +292,8 @@ def speakers_of(documents: list[Document], kept: np.ndarray) -> np.ndarray | Non
     return np.minimum(np.array(numbers), NOBODY)[kept]
 
 
-def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report: Any) -> dict[str, Any]:
-    """Append the parts to one store, with the sum of their reports and ``report``."""
+def join(recipe: BuildRecipe, parts: list[Path], output: Path, left_out: Rejected, **report: Any) -> dict[str, Any]:
+    """Append the parts to one store, with the sum of their reports, ``left_out`` and ``report``."""
     rejected = Rejected()
     units: Counter[str] = Counter()
     writer = StoreWriter(output, recipe.vocab_file, recipe.language)
@@ -299,6 +302,7 @@ def join(recipe: BuildRecipe, parts: list[Path], output: Path, **report: Any) ->
         rejected.merge(manifest["rejected"], manifest["rejected_examples"])
         units.update(manifest["units"])
         writer.append_store(part)
+    rejected.merge(dict(left_out.reasons), left_out.examples)
     if not writer.arrays["ids"].count:
         writer.abandon()
         shutil.rmtree(parts[0].parent if parts else f"{output}.parts", ignore_errors=True)

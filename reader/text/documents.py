@@ -4,7 +4,8 @@ Forms (docs/corpora.md; all but the tables may be compressed as .gz, .bz2, .xz o
 those behind links as well):
     .txt    layout file: a file is a document, blank lines part paragraphs, wrapped lines are joined. layout lines:
             blank lines part documents, a line is a paragraph (BERT's form).
-    .jsonl  a line is a document or a dialogue (reader/text/formats/json_lines.py); also .json and .ndjson.
+    .jsonl  a line is a document or a dialogue (reader/text/formats/json_lines.py); also .ndjson.
+    .json   as .jsonl, or one array of documents, or objects over several lines (reader/text/formats/json_values.py).
     .xml    a Wikipedia dump (reader/text/formats/wikipedia.py), multistream or not.
     .parquet, .arrow    a row is a record as in .jsonl; folders of Hugging Face ``datasets`` hold such files.
 A file whose suffix says nothing is recognised by its first bytes, and is plain text otherwise.
@@ -16,92 +17,24 @@ end; runs of more than MAX_CHUNK characters without a space or punctuation mark 
 """
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from reader.text.chunks import drop_long_chunks
 from reader.text.formats.base import LAYOUTS, Document, ReadOptions, Record, Span
-from reader.text.formats.compression import DAMAGE, compression, inner_suffix, open_compressed
 from reader.text.formats.json_lines import json_records
+from reader.text.formats.json_values import value_records
 from reader.text.formats.lines import MAX_LINE, Lines
 from reader.text.formats.plain import MAX_DOCUMENT, MAX_PARAGRAPH, blank_line_documents, whole_file
 from reader.text.formats.tables import table_records
 from reader.text.formats.wikipedia import wikipedia_records
+from reader.text.inputs import find_inputs, form_of, splittable
 from reader.text.rejected import Rejected
-from reader.utils.errors import InputError
-from reader.utils.files import Paths
 
 __all__ = ["LAYOUTS", "MAX_LINE", "Document", "ReadOptions", "Rejected", "Span", "find_inputs", "plan_parts",
            "read_documents", "read_records"]
 MAX_CHUNK = 1000
-_FORMS = {".txt": "text", ".text": "text", ".jsonl": "json", ".ndjson": "json", ".parquet": "table",
-          ".arrow": "table"}
-
-
-def form_of(path: str | os.PathLike[str]) -> str:
-    """Return the form of a file, "text", "json", "table" or "wikipedia": by its suffix, else by its first bytes.
-
-    Raises:
-        InputError: the file is one JSON array, which would be read as prose.
-    """
-    suffix = inner_suffix(path)
-    if suffix in _FORMS or suffix.startswith(".xml"):
-        return _FORMS.get(suffix, "wikipedia")
-    try:
-        with open_compressed(path) as file:
-            head = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-    except DAMAGE:
-        return "text"  # whoever reads it says what is wrong
-    if head.startswith((b"PAR1", b"ARROW1")):
-        return "table"
-    if head.startswith(b"[") and (suffix == ".json" or re.match(rb"\[\s*\{", head)):
-        raise InputError("one JSON array; a line has to be a document: write its items as lines with jq -c '.[]'", path)
-    return "wikipedia" if head.startswith(b"<mediawiki") else "json" if head.startswith(b"{") else "text"
-
-
-def find_inputs(paths: Paths) -> list[Path]:
-    """Return the files behind paths: files as given, folders walked for files whose suffix says what they are.
-
-    Raises:
-        InputError: a path does not exist, or a folder holds no such file.
-    """
-    files: list[Path] = []
-    for path in map(Path, [paths] if isinstance(paths, (str, os.PathLike)) else paths):
-        if os.path.isdir(path):  # these say no to names that are too long, where Path's raise
-            inside = sorted(file for file in _walk(path) if file.is_file() and _is_corpus(file))
-            if not inside:
-                raise InputError("no .txt, .jsonl, .parquet, .arrow or Wikipedia .xml file (plain or compressed) in "
-                                 "this folder", path)
-            files += inside
-        elif os.path.isfile(path):
-            files.append(path)
-        else:
-            raise InputError("input not found", path)
-    if not files:
-        raise InputError("no input given")
-    return files
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Yield what is in a folder and behind its links, each real folder once, nothing hidden."""
-    seen: set[str] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a second link to it, or a circle
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted((name for name in folders if not name.startswith(".")),
-                            key=lambda name: (os.path.islink(os.path.join(place, name)), name))
-        yield from (Path(place, name) for name in names if not name.startswith("."))
-
-
-def _is_corpus(file: Path) -> bool:
-    suffix = inner_suffix(file)
-    return suffix in _FORMS or suffix.startswith(".xml")
 
 
 def plan_parts(files: list[Path], options: ReadOptions, part_bytes: int) -> list[list[Span]]:
@@ -114,22 +47,15 @@ def plan_parts(files: list[Path], options: ReadOptions, part_bytes: int) -> list
     size = 0
     for path in files:
         total = path.stat().st_size
-        splittable = _splittable(path, options)
-        step = part_bytes if splittable else max(1, total)
+        cuttable = splittable(path, options.layout)
+        step = part_bytes if cuttable else max(1, total)
         for start in range(0, max(1, total), step):
-            stop = min(start + step, total) if splittable else None
+            stop = min(start + step, total) if cuttable else None
             if size and size + (total if stop is None else stop - start) > part_bytes:
                 parts, size = parts + [[]], 0
             parts[-1].append(Span(str(path), start, stop))
             size += total if stop is None else stop - start
     return parts
-
-
-def _splittable(path: Path, options: ReadOptions) -> bool:
-    form, packed = form_of(path), compression(path)
-    if form == "wikipedia":
-        return packed in ("", ".bz2")
-    return not packed and (form == "json" or form == "text" and options.layout == "lines")
 
 
 def read_records(span: Span, options: ReadOptions, rejected: Rejected) -> Iterator[Record]:
@@ -141,6 +67,8 @@ def read_records(span: Span, options: ReadOptions, rejected: Rejected) -> Iterat
         records = table_records(span, options, rejected)
     elif form == "json":
         records = json_records(lines, options)
+    elif form == "values":
+        records = value_records(span, options, rejected)
     elif options.layout == "lines":
         records = blank_line_documents(lines)
     else:

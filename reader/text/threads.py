@@ -56,7 +56,8 @@ def build_threads(inputs: Any, output: str | Path, *, least: int = 2) -> tuple[d
     Raises:
         InputError: no dialogue in the input.
     """
-    files, rejected = find_inputs(inputs), Rejected()
+    rejected = Rejected()
+    files = find_inputs(inputs, rejected, json_files=False)  # ConvoKit's say other things than utterances
     counts = dict.fromkeys(("comments", "threads", "dialogues", "turns"), 0)
     size = sum(file.stat().st_size * (8 if compression(file) else 1) for file in files)
     with tempfile.TemporaryDirectory(dir=Path(output).resolve().parent) as folder:

@@ -69,7 +69,8 @@ def build_vocab(inputs: Paths, language: str, size: int, output: StrPath, *, lay
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout {layout!r}: one of {', '.join(LAYOUTS)}")
     rejected, options = Rejected(), ReadOptions(layout, language, text_field, title_field)
-    texts = Paragraphs(Sample(find_inputs(inputs), options, sample, rejected), convert)
+    files = find_inputs(inputs, rejected, vocabulary=output)
+    texts = Paragraphs(Sample(files, options, sample, rejected), convert)
     vocab = train_vocab(texts, language, size, lower_case)
     if len(vocab) <= len(SPECIAL_TOKENS):
         raise InputError("no usable document in the input" + (f"; {rejected.line}" if rejected.total else ""))

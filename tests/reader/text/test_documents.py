@@ -10,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reader.text import documents
-from reader.text.documents import ReadOptions, Rejected, Span, find_inputs, plan_parts, read_documents
+from reader.text.documents import ReadOptions, Rejected, Span, plan_parts, read_documents
 from reader.text.formats import lines as lines_module
 from reader.text.formats import plain
-from reader.utils.errors import InputError
 
 
 def read(path, layout="file", language="en", start=0, stop=None):
@@ -93,48 +92,6 @@ def test_empty_files_are_said(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"\n \n")
     assert read(path)[1].examples == [f"{path}: empty document"]
-
-
-def test_find_inputs(tmp_path):
-    (tmp_path / "b").mkdir()
-    for name in ("b/z.jsonl.gz", "a.txt", "skip.bin", ".hidden.txt"):
-        (tmp_path / name).write_bytes(b"x")
-    assert [path.name for path in find_inputs(tmp_path)] == ["a.txt", "z.jsonl.gz"]
-    assert find_inputs([tmp_path / "skip.bin"]) == [tmp_path / "skip.bin"]
-    for bad, message in ((tmp_path / "nowhere", "input not found"), ([], "no input given")):
-        with pytest.raises(InputError, match=message):
-            find_inputs(bad)
-    with pytest.raises(InputError, match="no .txt, .jsonl, .parquet, .arrow or Wikipedia"):
-        (tmp_path / "empty").mkdir()
-        find_inputs(tmp_path / "empty")
-
-
-def test_folders_behind_links_are_walked_once(tmp_path):
-    (tmp_path / "store/books").mkdir(parents=True)
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in/a.txt").write_text("a")
-    (tmp_path / "store/books/b.txt").write_text("b")
-    (tmp_path / "in/books").symlink_to(tmp_path / "store/books")
-    (tmp_path / "in/again").symlink_to(tmp_path / "store/books")
-    (tmp_path / "store/books/up").symlink_to(tmp_path / "in")  # a circle
-    (tmp_path / "in/.hidden").symlink_to(tmp_path / "store")
-    (tmp_path / "in/gone").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "in/one.txt").symlink_to(tmp_path / "in/a.txt")
-    found = find_inputs(tmp_path / "in")
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["in/a.txt", "in/again/b.txt", "in/one.txt"]
-    (tmp_path / "link").symlink_to(tmp_path / "store/books")
-    assert find_inputs(tmp_path / "link") == [tmp_path / "link/b.txt", tmp_path / "link/up/a.txt",
-                                              tmp_path / "link/up/one.txt"]
-
-
-@pytest.mark.parametrize("name, content", [
-    ("a.json", b'[{"text": "one"},\n {"text": "two"}]'), ("a.json", b'\xef\xbb\xbf\n[["one", "two"]]'),
-    ("a.json.gz", gzip.compress(b'["one"]')), ("data", b'[\n  {"text": "one"}]')])
-def test_a_json_array_is_no_text(tmp_path, name, content):
-    path = tmp_path / name
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=f"{path}: one JSON array; .* jq -c"):
-        plan_parts(find_inputs(path), ReadOptions(), 1 << 20)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "data", "gutenberg.utf8"])
