@@ -40,6 +40,16 @@ class Start:
     vocab_text: str
     pretrained: Pretrained | None = None
 
+    def fingerprint(self) -> str:
+        """Return a hash of the weights to start from, 32 hexadecimal digits; "" for random ones."""
+        if self.pretrained is None:
+            return ""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.pretrained.arrays.items()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:32]
+
 
 @dataclass
 class Split:

@@ -72,9 +72,9 @@ class Comparison:
 
     Attributes:
         only_first, only_second: rows that one model alone gets right. mcnemar: p of the exact test on them; None where
-            answers are not right or wrong. difference: second minus first, of ``metric``. low, high: its 95 % interval.
-            p: two-sided, of the paired bootstrap; None, as the interval, where there is one part only. drawn: what the
-            bootstrap draws.
+            answers are not right or wrong, or rows not independent. difference: second minus first, of ``metric``.
+        low, high: its 95 % interval. p: two-sided, of the paired bootstrap; None, as the interval, where there is one
+            part only. drawn: what the bootstrap draws.
     """
 
     metric: str
@@ -148,7 +148,7 @@ def compare(kind: Kind, rows: list, first: list, second: list, metric: str) -> C
     found = Comparison(metric, values[0], values[1], values[1] - values[0], drawn=name)
     if parts > 1:
         found.low, found.high, found.p = _bootstrap(measures, parts)
-    if kind.percent:
+    if kind.percent and parts == len(rows):  # the test counts rows, which must be independent
         rights = [np.array([kind.right(row, prediction) for row, prediction in zip(rows, predictions)])
                   for predictions in (first, second)]
         found.only_first, found.only_second = int((rights[0] & ~rights[1]).sum()), int((rights[1] & ~rights[0]).sum())

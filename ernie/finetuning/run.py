@@ -36,6 +36,7 @@ FREE = ("seed", "log_every", "checkpoint_every", "copy_checkpoints_to",
         "health_every", "loss_spike", "width_multiple", "gradient_bucket_mb")
 
 
+WEIGHTS = "weights"  # of --init: a folder that a run writes into holds other ones later
 DEV_DATA = "dev data"  # by which the best weights are chosen, and whose figures are summed up over seeds
 
 
@@ -88,7 +89,7 @@ class FinetuningRun:
 
     def _record(self, init: str | Path | None, size: str, cross_validation: int) -> None:
         """Write down what this run is, or refuse to go on with another one."""
-        facts = {**self.recipe.to_dict(), "init": str(init or ""), "size": size,
+        facts = {**self.recipe.to_dict(), "init": str(init or ""), WEIGHTS: self.start.fingerprint(), "size": size,
                  "folds": cross_validation,
                  "training data": fingerprint(self.material.train_data.features),
                  DEV_DATA: {split.name: fingerprint(split.features) for split in self.material.measured},
@@ -100,7 +101,8 @@ class FinetuningRun:
                 facts.pop(free)
         file = self.output / "finetune.json"
         if file.exists():
-            old = {DEV_DATA: facts[DEV_DATA], "seed": facts.get("seed"), **read_record(file)}  # not in older records
+            absent = {key: facts.get(key) for key in (DEV_DATA, WEIGHTS, "seed")}  # from older records
+            old = {**absent, **read_record(file)}
             refuse_another_run(file, {key: old.get(key) for key in facts}, facts)
         copies = self.material.copies = copies_of(self.recipe, file)
         if copies:

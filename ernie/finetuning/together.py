@@ -23,7 +23,7 @@ from ernie.finetuning.controls import apply_controls
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint, fit
 from ernie.finetuning.predictor import FILE, TOGETHER, describe, run_model
 from ernie.finetuning.recipe import Recipe
-from ernie.finetuning.run import FREE, copies_of
+from ernie.finetuning.run import FREE, WEIGHTS, copies_of
 from ernie.finetuning.seed import BestOnDev, answered, forget_damaged, settings_of
 from ernie.finetuning.summary import evaluation_line, summed_up, table
 from ernie.model.finetuning_model import JointModel, OneOfJoint
@@ -93,13 +93,14 @@ class JointRun:
     def _record(self, init: str | Path | None) -> None:
         """Write down what this run is, or refuse to go on with another one."""
         facts = json.loads(json.dumps({
-            "mixing": self.mixing, "init": str(init or ""), "size": self.size, "model": self.start.config.to_dict(),
+            "mixing": self.mixing, "init": str(init or ""), WEIGHTS: self.start.fingerprint(), "size": self.size,
+            "model": self.start.config.to_dict(),
             "tasks": {task: self._facts(part) for task, part in self.parts.items()}}))
         file = self.output / TOGETHER
         if (self.output / "finetune.json").exists():
             raise InputError("holds a run of a single task: use another --output", self.output)
         if file.exists():
-            refuse_another_run(file, read_record(file), facts)
+            refuse_another_run(file, {WEIGHTS: facts[WEIGHTS], **read_record(file)}, facts)  # not in older records
         self.copies = copies_of(self.lead, file)
         if self.copies:
             self.copies.check(facts)

@@ -108,6 +108,7 @@ def test_questions_are_drawn_where_candidates_are_ranked():
     better = candidates(*[first_wins] * 200)[1]
     found = evaluation.compare(ranking, gold, worse, better, "mrr")  # 1/2 to 1 in every question
     assert (found.first, found.second, found.difference, found.low, found.high) == (0.5, 1, 0.5, 0.5, 0.5)
+    assert found.mcnemar is None  # it would count 400 candidates as independent; there are 200 questions
     mixed = candidates(*[first_wins] * 80, *[second_wins] * 120)[1]
     found = evaluation.compare(ranking, gold, worse, mixed, "mrr")
     assert found.difference == pytest.approx(0.2)

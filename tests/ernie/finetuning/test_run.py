@@ -1,6 +1,7 @@
 """Fine-tuning from files to predictions, for every task, with a model of a few thousand parameters."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from ernie.cli import main
 from ernie.finetuning.recipe import load, names
@@ -108,6 +110,29 @@ def test_a_resume_with_another_recipe_is_refused(tmp_path, model_files, capsys):
     (tmp_path / "out" / "finetune.json").write_text("{")
     assert finetune("rte", data, tmp_path / "out", model_files) == 2
     assert "finetune.json: is not readable" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("joint", [False, True], ids=["one task", "together"])
+def test_another_seed_from_weights_that_have_changed_is_refused(tmp_path, model_files, capsys, joint):
+    data, other = make_data("rte", tmp_path / "data"), make_data("mrpc", tmp_path / "other")
+    init, output = tmp_path / "init", tmp_path / "out"
+    assert finetune("rte", data, tmp_path / "first", model_files) == 0
+    shutil.copytree(tmp_path / "first" / "seed-1" / "best", init)
+    command = ["finetune", "--output", str(output), "--init", str(init),
+               *(["--together", f"rte={data},mrpc={other}"] if joint else ["--task", "rte", "--data", str(data)]),
+               *(part for setting in QUICK for part in ("--set", setting))]
+    assert main(command) == 0
+    record = output / ("together.json" if joint else "finetune.json")
+    older = {key: value for key, value in json.loads(record.read_text()).items() if key != "weights"}
+    record.write_text(json.dumps(older))  # of a version that wrote no fingerprint: taken
+    assert main([*command, "--runs", "2"]) == 0
+    weights = load_file(init / "model.safetensors")
+    name = next(name for name in weights if name.startswith("ernie.encoder"))
+    weights[name] = weights[name] + 1e-3
+    save_file(weights, init / "model.safetensors")
+    capsys.readouterr()
+    assert main([*command, "--runs", "3"]) == 2  # figures over seeds would mix two encoders
+    assert "  weights: was '" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("settings", "message"), [
