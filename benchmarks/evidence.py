@@ -122,7 +122,8 @@ def run(args: argparse.Namespace) -> int:
         if command[1] != "compare" and Path(command[command.index("--output") + 1]).exists():
             continue
         print(f"{name}: {shlex.join(command)}", flush=True)
-        code = subprocess.run([sys.executable, "-m", *command], cwd=ROOT).returncode
+        jobs = ["--jobs", args.jobs] if command[1] == "compare" else []
+        code = subprocess.run([sys.executable, "-m", *command, *jobs], cwd=ROOT).returncode
         if code:
             return code
     return 0
@@ -287,6 +288,8 @@ def main() -> int:
         command.add_argument("--chinese", metavar="DIR", help="with msra_ner and chnsenticorp")
         command.add_argument("--clue", metavar="DIR", help="CLUECorpusSmall: a sentence a line, blank lines between")
         command.add_argument("--output", default="output/evidence", metavar="DIR")
+        if name == "run":
+            command.add_argument("--jobs", default="1", metavar="N", help="of ernie compare: runs at the same time (1)")
     rooms.add_parser("draw", help="fill docs/evidence.md")
     args = parser.parse_args()
     try:

@@ -46,13 +46,28 @@ def test_books_are_cut_into_chapters(tmp_path):
     assert parts[1].startswith("Line 80 .\n") and parts[2] == "Line 160 .\n"
 
 
+def test_published_questions_are_divided_by_sentence(tmp_path):
+    evidence = module_of(ROOT / "benchmarks" / "evidence.py")
+    with pytest.raises(evidence.InputError, match="expected the published dev rows"):
+        evidence.questions(tmp_path, tmp_path / "out")
+    (tmp_path / "QNLI").mkdir()
+    rows = [f"{n}\tWhat ?\tSentence {n % 40} .\tentailment\n" for n in range(120)]
+    (tmp_path / "QNLI" / "dev.tsv").write_text("index\tquestion\tsentence\tlabel\n" + "".join(rows), "utf-8")
+    evidence.questions(tmp_path, tmp_path / "out")
+    parts = [(tmp_path / "out" / f"{name}.tsv").read_text("utf-8").splitlines(True) for name in ("train", "dev")]
+    assert [part[0] for part in parts] == ["index\tquestion\tsentence\tlabel\n"] * 2
+    assert sorted(parts[0][1:] + parts[1][1:]) == sorted(rows)
+    train, dev = ({row.split("\t")[2] for row in part[1:]} for part in parts)
+    assert not train & dev and 2 < len(dev) < 16  # about 8 of 40 sentences
+
+
 def test_the_evidence_runs_what_can_be_run(capsys):
     """Every command of the manifest parses, and its curricula spend equal budgets where it says so."""
     evidence = module_of(ROOT / "benchmarks" / "evidence.py")
     from ernie import cli
     from ernie.comparison.budgets import Budget, check_equal
     from ernie.pretraining.curriculum import load
-    places = dict.fromkeys(("chapters", "glue", "chinese", "clue", "output", "gensim", "minilm"), "x")
+    places = dict.fromkeys(("chapters", "glue", "questions", "chinese", "clue", "output", "gensim", "minilm"), "x")
     for command in evidence.read_yaml(evidence.MANIFEST).values():
         program, name, *arguments = command.format(**places).split()
         assert program == "ernie"

@@ -18,7 +18,7 @@ ERNIE = {"utils": (), "model": ("utils",), "checkpoints": ("utils", "model"), "t
          "launching": ("utils", "training"), "baselines": ("utils", "training"),
          "pretraining": (*BELOW_RUNS, "baselines"),
          "finetuning": BELOW_RUNS, "planning": BELOW_USERS, "serving": BELOW_USERS,
-         "comparison": BELOW_USERS, "report": (*BELOW_USERS, "comparison"), "release2019": BELOW_USERS,
+         "comparison": (*BELOW_USERS, "launching"), "report": (*BELOW_USERS, "comparison"), "release2019": BELOW_USERS,
          "commands": (*BELOW_USERS, "planning", "serving", "comparison", "report")}
 MOST_FILES = 15
 

@@ -24,7 +24,7 @@ from reader.utils.errors import InputError
 
 if TYPE_CHECKING:
     from ernie.comparison.budgets import Budget
-    from ernie.comparison.driver import ComparisonPlan
+    from ernie.comparison.plan import ComparisonPlan
     from ernie.finetuning.recipe import Recipe
     from ernie.pretraining.curriculum import Curriculum
 
@@ -53,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tasks-from", action="append", default=[], metavar="FILE",
                         help="a Python file with tasks of your own; repeatable")
     parser.add_argument("--devices", metavar="0,1", help="as in run_pretrain.sh")
+    parser.add_argument("--jobs", type=within(Count), default=1, metavar="N",
+                        help="runs at the same time, each on an equal share of the cards or cores (1)")
     parser.add_argument("--report-only", action="store_true", help="run nothing, write the page of what is there")
 
 
@@ -65,10 +67,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.report_only:
         from ernie.comparison.driver import Driver
         from ernie.comparison.inputs import check_inputs
+        from ernie.comparison.shares import divide
         from ernie.utils.files import lock
+        shares = divide(args.jobs, args.devices)
         check_inputs(plan, curricula, recipes)
         with lock(plan.output, say=lambda text: print(f"ernie: {text}")):
-            code = Driver(plan, say=lambda text: print(text, flush=True)).run()
+            code = Driver(plan, shares, say=lambda text: print(text, flush=True)).run()
     write_results(plan, budgets, args.equal)
     return code
 
@@ -80,7 +84,7 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
     Raises InputError on bad arguments, curricula or budgets.
     """
     from ernie.comparison.budgets import Budget, check_equal
-    from ernie.comparison.driver import UNTOUCHED, ComparisonPlan, Contestant
+    from ernie.comparison.plan import UNTOUCHED, ComparisonPlan, Contestant
     from ernie.finetuning.recipe import load as load_recipe
     from ernie.utils.resources import locate_checkpoint
     contestants, budgets, curricula = [], {}, {}
@@ -109,20 +113,19 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
         finetune[task] = data
     options = [part for value in args.assignments for part in ("--set", value)]
     options += [part for file in args.tasks_from for part in ("--tasks-from", file)]
-    devices = ["--devices", args.devices] if args.devices else []
-    finetune_options = [*(part for value in args.finetune_set for part in ("--set", value)), *devices]
+    finetune_options = [part for value in args.finetune_set for part in ("--set", value)]
     if args.untouched and not finetune:
         raise InputError("--untouched is for --finetune: nothing else is done with it", args.untouched)
     untouched = str(locate_checkpoint(args.untouched)) if args.untouched else None
     return ComparisonPlan(
-        Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune, [*options, *devices],
+        Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune, options,
         finetune_options, args.finetune_seeds, untouched,
         {task: recipe.copy_checkpoints_to for task, recipe in recipes.items()}), budgets, curricula, recipes
 
 
 def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[str]) -> None:
     """Write compare.html and results.jsonl of what has been run so far, and print the tables."""
-    from ernie.comparison.driver import UNTOUCHED
+    from ernie.comparison.plan import UNTOUCHED
     from ernie.comparison.results import compare_downstream, compare_tasks, downstream_figure, table
     from ernie.report.comparison import group_of, render_comparison
     from ernie.report.runs import read_run

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ernie.comparison.driver import ComparisonPlan
+from ernie.comparison.plan import ComparisonPlan
 from ernie.finetuning.recipe import Recipe
 from ernie.finetuning.summary import read_record
 from ernie.pretraining.curriculum import Curriculum

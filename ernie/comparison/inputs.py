@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ernie.checkpoints.formats.families import read
-from ernie.comparison.driver import UNTOUCHED, ComparisonPlan, finished
+from ernie.comparison.plan import UNTOUCHED, ComparisonPlan, finished
 from ernie.finetuning.data import check_model
 from ernie.finetuning.predictor import find_weights
 from ernie.finetuning.recipe import Recipe

@@ -11,7 +11,9 @@ import pytest
 
 from ernie.checkpoints.formats import write
 from ernie.cli import main
-from ernie.comparison import driver
+from ernie.comparison import children
+from ernie.comparison.driver import Driver
+from ernie.comparison.plan import ComparisonPlan, Contestant
 from tests.ernie import runs
 from tests.ernie.finetuning.tiny import make_data
 from tests.ernie.released import checkpoint
@@ -155,6 +157,8 @@ def test_a_stop_while_a_run_is_being_started_is_handed_on_to_it(tmp_path, monkey
     sent = []
 
     class Started:
+        stdout = None
+
         def __init__(self, *command, **settings):
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -164,9 +168,9 @@ def test_a_stop_while_a_run_is_being_started_is_handed_on_to_it(tmp_path, monkey
         def wait(self):
             return 1
 
-    monkeypatch.setattr(driver.subprocess, "Popen", Started)
-    plan = driver.ComparisonPlan(tmp_path, "corpus", [driver.Contestant("a", "a.yaml")], [1, 2])
-    assert driver.Driver(plan).run() == 1
+    monkeypatch.setattr(children.subprocess, "Popen", Started)
+    plan = ComparisonPlan(tmp_path, "corpus", [Contestant("a", "a.yaml")], [1, 2])
+    assert Driver(plan).run() == 1
     assert sent == [signal.SIGTERM]
 
 
