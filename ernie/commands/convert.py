@@ -25,14 +25,14 @@ def run(args: argparse.Namespace) -> None:
     """Carry the command out; return its exit code, None for 0."""
     from ernie.checkpoints.formats import write
     from ernie.checkpoints.warm_start import read_pretrained
-    from ernie.finetuning.predictor import adopt
+    from ernie.finetuning.predictor import adopt, find_weights
     from ernie.serving.card import copy_card
-    from ernie.utils.resources import locate_checkpoint
-    found = read_pretrained(args.source)
+    source = find_weights(args.source)
+    found = read_pretrained(source)
     notes = adopt(found) if args.to == "own" else []
     notes += write(found, args.target, args.to)
     print(f"{args.source} ({found.family}): {counted(len(found.arrays), 'array')} -> {args.target} ({args.to})")
-    copy_card(locate_checkpoint(args.source), args.target, args.to)
+    copy_card(source, args.target, args.to)
     for name in found.unexpected:
         print(f"  {name} has no place here: not written")
     for note in [*found.notes, *notes]:

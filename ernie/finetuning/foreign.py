@@ -1,9 +1,7 @@
 """Fine-tuned models of other families: the recipe that a head and its configuration imply."""
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from pathlib import Path
 
 from ernie.checkpoints.formats import Pretrained
 from ernie.checkpoints.formats.finetuned import FinetunedHead
@@ -31,13 +29,11 @@ def described(pretrained: Pretrained, assignments: Iterable[str] = ()) -> tuple[
     top = pretrained.top
     if top is None or top.form is None:
         raise InputError("the weights have no head of a fine-tuned model", pretrained.path)
-    labels = _label_map(pretrained.path) or top.labels
     mapping = override({**read_yaml(DIRECTORY / "suites.yaml")["glue"], "task": "model", "suite": "glue",
                         "kind": top.kind, "metrics": [finetune.metrics_of(top.kind)[0]],
-                        "max_length": min(512, pretrained.config.max_position_embeddings,
-                                          *_tokenizer_length(pretrained.path)),
+                        "max_length": min(512, pretrained.config.max_position_embeddings, top.max_length or 512),
                         "lower_case": pretrained.lower_case, "task_id": _task_id(pretrained, top),
-                        "reader": {"layout": LAYOUTS.get(top.kind, "table"), "classes": _classes(top, labels),
+                        "reader": {"layout": LAYOUTS.get(top.kind, "table"), "classes": _classes(top),
                                    **({} if top.kind in LAYOUTS else {
                                        "columns": CHOICES if top.kind == "multiple_choice" else COLUMNS}),
                                    **({"label_separator": ","} if top.kind == "multi_label" else {})}}, assignments)
@@ -60,29 +56,7 @@ def _task_id(pretrained: Pretrained, top: FinetunedHead) -> int:
     return top.task_id
 
 
-def _classes(top: FinetunedHead, labels: list[str]) -> list[str]:
+def _classes(top: FinetunedHead) -> list[str]:
     if top.kind == "multiple_choice":
-        return labels or [str(number) for number in range(10)]
-    return labels
-
-
-def _tokenizer_length(path: Path) -> list[int]:
-    """The length at which a ``tokenizer_config.json`` beside the weights cuts a text; nothing where it says none."""
-    try:
-        found = json.loads(((path if path.is_dir() else path.parent) / "tokenizer_config.json").read_text("utf-8"))
-        length = found["model_max_length"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-    return [length] if isinstance(length, int) and length > 2 else []
-
-
-def _label_map(path: Path) -> list[str]:
-    """The names in a ``label_map.json`` beside the weights, in the order of their numbers."""
-    file = (path if path.is_dir() else path.parent) / "label_map.json"
-    if not file.is_file():
-        return []
-    try:
-        mapping = json.loads(file.read_text("utf-8"))
-        return [str(name) for name in sorted(mapping, key=mapping.get)]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"not a map of labels to numbers ({error})", file) from None
+        return top.labels or [str(number) for number in range(10)]
+    return top.labels

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ernie.checkpoints.formats import Pretrained
+from ernie.checkpoints.formats.finetuned import DESCRIPTION
 from ernie.finetuning.foreign import described
 from ernie.finetuning.recipe import ANSWERING, Recipe, from_dict, idle_beside, make_classes, make_kind
 from ernie.finetuning.summary import best_run, read_record
@@ -26,7 +27,6 @@ from tasks.finetune.batches import answer_batches, make_batch
 from tasks.finetune.features import Features
 from tasks.finetune.kind import Kind
 
-FILE = "finetuned.json"
 TOGETHER = "together.json"  # record of a joint run: see ernie.finetuning.together
 
 
@@ -34,15 +34,35 @@ def find_model(path: str | Path) -> Path | None:
     """Find the model in a fine-tuning output: of a run of several seeds the best on dev data. None: it is something
     else."""
     path = locate_checkpoint(path)
-    if (path / FILE).is_file():
+    if (path / DESCRIPTION).is_file():
         return path
     best = present(path / "best")
-    if (best / FILE).is_file():
+    if (best / DESCRIPTION).is_file():
         return best
     result = path / "result.json"
     if result.is_file():
         return find_model(path / best_run(read_record(result)))
     return None
+
+
+def find_foreign(path: str | Path, say: Callable[[str], Any] = LOG.info) -> Pretrained | None:
+    """Read the fine-tuned model of another family in ``path``; None where there is none of them.
+
+    Args:
+        say: called with the reason where there is a head whose answers nobody could read.
+    """
+    from ernie.checkpoints.warm_start import read_pretrained
+    if find_model(path) or is_exported(locate_checkpoint(path)):
+        return None
+    found = read_pretrained(find_weights(path))
+    if found.top is None or found.family == "own":
+        return None
+    try:
+        described(found)
+    except InputError as error:
+        say(f"its head is passed over: {error}")
+        return None
+    return found
 
 
 def find_weights(path: str | Path) -> Path:
@@ -79,7 +99,7 @@ def adopt(found: Pretrained) -> list[str]:
         recipe, names = described(found)
         found.top.description = describe(recipe, make_classes(recipe, names))
     except InputError as error:
-        return [f"no {FILE} was written, so that it is a checkpoint without a task: {error.reason}"]
+        return [f"no {DESCRIPTION} was written, so that it is a checkpoint without a task: {error.reason}"]
     return []
 
 
@@ -90,7 +110,8 @@ class Predictor:
         path: an output of fine-tuning, a model in it, or a fine-tuned model of the 2019, dygraph, PaddleNLP or Hugging
             Face family with its vocabulary. assignments: ``key=value``, over the recipe it was trained by.
     Attributes:
-        recipe, classes, kind, tokenizer, model (``ernie.model.finetuning_model.FinetuningModel``), path.
+        recipe, classes, kind, vocabulary (its file), tokenizer, path,
+        model (``ernie.model.finetuning_model.FinetuningModel``).
     Raises:
         InputError: ``path`` holds no fine-tuned model.
     """
@@ -109,6 +130,7 @@ class Predictor:
         vocabulary = pretrained.vocab if pretrained else self.path / "vocab.txt"
         if vocabulary is None:
             raise InputError("has no vocab.txt beside the weights", self.path)
+        self.vocabulary = vocabulary
         self.tokenizer = Tokenizer.load(vocabulary, self.recipe.lower_case)
         self.model: FinetuningModel | ExportedScores
         if is_exported(self.path):
@@ -132,12 +154,12 @@ class Predictor:
 def _own(path: Path, assignments: Iterable[str]) -> tuple[Recipe, list[str]]:
     """(recipe, names of the classes) in this project's description of a model."""
     try:
-        content = json.loads((path / FILE).read_text("utf-8"))
-        return from_dict(override(content["recipe"], assignments), str(path / FILE)), list(content["classes"])
+        content = json.loads((path / DESCRIPTION).read_text("utf-8"))
+        return from_dict(override(content["recipe"], assignments), str(path / DESCRIPTION)), list(content["classes"])
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"cannot be read ({error})", path / FILE) from None
+        raise InputError(f"cannot be read ({error})", path / DESCRIPTION) from None
 
 
 def _foreign(path: Path) -> Pretrained:
@@ -152,7 +174,8 @@ def _foreign(path: Path) -> Pretrained:
         raise InputError("no fine-tuned model here: expected an output of `ernie finetune`, or a fine-tuned model of "
                          f"another family ({error})", path) from None
     if found.top is None or found.family == "own":
-        raise InputError(f"no fine-tuned model here: the weights have no head, or no {FILE} lies beside them", path)
+        raise InputError(f"no fine-tuned model here: the weights have no head, or no {DESCRIPTION} lies beside them",
+                         path)
     return found
 
 

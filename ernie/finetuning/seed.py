@@ -12,6 +12,7 @@ import paddle
 
 from ernie.checkpoints import checkpoint
 from ernie.checkpoints.copies_folder import CopiesFolder
+from ernie.checkpoints.formats.finetuned import DESCRIPTION
 from ernie.checkpoints.formats.own import texts
 from ernie.checkpoints.manifest import FILE as MANIFEST
 from ernie.checkpoints.manifest import check
@@ -21,7 +22,7 @@ from ernie.finetuning.average import save_outputs
 from ernie.finetuning.controls import Fgm, apply_controls, loss_shaping
 from ernie.finetuning.data import FinetuningData, Split, Start
 from ernie.finetuning.evaluation import evaluate
-from ernie.finetuning.predictor import FILE, describe, run_model
+from ernie.finetuning.predictor import describe, run_model
 from ernie.finetuning.recipe import Recipe
 from ernie.finetuning.watcher import Measurement, MeasuringPlan, Watcher
 from ernie.model.finetuning_model import FinetuningModel
@@ -69,7 +70,7 @@ class SeedTraining:
         self.copies = material.copies
         self.pad_id = self.start.tokenizer.pad_id
         self.files = {**texts(self.start.config, self.start.vocab_text, recipe.lower_case),
-                      FILE: describe(recipe, material.data.classes)}
+                      DESCRIPTION: describe(recipe, material.data.classes)}
 
     def prepare(self) -> Trainer:
         """Build the model, with the weights of the checkpoint or resumed, and everything around it."""

@@ -17,11 +17,12 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints import checkpoint
+from ernie.checkpoints.formats.finetuned import DESCRIPTION
 from ernie.checkpoints.formats.own import texts
 from ernie.checkpoints.warm_start import load_pretrained
 from ernie.finetuning.controls import apply_controls
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint, fit
-from ernie.finetuning.predictor import FILE, TOGETHER, describe, run_model
+from ernie.finetuning.predictor import TOGETHER, describe, run_model
 from ernie.finetuning.recipe import Recipe
 from ernie.finetuning.run import FREE, WEIGHTS, copies_of
 from ernie.finetuning.seed import BestOnDev, answered, forget_damaged, settings_of
@@ -246,7 +247,7 @@ class JointTraining:
             own |= {f"heads.{kind.name}.{name.rpartition('.')[2]}": array for name, array in weights.items()
                     if name.startswith(f"heads.{task}.")}
             checkpoint.write(place / "best", {"model.safetensors": own},
-                             {**self.files, FILE: describe(part.recipe, part.data.classes)})
+                             {**self.files, DESCRIPTION: describe(part.recipe, part.data.classes)})
         for split in [*part.measured, *part.predicted]:
             outputs, _ = self._outputs(task, split)
             answered(place if self.world.main else None, kind, task, split, outputs, result)

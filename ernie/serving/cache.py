@@ -15,9 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+from ernie.checkpoints.formats.finetuned import DESCRIPTION
 from ernie.checkpoints.warm_start import read_pretrained
-from ernie.finetuning.predictor import FILE as FINETUNED
-from ernie.finetuning.predictor import find_model
+from ernie.finetuning.predictor import find_foreign, find_model, find_weights
 from ernie.model.exported import is_exported
 from ernie.utils import launchers
 from ernie.utils.console import LOG
@@ -40,10 +40,11 @@ def fastest(path: str | Path, text: str | Path, scores: bool) -> str | Path:
             or not paddle.device.get_device().startswith("cpu"):
         return path
     model = find_model(path)
-    if scores != bool(model):  # an export of a fine-tuned model gives scores and nothing else
-        return path
+    if scores != bool(model) or not scores and find_foreign(path, lambda _: None):
+        return path  # an export of a fine-tuned model gives scores and nothing else
     try:
-        return _kept(Path(model or path), f"paddle {paddle.__version__}, ernie {sys.modules['ernie'].__version__}")
+        versions = f"paddle {paddle.__version__}, ernie {sys.modules['ernie'].__version__}"
+        return _kept(model or find_weights(path), versions)
     except OSError as error:
         LOG.warning("no export is kept (%s): the model runs as it is", error)
         return path
@@ -86,7 +87,7 @@ def _key(model: Path, versions: str) -> str:
     for name, array in sorted(found.arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(array.tobytes())
-    for file in (found.vocab, model / FINETUNED):
+    for file in (found.vocab, model / DESCRIPTION):
         if file is not None and Path(file).is_file():
             digest.update(Path(file).read_bytes())
     return digest.hexdigest()[:32]

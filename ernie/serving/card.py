@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ernie.finetuning.predictor import FILE, find_model
+from ernie.checkpoints.formats.finetuned import DESCRIPTION
+from ernie.finetuning.predictor import find_model
 from ernie.pretraining.forgetting import ForgettingMatrix, read_dev
 from ernie.pretraining.run_directory import RunDirectory
 from reader.store.store import Store, read_manifest
@@ -68,7 +69,7 @@ def finetuning_card(output: Path) -> str:
     model = find_model(output)
     if model is None:
         raise InputError("holds no fine-tuned model", output)
-    recipe = json.loads((model / FILE).read_text("utf-8"))["recipe"]
+    recipe = json.loads((model / DESCRIPTION).read_text("utf-8"))["recipe"]
     started = json.loads((output / "finetune.json").read_text("utf-8")) if (output / "finetune.json").is_file() else {}
     return _card(
         ["ernie", recipe["kind"].replace("_", "-")], "en" if recipe["suite"] == "glue" else "zh",

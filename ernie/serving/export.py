@@ -14,10 +14,10 @@ import paddle
 from paddle import Tensor, nn
 from paddle.static import InputSpec
 
+from ernie.checkpoints.formats.finetuned import DESCRIPTION
 from ernie.checkpoints.manifest import write_manifest
 from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
-from ernie.finetuning.predictor import FILE as FINETUNED
-from ernie.finetuning.predictor import Predictor, find_model
+from ernie.finetuning.predictor import Predictor, describe, find_foreign, find_model, find_weights
 from ernie.model.encoder import Encoder
 from ernie.model.exported import FILE, INPUTS, Exported
 from reader.text.tokenizer import read_vocab
@@ -64,7 +64,8 @@ def export(source: str | Path, directory: str | Path, to: str, precision: str = 
         raise InputError("ONNX models are written in fp32")
     if to == "onnx" and paddle.__version__.startswith("2."):
         raise InputError(f"paddle2onnx needs Paddle 3.0 or later, this is {paddle.__version__}")
-    model, config, files, facts = _finetuned(source) if find_model(source) else _encoder(source)
+    finetuned = find_model(source) or find_foreign(source, say)
+    model, config, files, facts = (_finetuned if finetuned else _encoder)(source)
     graph = (Graph if config.use_task_id else GraphWithoutTask)(model, facts.pop("function"))
     graph.eval()
     facts.update(to=to, precision=precision, inputs=list(INPUTS[:4 + config.use_task_id]), paddle=paddle.__version__)
@@ -89,12 +90,12 @@ def export(source: str | Path, directory: str | Path, to: str, precision: str = 
 
 def _finetuned(source):
     found = Predictor(source)
-    files = {FINETUNED: (found.path / FINETUNED).read_text("utf-8"), "vocab.txt": _vocab(found.path / "vocab.txt")}
+    files = {DESCRIPTION: describe(found.recipe, found.classes), "vocab.txt": _vocab(found.vocabulary)}
     return found.model, found.config, files, {"outputs": ["scores"], "function": found.model.outputs}
 
 
 def _encoder(source):
-    found = read_pretrained(source)
+    found = read_pretrained(find_weights(source))
     holder = nn.Layer()
     holder.ernie = Encoder(found.config)
     report = load_pretrained(holder, found)

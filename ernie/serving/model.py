@@ -10,13 +10,12 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
-from ernie.finetuning.predictor import Predictor, find_model
+from ernie.finetuning.predictor import Predictor, find_foreign, find_model, find_weights
 from ernie.model.config import ErnieConfig
 from ernie.model.encoder import Encoder
 from ernie.model.exported import is_exported
 from ernie.model.heads import PredictionHeads
 from ernie.serving.vectors import Vectors
-from ernie.utils.resources import locate_checkpoint
 from reader.finetune.inputs import row_of
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
@@ -46,9 +45,10 @@ class Model:
     """
 
     def __init__(self, path: str | Path, max_length: int = 512, task_id: int = 0):
-        found = find_model(path)
-        self.path = found or locate_checkpoint(path)
-        self._predictor = Predictor(found) if found else None
+        self._reason = "is not fine-tuned: predict needs an output of `ernie finetune`, or weights with such a head"
+        self.path = find_weights(path)
+        finetuned = find_model(path) or find_foreign(path, lambda reason: setattr(self, "_reason", reason))
+        self._predictor = Predictor(self.path) if finetuned else None
         self._arguments = max_length, task_id
         if self._predictor is None:
             self.vectors  # noqa: B018  (loaded now, so that what is wrong is said now)
@@ -148,7 +148,7 @@ class Model:
         """
         model = self._predictor
         if model is None:
-            raise InputError("is not fine-tuned: predict needs an output of `ernie finetune`", self.path)
+            raise InputError(self._reason, self.path)
         if isinstance(inputs, str):
             raise InputError("predict: expected a list of inputs, found one text: predict([text])")
         rows = []

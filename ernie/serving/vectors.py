@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 
 from ernie.checkpoints.warm_start import load_pretrained, read_pretrained
+from ernie.finetuning.predictor import find_weights
 from ernie.model.config import ErnieConfig
 from ernie.model.cpu_kernels import from_numpy
 from ernie.model.encoder import Encoder
@@ -27,7 +28,8 @@ class Vectors:
     """An encoder and its tokenizer, for inference.
 
     Args:
-        path: a checkpoint of any family, a run, an archive, or an encoder written by ``ernie export``.
+        path: a checkpoint of any family, a run, an output of fine-tuning, an archive, or an encoder that ``ernie
+            export`` wrote.
         max_length: longer texts are cut. task_id: whose embedding is added, where the model has task embeddings.
     Attributes: model (``Encoder`` in eval mode, or ``Exported``), tokenizer, config, report (what was loaded).
     """
@@ -45,7 +47,7 @@ class Vectors:
         self.tokenizer = Tokenizer.load(vocab, lower_case)
 
     def _open_checkpoint(self, path):
-        found = read_pretrained(path)
+        found = read_pretrained(find_weights(path))
         self.config = found.config
         holder = paddle.nn.Layer()
         holder.ernie = self.model = Encoder(found.config)

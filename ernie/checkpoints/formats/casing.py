@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ernie.checkpoints.formats.finetuned import DESCRIPTION
-from ernie.checkpoints.formats.finetuned import TOKENIZER as FILE
+from ernie.checkpoints.formats.finetuned import DESCRIPTION, TOKENIZER
 from ernie.model.config import read_json
 
 
@@ -25,7 +24,7 @@ def lower_cases(directory: Path, own: bool) -> bool:
     Raises:
         InputError: the file is there and cannot be read.
     """
-    file = directory / FILE
+    file = directory / TOKENIZER
     said = read_json(file) if file.is_file() else None
     if isinstance(said, dict) and "do_lower_case" in said:
         return bool(said["do_lower_case"])

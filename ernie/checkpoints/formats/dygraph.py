@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ernie.checkpoints.formats import casing
+from ernie.checkpoints.formats.finetuned import TOKENIZER
 from ernie.checkpoints.formats.pickles import write_pickle
 from ernie.checkpoints.formats.static import baidu_config
 from ernie.model.config import ErnieConfig
@@ -24,4 +25,4 @@ def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: 
     write_pickle(directory / "saved_weights.pdparams", arrays)
     values = baidu_config(config)
     values.pop("task_type_vocab_size", None)
-    return {"ernie_config.json": values, casing.FILE: casing.settings(lower_case)}
+    return {"ernie_config.json": values, TOKENIZER: casing.settings(lower_case)}

@@ -27,6 +27,8 @@ FAMILIES = {"own": own, "static": static, "dygraph": dygraph, "paddlenlp": paddl
 TASK = "ernie.embeddings.task_type_embeddings.weight"
 MOST_DIRECTORIES = 1_000  # that are looked through for weights
 WORDS = "ernie.embeddings.word_embeddings.weight"
+SENTENCES = "ernie.embeddings.token_type_embeddings.weight"
+NO_TASK = "; one of its rows is added to every token here and none there, so that the vectors differ"
 
 
 @dataclass
@@ -71,7 +73,7 @@ def read(path: str | Path, config_file: str | Path | None = None) -> Pretrained:
         unexpected: list[str] = []
         top = own_head(directory)
     else:
-        top = foreign_head(family, stored, values)
+        top = foreign_head(family, stored, values, directory)
         arrays, unexpected = _renamed(family, stored, config.num_hidden_layers, top)
     found = Pretrained(family, source, config, arrays, unexpected=unexpected, top=top)
     _agree(found)
@@ -263,25 +265,37 @@ def _unpacked_vocabulary(path: Path) -> Path:
     return file
 
 
+def _with_its_task(checkpoint: Pretrained, family: str, notes: list) -> dict[str, np.ndarray]:
+    """The arrays of a fine-tuned model, so that a family adds the task embedding that it was trained with."""
+    arrays, top = dict(checkpoint.arrays), checkpoint.top
+    if top is None or TASK not in arrays or not 0 <= top.task_id < len(arrays[TASK]):
+        return arrays
+    if family == "huggingface" and top.task_id:
+        arrays[TASK] = arrays[TASK].copy()
+        arrays[TASK][[0, top.task_id]] = arrays[TASK][[top.task_id, 0]]
+        notes.append(f"task embeddings 0 and {top.task_id} have changed places: transformers adds number 0, this model "
+                     f"was trained with {top.task_id}")
+    elif family == "dygraph":
+        arrays[SENTENCES] = arrays[SENTENCES] + arrays.pop(TASK)[top.task_id]
+        notes.append(f"the dygraph family has no task embedding: number {top.task_id}, which this model was trained "
+                     "with, is part of its sentence embeddings")
+    return arrays
+
+
 def _stored(checkpoint: Pretrained, family: str, notes: list) -> dict[str, Any]:
     """Arrays under the family's names, in its orientation."""
     config = checkpoint.config
     names = {ours.ours: Name(theirs, ours.transposed)
              for theirs, ours in {**table(family, config.num_hidden_layers),
                                   **(checkpoint.top.names(family) if checkpoint.top else {})}.items()}
-    task_id = checkpoint.top.task_id if checkpoint.top and family == "huggingface" else 0
     arrays = {}
-    for name, array in checkpoint.arrays.items():
-        if name == TASK and 0 < task_id < len(array):
-            array = array.copy()
-            array[[0, task_id]] = array[[task_id, 0]]
-            notes.append(f"task embeddings 0 and {task_id} have changed places: transformers adds number 0, this model "
-                         f"was trained with {task_id}")
+    for name, array in _with_its_task(checkpoint, family, notes).items():
         place = names.get(name)
         if place is None and name.startswith("heads."):
             place = Name(stored_head(family, name), family == "huggingface" and name.endswith(".weight"))
         if place is None:
-            notes.append(f"{name} has no place in the {family} family: not written")
+            notes.append(f"{name} has no place in the {family} family: not written"
+                         + (NO_TASK if name == TASK and array.any() else ""))
         else:
             arrays[place.ours] = np.ascontiguousarray(array.T if place.transposed else array)
     return arrays

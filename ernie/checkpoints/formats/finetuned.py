@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ernie.checkpoints.formats.names import Name
+from ernie.model.config import read_json
+from reader.finetune.tagged import label_map
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 DESCRIPTION = "finetuned.json"  # of this project
 TOKENIZER = "tokenizer_config.json"  # of transformers and PaddleNLP; every family has it beside vocab.txt here
+LABELS = "label_map.json"  # where the programs of 2019 look for the names of the classes
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,8 @@ class FinetunedHead:
         config.update(self.config(), architectures=["Ernie" + self.form.suffix])
         if family in ("paddlenlp", "static"):  # huggingface adds the first one always, dygraph has none
             config["task_id"] = self.task_id
-        if family in ("static", "dygraph") and self.labels:  # where the programs of 2019 look for them
-            texts["label_map.json"] = {label: at for at, label in enumerate(self.labels)}
+        if family in ("static", "dygraph") and self.labels:
+            texts[LABELS] = {label: at for at, label in enumerate(self.labels)}
         if self.max_length:  # where the answers were trained to cut a text
             texts[TOKENIZER]["model_max_length"] = self.max_length
 
@@ -122,11 +126,14 @@ def own_head(directory: Path) -> Optional[FinetunedHead]:
         raise InputError(f"cannot be read ({error})", file) from None
 
 
-def foreign_head(family: str, stored: Mapping[str, Any], values: Mapping[str, Any]) -> Optional[FinetunedHead]:
+def foreign_head(family: str, stored: Mapping[str, Any], values: Mapping[str, Any],
+                 directory: Path) -> Optional[FinetunedHead]:
     """Find the head among the arrays of another family; return None without one.
 
     Args:
-        stored: name -> array. values: the configuration.
+        stored: name -> array. values: the configuration. directory: what lies beside the weights.
+    Raises:
+        InputError: a ``label_map.json`` is there that is no map of labels to numbers, or is another head's.
     """
     forms = [form for form in FORMS if form.stored(family)[0] in stored]
     if not forms:
@@ -149,8 +156,35 @@ def foreign_head(family: str, stored: Mapping[str, Any], values: Mapping[str, An
         names = []
     elif len(names) != width:
         names = [str(number) for number in range(width)]
+    if kind not in ("regression", "reading_comprehension"):
+        names = _label_map(directory, 0 if kind == "multiple_choice" else width) or names
     task_id = 0 if family == "huggingface" else values.get("task_id", 0)  # transformers never asks for another
-    return FinetunedHead(kind, names, task_id=task_id if type(task_id) is int else -1)
+    return FinetunedHead(kind, names, _longest(directory, values), task_id if type(task_id) is int else -1)
+
+
+def _label_map(directory: Path, width: int) -> list[str]:
+    """The names in a ``label_map.json`` by their numbers; none where there is no such file.
+
+    Args:
+        width: classes of the head; 0: any number.
+    """
+    file = directory / LABELS
+    if not file.is_file():
+        return []
+    names = [str(name) for name in label_map(file, tags=False).names]
+    if width and len(names) != width:
+        raise InputError(f"names {counted(len(names), 'class')}, the head of the weights beside it has {width}", file)
+    return names
+
+
+def _longest(directory: Path, values: Mapping[str, Any]) -> int:
+    """The length at which the tokenizer cuts a text; 0 where it says none, or one that the model does not have."""
+    try:
+        length = read_json(directory / TOKENIZER)["model_max_length"]
+        positions = int(values["max_position_embeddings"])
+    except (InputError, KeyError, TypeError, ValueError):
+        return 0
+    return length if type(length) is int and 2 < length <= positions else 0
 
 
 def _list(value: Any) -> Iterable:

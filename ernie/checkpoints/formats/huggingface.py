@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ernie.checkpoints.formats import casing
+from ernie.checkpoints.formats.finetuned import TOKENIZER
 from ernie.checkpoints.formats.paddlenlp import architecture
 from ernie.checkpoints.formats.tensor_files import write_safetensors
 from ernie.model.config import ErnieConfig, read_json
@@ -29,7 +30,7 @@ def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: 
     values = {**config.to_dict(), "model_type": "ernie", "architectures": [model], "task_id": 0}
     del values["encoder"]
     return {"config.json": values,
-            casing.FILE: {**casing.settings(lower_case), "tokenizer_class": "BertTokenizer",
+            TOKENIZER: {**casing.settings(lower_case), "tokenizer_class": "BertTokenizer",
                                       "model_max_length": config.max_position_embeddings, "pad_token": "[PAD]",
                                       "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
                                       "mask_token": "[MASK]"}}

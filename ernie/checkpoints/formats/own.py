@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ernie.checkpoints.formats import casing
+from ernie.checkpoints.formats.finetuned import TOKENIZER
 from ernie.checkpoints.formats.tensor_files import write_safetensors
 from ernie.model.config import ErnieConfig
 
@@ -23,7 +24,7 @@ def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: 
                 lower_case: bool) -> dict[str, Any]:
     """Write the weights; the configuration's values and file name are returned by every family."""
     write_safetensors(directory / "model.safetensors", arrays, format="np")
-    return {"ernie_config.json": config.to_dict(), casing.FILE: casing.settings(lower_case)}
+    return {"ernie_config.json": config.to_dict(), TOKENIZER: casing.settings(lower_case)}
 
 
 def texts(config: ErnieConfig, vocabulary: str, lower_case: bool) -> dict[str, str]:
@@ -33,4 +34,4 @@ def texts(config: ErnieConfig, vocabulary: str, lower_case: bool) -> dict[str, s
         vocabulary: text of vocab.txt. lower_case: how texts are read.
     """
     return {"ernie_config.json": json.dumps(config.to_dict(), indent=2) + "\n", "vocab.txt": vocabulary,
-            casing.FILE: json.dumps(casing.settings(lower_case), indent=2) + "\n"}
+            TOKENIZER: json.dumps(casing.settings(lower_case), indent=2) + "\n"}

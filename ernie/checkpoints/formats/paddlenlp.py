@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ernie.checkpoints.formats import casing
+from ernie.checkpoints.formats.finetuned import TOKENIZER
 from ernie.checkpoints.formats.pickles import write_pickle
 from ernie.model.config import ErnieConfig
 
@@ -27,7 +28,7 @@ def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: 
     values = {**config.to_dict(), "model_type": "ernie", "architectures": [architecture(arrays)], "task_id": 0}
     del values["encoder"]
     return {"config.json": values,
-            casing.FILE: {**casing.settings(lower_case), "tokenizer_class": "ErnieTokenizer",
+            TOKENIZER: {**casing.settings(lower_case), "tokenizer_class": "ErnieTokenizer",
                                       "model_max_length": config.max_position_embeddings}}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ernie.checkpoints.formats import casing
+from ernie.checkpoints.formats.finetuned import TOKENIZER
 from ernie.checkpoints.formats.tensor_files import write_lod
 from ernie.model.config import ErnieConfig
 
@@ -23,7 +24,7 @@ def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: 
     (directory / "params").mkdir()
     for name, array in arrays.items():
         write_lod(directory / "params" / name, array)
-    return {"ernie_config.json": baidu_config(config), casing.FILE: casing.settings(lower_case)}
+    return {"ernie_config.json": baidu_config(config), TOKENIZER: casing.settings(lower_case)}
 
 
 def baidu_config(config: ErnieConfig) -> dict[str, Any]:

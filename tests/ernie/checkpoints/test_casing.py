@@ -9,11 +9,11 @@ paddle = pytest.importorskip("paddle")
 
 import ernie  # noqa: E402
 from ernie.checkpoints.formats import FAMILIES, read, write  # noqa: E402
-from ernie.checkpoints.formats.casing import FILE, lower_cases  # noqa: E402
+from ernie.checkpoints.formats.casing import lower_cases  # noqa: E402
+from ernie.checkpoints.formats.finetuned import DESCRIPTION, TOKENIZER  # noqa: E402
 from ernie.checkpoints.manifest import FILE as MANIFEST  # noqa: E402
 from ernie.checkpoints.manifest import write_manifest  # noqa: E402
 from ernie.cli import main  # noqa: E402
-from ernie.finetuning.predictor import FILE as DESCRIPTION  # noqa: E402
 from ernie.finetuning.predictor import Predictor, find_model, find_weights  # noqa: E402
 from reader.text.tokenizer import SPECIAL_TOKENS  # noqa: E402
 from tests.builders import build_store, random_documents  # noqa: E402
@@ -50,7 +50,7 @@ def finetune(output, files, setting, *more):
 
 def made_older(folder):
     """Leave checkpoints as older versions wrote them."""
-    for file in folder.rglob(FILE):
+    for file in folder.rglob(TOKENIZER):
         file.unlink()
         write_manifest(file.parent, [other.name for other in file.parent.iterdir() if other.name != MANIFEST])
 
@@ -110,7 +110,7 @@ def test_models_of_older_versions(tmp_path, tuned):
 def test_odd_records_say_nothing(tmp_path, record, name):
     (tmp_path / name).write_text(record)
     assert lower_cases(tmp_path / "stage-1" / "best", own=True)
-    (tmp_path / FILE).write_text('{"do_lower_case": false}')
+    (tmp_path / TOKENIZER).write_text('{"do_lower_case": false}')
     assert not lower_cases(tmp_path, own=True)
 
 

@@ -1,5 +1,6 @@
 """Fine-tuned models in other families: the head and its labels go along, and the same answers come back."""
 import json
+import tarfile
 import zlib  # noqa: F401  (before paddle)
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 
 paddle = pytest.importorskip("paddle")
 
-from safetensors.numpy import save_file  # noqa: E402
+from safetensors.numpy import load_file, save_file  # noqa: E402
 
+import ernie  # noqa: E402
 from ernie.checkpoints.formats import read  # noqa: E402
+from ernie.checkpoints.formats.finetuned import DESCRIPTION  # noqa: E402
 from ernie.cli import main  # noqa: E402
-from ernie.finetuning.predictor import FILE, Predictor, describe  # noqa: E402
+from ernie.finetuning.predictor import Predictor, describe  # noqa: E402
 from ernie.finetuning.recipe import from_dict, make_kind  # noqa: E402
 from ernie.model.config import ErnieConfig  # noqa: E402
 from ernie.model.finetuning_model import FinetuningModel  # noqa: E402
@@ -54,7 +57,7 @@ def own_model(folder, kind_name, task_id=False, trained_with=0):
     save_file(arrays, folder / "model.safetensors")
     (folder / "ernie_config.json").write_text(json.dumps(config.to_dict()))
     (folder / "vocab.txt").write_text("\n".join(VOCAB) + "\n")
-    (folder / FILE).write_text(describe(recipe, classes))
+    (folder / DESCRIPTION).write_text(describe(recipe, classes))
     return folder
 
 
@@ -101,13 +104,15 @@ def test_there_and_back(tmp_path, kind_name, family):
     assert numbers(back, kind_name) == numbers(found, kind_name)
 
 
-@pytest.mark.parametrize("family", ["static", "paddlenlp", "huggingface"])
+@pytest.mark.parametrize("family", ["static", "dygraph", "paddlenlp", "huggingface"])
 def test_the_task_embedding_it_was_trained_with_goes_along(tmp_path, family, capsys):
     source = own_model(tmp_path / "own", "classification", task_id=True, trained_with=2)
     assert main(["convert", str(source), str(tmp_path / "out"), "--to", family]) == 0
-    assert ("task embeddings 0 and 2 have changed places" in capsys.readouterr().out) == (family == "huggingface")
+    said = capsys.readouterr().out
+    assert ("task embeddings 0 and 2 have changed places" in said) == (family == "huggingface")
+    assert ("number 2, which this model was trained with, is part of" in said) == (family == "dygraph")
     found = Predictor(tmp_path / "out")
-    assert found.recipe.task_id == (0 if family == "huggingface" else 2)
+    assert found.recipe.task_id == (0 if family in ("dygraph", "huggingface") else 2)
     assert numbers(found, "classification") == numbers(Predictor(source), "classification") \
         != numbers(Predictor(source, ["task_id=0"]), "classification")
     assert main(["convert", str(tmp_path / "out"), str(tmp_path / "back"), "--to", "own"]) == 0
@@ -127,10 +132,87 @@ def test_a_task_embedding_that_is_not_there_is_refused(tmp_path, value, capsys):
     assert "no finetuned.json was written" in capsys.readouterr().out
 
 
+FOREIGN = ["static", "dygraph", "paddlenlp", "huggingface"]
+
+
+@pytest.mark.parametrize("first", FOREIGN)
+def test_what_is_known_of_a_head_goes_from_family_to_family(tmp_path, first):
+    """Its labels and its length, of a model whose configuration does not name the labels as well, too."""
+    source = own_model(tmp_path / "own", "classification")
+    assert main(["convert", str(source), str(tmp_path / "first"), "--to", first]) == 0
+    file = next(tmp_path.glob("first/*config.json")) if first in ("static", "dygraph") else None
+    if file:
+        values = json.loads(file.read_text())
+        file.write_text(json.dumps({key: values[key] for key in values.keys() - {"id2label", "label2id"}}))
+    with tarfile.open(tmp_path / "first.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "first", "inside")
+    places = [tmp_path / "first", tmp_path / "first.tar.gz", *tmp_path.glob("first/params")]
+    for second in FOREIGN:
+        assert main(["convert", str(tmp_path / "first"), str(tmp_path / second), "--to", second]) == 0
+        places.append(tmp_path / second)
+    for place in places:
+        found = Predictor(place)
+        assert (place, found.recipe.max_length, found.classes.names) == (place, 16, ("bad", "fair", "good"))
+        assert numbers(found, "classification") == numbers(Predictor(source), "classification")
+
+
+def test_a_map_of_labels_that_is_not_the_heads(tmp_path):
+    source = own_model(tmp_path / "own", "classification")
+    assert main(["convert", str(source), str(tmp_path / "out"), "--to", "static"]) == 0
+    (tmp_path / "out" / "label_map.json").write_text('{"a": 0, "b": 1}')
+    with pytest.raises(InputError, match="names 2 classes, the head of the weights beside it has 3"):
+        Predictor(tmp_path / "out")
+
+
+@pytest.mark.parametrize("family", FOREIGN)
+def test_ernie_load_takes_what_predict_takes(tmp_path, family):
+    source = own_model(tmp_path / "own", "classification")
+    assert main(["convert", str(source), str(tmp_path / "out"), "--to", family]) == 0
+    model, expected = ernie.load(tmp_path / "out"), ernie.load(source)
+    assert model.classes == expected.classes == ("bad", "fair", "good")
+    assert model.predict([("a b", "c")])[0].probability == pytest.approx(
+        expected.predict([("a b", "c")])[0].probability, abs=1e-6)
+    assert np.abs(model.encode(["a b"]) - expected.encode(["a b"])).max() < 1e-6
+
+@pytest.mark.slow
+def test_the_head_of_another_family_is_exported(tmp_path):
+    source = own_model(tmp_path / "own", "classification")
+    assert main(["convert", str(source), str(tmp_path / "out"), "--to", "huggingface"]) == 0
+    assert main(["export", str(tmp_path / "out"), "--to", "inference", "--output", str(tmp_path / "graph")]) == 0
+    assert numbers(Predictor(tmp_path / "graph"), "classification") == numbers(Predictor(source), "classification")
+
+
+def test_a_head_that_cannot_answer_leaves_the_encoder(tmp_path):
+    source = own_model(tmp_path / "own", "classification", task_id=True)
+    assert main(["convert", str(source), str(tmp_path / "out"), "--to", "paddlenlp"]) == 0
+    file = tmp_path / "out" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "task_id": 9}))
+    model = ernie.load(tmp_path / "out")
+    assert model.task is None and model.encode(["a b"]).shape == (1, 16)
+    with pytest.raises(InputError, match="is not one of the model's 3 task embeddings"):
+        model.predict(["a"])
+
+
+def test_of_several_seeds_every_command_takes_the_best(tmp_path):
+    for seed in (1, 2):
+        (tmp_path / "out" / f"seed-{seed}").mkdir(parents=True)
+        own_model(tmp_path / "out" / f"seed-{seed}" / "best", "classification")
+    file = tmp_path / "out" / "seed-2" / "best" / "model.safetensors"
+    save_file({name: array * 2 for name, array in load_file(file).items()}, file)
+    (tmp_path / "out" / "result.json").write_text(json.dumps({"best_seed": 2}))
+    expected = ernie.load(file.parent).encode(["a b c"])
+    assert main(["convert", str(tmp_path / "out"), str(tmp_path / "converted"), "--to", "own"]) == 0
+    (tmp_path / "texts.txt").write_text("a b c\n")
+    assert main(["encode", "--init", str(tmp_path / "out"), "--input", str(tmp_path / "texts.txt"), "--output",
+                 str(tmp_path / "vectors.npy")]) == 0
+    for found in ernie.load(tmp_path / "converted").encode(["a b c"]), np.load(tmp_path / "vectors.npy"):
+        assert np.abs(found - expected).max() < 1e-6
+
+
 def test_own_to_own_is_the_same_model(tmp_path):
     source = own_model(tmp_path / "own", "classification")
     assert main(["convert", str(source), str(tmp_path / "out"), "--to", "own"]) == 0
-    assert (tmp_path / "out" / FILE).read_text() == (source / FILE).read_text()
+    assert (tmp_path / "out" / DESCRIPTION).read_text() == (source / DESCRIPTION).read_text()
     assert numbers(Predictor(tmp_path / "out"), "classification") == numbers(Predictor(source), "classification")
 
 
@@ -142,7 +224,7 @@ def test_the_labels_of_2019_lie_beside_the_weights(tmp_path):
 
 def test_what_has_no_head_is_no_fine_tuned_model(tmp_path):
     source = own_model(tmp_path / "own", "classification")
-    (source / FILE).unlink()
+    (source / DESCRIPTION).unlink()
     with pytest.raises(InputError, match="no fine-tuned model here"):
         Predictor(source)
 
