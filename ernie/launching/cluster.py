@@ -21,6 +21,7 @@ from ernie.utils.console import LOG, show_log
 from reader.utils.errors import InputError
 
 PORT = 29500  # where node 0 listens while the nodes find one another, unless the user or ERNIE_PORT says otherwise
+NODE_RANKS = ("PADDLE_RANK", "PADDLE_NODE_RANK", "PADDLE_TRAINER_ID")  # of Paddle's launcher, of users, of PaddleCloud
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def from_flags(flags: argparse.Namespace, environment: Mapping[str, str] = os.en
         if not rank.isdecimal() or int(rank) >= count:
             raise InputError(f"--rank {rank} is not one of 0 to {count - 1}")
         check_master(master)
-    devices = flags.devices or ""
+    devices = flags.devices or environment.get("PADDLE_DEVICES") or ""
     if cards.visible_cards(environment):
         devices = ",".join(card.label for card in cards.choose_cards(devices, environment))
     elif devices and not re.fullmatch(r"\d+(,\d+)*", devices):
@@ -80,10 +81,13 @@ def check_master(master: str) -> tuple[str, int]:
 def _scheduled(rank: str | None, master: str | None,
                environment: Mapping[str, str]) -> tuple[str, str | None, str | None]:
     """(nnodes, rank, master) as the environment knows them; flags come first."""
-    if environment.get("PADDLE_NNODES"):
-        return (environment["PADDLE_NNODES"],
-                rank or environment.get("PADDLE_NODE_RANK") or environment.get("PADDLE_TRAINER_ID"),
-                master or environment.get("PADDLE_MASTER"))
+    node = next((environment[name] for name in NODE_RANKS if environment.get(name)), None)
+    if environment.get("PADDLE_NNODES"):  # as Paddle's own launcher reads it
+        return environment["PADDLE_NNODES"], rank or node, master or environment.get("PADDLE_MASTER")
+    addresses = [address.strip() for address in environment.get("PADDLE_TRAINERS", "").split(",") if address.strip()]
+    if len(addresses) > 1:  # PaddleCloud
+        port = environment.get("ERNIE_PORT") or environment.get("PADDLE_PORT") or PORT
+        return str(len(addresses)), rank or node, master or f"{addresses[0]}:{port}"
     slurm = environment.get("SLURM_NNODES") or environment.get("SLURM_JOB_NUM_NODES")
     if slurm:
         _refuse_several_tasks(environment)

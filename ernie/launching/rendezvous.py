@@ -21,6 +21,8 @@ from reader.utils.errors import InputError
 
 LIMIT = 1 << 16   # bytes of a message
 REMIND = 30.0     # seconds between two lines about who is missing
+RETRY = 0.5       # seconds between two attempts
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 6}  # a host without power is noticed in 90 s
 
 
 class Stopped(Exception):
@@ -72,13 +74,13 @@ def meet(rank: int, nnodes: int, master: str, store_port: int, ports: list[int],
         rank: of this node. master: "host:port", a name or an address of node 0. store_port, ports: free ports of this
             node, see ``Node``. timeout: seconds to wait.
     Raises:
-        InputError: the master's name is not known, its port is taken, nodes disagree or do not come in time.
+        InputError: the master's port is taken, nodes disagree, or its name or the nodes do not come in time.
         Stopped: ``asked_to_stop`` said so.
     """
     host, port = check_master(master)
-    address = _resolve(host, port, rank)
-    waiting = _Waiting(f"{nnodes} nodes at {master}" + ("" if address == host else f" ({address})"), timeout,
-                       asked_to_stop)
+    waiting = _Waiting(f"{nnodes} nodes at {master}", timeout, asked_to_stop)
+    address = _resolve(host, port, rank, waiting)
+    waiting.what += "" if address == host else f" ({address})"
     mine = Node(rank, address, store_port, ports)
     if rank:
         return _join(mine, nnodes, address, port, waiting)
@@ -112,12 +114,14 @@ class _Waiting:
             LOG.info("waiting for %s; %s", self.what, missing)
 
 
-def _resolve(host: str, port: int, rank: int) -> str:
-    try:
-        return str(socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
-    except OSError as error:
-        raise InputError(f"--master {host}:{port}: node {rank} does not know this host ({error.strerror or error})"
-                         ) from None
+def _resolve(host: str, port: int, rank: int, waiting: _Waiting) -> str:
+    """The address of the master; its name may come later than this node, as that of a pod does that still starts."""
+    while True:
+        try:
+            return str(socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4][0])
+        except OSError as error:
+            waiting.check(f"node {rank} does not know this host ({error.strerror or error})")
+            time.sleep(RETRY)
 
 
 def _serve(mine: Node, nnodes: int, port: int, waiting: _Waiting, listen_at: str) -> Peers:
@@ -139,6 +143,7 @@ def _serve(mine: Node, nnodes: int, port: int, waiting: _Waiting, listen_at: str
             except socket.timeout:
                 continue
             connection.settimeout(5)
+            _keep_alive(connection)
             hello = _receive(connection)
             wrong = _wrong(hello, nnodes, found)
             if wrong:
@@ -178,8 +183,9 @@ def _join(mine: Node, nnodes: int, address: str, port: int, waiting: _Waiting) -
         try:
             connection = socket.create_connection((address, port), timeout=5)
         except OSError:
-            time.sleep(0.5)
+            time.sleep(RETRY)
             continue
+        _keep_alive(connection)
         _say(connection, {"nnodes": nnodes, "rank": mine.rank, "store_port": mine.store_port, "ports": mine.ports})
         while True:
             waiting.check("node 0 waits for others")
@@ -191,7 +197,15 @@ def _join(mine: Node, nnodes: int, address: str, port: int, waiting: _Waiting) -
         if "nodes" in answer:
             return Peers([Node(**node) for node in answer["nodes"]], [connection])
         connection.close()  # node 0 ended while it was waiting; another attempt of it may follow
-        time.sleep(0.5)
+        time.sleep(RETRY)
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Have the system ask the other end whether it is there: a host that loses its power does not say that it goes."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _say(connection: socket.socket, content: dict) -> None:

@@ -32,6 +32,12 @@ def cluster(environment=None, **flags):
     ({}, {"SLURM_NNODES": "1", "SLURM_NODEID": "0", "SLURM_JOB_NODELIST": "gpu07"}, "1|0|||1"),
     ({}, {"PADDLE_NNODES": "4", "PADDLE_NODE_RANK": "3", "PADDLE_MASTER": "m:8"}, "4|3|m:8||1"),
     ({}, {"PADDLE_NNODES": "4", "PADDLE_TRAINER_ID": "2", "PADDLE_MASTER": "m:8"}, "4|2|m:8||1"),
+    ({}, {"PADDLE_NNODES": "4", "PADDLE_RANK": "1", "PADDLE_MASTER": "m:8", "PADDLE_DEVICES": "0,1"}, "4|1|m:8|0,1|2"),
+    ({"devices": "3"}, {"PADDLE_DEVICES": "0,1"}, "1|0||3|1"),
+    ({}, {"PADDLE_TRAINERS": "10.0.0.1,10.0.0.2", "PADDLE_TRAINER_ID": "1", "POD_IP": "10.0.0.2", "PADDLE_PORT": "6170",
+          "PADDLE_TRAINERS_NUM": "2", "TRAINER_PORTS_NUM": "8"}, "2|1|10.0.0.1:6170||1"),
+    ({}, {"PADDLE_TRAINERS": "10.0.0.1,10.0.0.2", "PADDLE_TRAINER_ID": "0"}, "2|0|10.0.0.1:29500||1"),
+    ({}, {"PADDLE_TRAINERS": "10.0.0.1", "PADDLE_TRAINER_ID": "0"}, "1|0|||1"),
     ({}, {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1", "ERNIE_MASTER": "m:9"}, "2|1|m:9||1"),
     ({"nnodes": "2", "rank": "0", "master": "mine:5"},
      {"SLURM_NNODES": "8", "SLURM_NODEID": "7", "SLURM_JOB_NODELIST": "gpu[07-08]"}, "2|0|mine:5||1"),
@@ -125,7 +131,7 @@ def test_nodes_meet_at_a_host_name_and_all_get_the_same_table():
 def test_a_master_whose_own_name_leads_to_itself_alone_is_reached_from_outside(monkeypatch):
     """As Debian's /etc/hosts has it; 127.0.0.2 stands for the address that the other hosts know."""
     monkeypatch.setattr(rendezvous, "own_only", lambda address: address == "127.0.1.1")
-    monkeypatch.setattr(rendezvous, "_resolve", lambda host, port, rank: "127.0.0.2" if rank else "127.0.1.1")
+    monkeypatch.setattr(rendezvous, "_resolve", lambda host, port, rank, waiting: "127.0.0.2" if rank else "127.0.1.1")
     port = free_ports(1)[0]
     found = together(lambda: meet(0, port=port, host="first", timeout=60.0),
                      lambda: meet(1, port=port, host="first", timeout=60.0))
@@ -192,8 +198,36 @@ def test_a_busy_port_and_an_unknown_host_are_one_line_each():
         taken.listen()
         with pytest.raises(InputError, match="node 0 cannot listen there"):
             meet(0, port=port, timeout=2)
-    with pytest.raises(InputError, match="node 0 does not know this host"):
-        meet(0, port=port, host="no-such-host.invalid")
+    with pytest.raises(InputError, match=r"waited \d+ s for 2 nodes at no-such\S+; node 0 does not know this host"):
+        meet(0, port=port, host="no-such-host.invalid", timeout=0.1)
+
+
+def test_a_master_whose_name_is_not_known_yet_is_waited_for(monkeypatch):
+    """As that of a pod which still starts."""
+    asked = {0: 0, 1: 0}
+
+    def addresses(host, port, *_):
+        rank = int(threading.current_thread().name)
+        asked[rank] += 1
+        if asked[rank] < 3:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(rendezvous.socket, "getaddrinfo", addresses)
+    port = free_ports(1)[0]
+
+    def node(rank):
+        threading.current_thread().name = str(rank)
+        return meet(rank, port=port, host="ernie-0.ernie")
+
+    found = together(lambda: node(0), lambda: node(1))
+    assert [[node.rank for node in peers.nodes] for peers in found] == [[0, 1], [0, 1]]
+    assert asked[0] == 3 and asked[1] > 3  # connecting asks once more
+    for peers in found:  # and a host that loses its power is noticed, though nobody writes while training
+        for connection in peers._open:
+            assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            assert 0 < connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
+        peers.end(well=True)
 
 
 @pytest.mark.parametrize("codes, reported", [
