@@ -57,7 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Carry the command out; return its exit code, None for 0."""
-    from reader.store.build import build_corpus, print_report
+    from reader.store.build import build_corpus
+    from reader.store.report import print_report
     from reader.store.store import read_manifest
     for pair in args.option:
         if "=" not in pair:

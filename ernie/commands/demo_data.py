@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> None:
         for file, documents in write_texts(args.language, args.output).items():
             print(f"{file}: {counted(documents, 'document')}")
     else:
-        from reader.store.build import describe
         from reader.store.demo import prepare_demo
+        from reader.store.report import describe
         from reader.store.store import read_manifest
         output = prepare_demo(args.language, args.output, args.vocab_size, args.workers, progress=sys.stderr)
         for name in ("train", "dev"):

@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Carry the command out; return its exit code, None for 0."""
-    from reader.store.build import join_stores, print_report
+    from reader.store.build import join_stores
+    from reader.store.report import print_report
 
     print_report(join_stores(args.stores, args.output), args.output)

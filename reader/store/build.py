@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -38,7 +37,7 @@ from reader.text.documents import (
 )
 from reader.text.flags import KIND_NAMES
 from reader.text.sampling import Sample
-from reader.text.script import doubt
+from reader.text.script import beginning, doubt, vocabulary_doubt
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
 from reader.utils.files import Paths, StrPath, one_writer, place_of
@@ -80,7 +79,7 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
     check_arguments(layout, language, dev_share, deduplicate, shard)
     recipe = BuildRecipe(language, str(Path(vocab_file).resolve()), layout, annotator or DEFAULTS[language],
                          options or {}, lower_case, document_tokens, text_field, title_field, dev_share, deduplicate)
-    Tokenizer.load(vocab_file, lower_case)
+    tokenizer = Tokenizer.load(vocab_file, lower_case)
     left_out = Rejected()
     files, outputs = find_inputs(inputs, left_out, vocabulary=vocab_file), outputs_of(Path(output), dev_share)
     parts = plan_parts(files, recipe.reading, int(np.clip(sum(map(os.path.getsize, files)) // 64, *PART_BYTES)))
@@ -91,7 +90,9 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
     if not mine:
         raise InputError(f"shard {shard[0]}/{shard[1]} is empty: the input has only {counted(len(parts), 'part')}")
     if progress:
-        notes = left_out.line if left_out.total else "", doubt(language, mine[0][1], recipe.reading)
+        read = list(beginning(mine[0][1], recipe.reading))
+        notes = (left_out.line if left_out.total else "", doubt(language, read),
+                 vocabulary_doubt(tokenizer, read, recipe.options.get("convert")))
         progress.writelines(f"ernie: {note}\n" for note in notes if note)
     folder = Path(f"{output}.parts")
     claim(folder, plan)
@@ -256,6 +257,7 @@ class PartWriter:
     def __init__(self, recipe: BuildRecipe, path: Path, pipeline: Pipeline):
         self.recipe, self.pipeline = recipe, pipeline
         self.units: Counter[str] = Counter()
+        self.unknown = 0
         self.writer = StoreWriter(path, recipe.vocab_file, recipe.language)
 
     def add(self, documents: list[Document]) -> None:
@@ -268,10 +270,11 @@ class PartWriter:
             tokens = cut_documents(tokens, self.recipe.document_tokens)
         self.writer.add(*tokens[:5], speakers=speakers)
         self.units.update(dict(zip(KIND_NAMES, tokens.units.tolist())))
+        self.unknown += int((tokens.ids == self.pipeline.chunk_cache.tokenizer.unk_id).sum())
 
     def close(self, rejected: Rejected) -> None:
         """Finish the store."""
-        self.writer.close(units=dict(self.units), rejected=dict(rejected.reasons),
+        self.writer.close(units=dict(self.units), unknown=self.unknown, rejected=dict(rejected.reasons),
                           rejected_examples=rejected.examples)
 
 
@@ -296,11 +299,13 @@ def join(recipe: BuildRecipe, parts: list[Path], output: Path, left_out: Rejecte
     """Append the parts to one store, with the sum of their reports, ``left_out`` and ``report``."""
     rejected = Rejected()
     units: Counter[str] = Counter()
+    unknown = 0
     writer = StoreWriter(output, recipe.vocab_file, recipe.language)
     for part in parts:
         manifest = read_manifest(part)
         rejected.merge(manifest["rejected"], manifest["rejected_examples"])
         units.update(manifest["units"])
+        unknown += manifest["unknown"]
         writer.append_store(part)
     rejected.merge(dict(left_out.reasons), left_out.examples)
     if not writer.arrays["ids"].count:
@@ -311,8 +316,8 @@ def join(recipe: BuildRecipe, parts: list[Path], output: Path, left_out: Rejecte
         raise InputError(what + (f"; {rejected.line}" if rejected.total else ""))
     shutil.copytree(parts[0].parent / LEARNT, writer.partial / LEARNT)
     return writer.close(annotator=recipe.annotator, layout=recipe.layout, lower_case=recipe.lower_case,
-                        options=recipe.options, units=dict(units), rejected=dict(rejected.reasons),
-                        rejected_examples=rejected.examples, **report)
+                        options=recipe.options, units=dict(units), unknown=unknown,
+                        rejected=dict(rejected.reasons), rejected_examples=rejected.examples, **report)
 
 
 @one_writer
@@ -351,6 +356,7 @@ def join_stores(stores: list, output: StrPath) -> dict[str, Any]:
     return writer.close(**same, **joined_chances(manifests), units=dict(units), rejected=dict(rejected.reasons),
                         rejected_examples=rejected.examples, built_bytes=0, seconds=0.0,
                         input_bytes=sum(m.get("input_bytes", 0) for m in manifests),
+                        unknown=sum(m.get("unknown", 0) for m in manifests),
                         joined=[manifest["fingerprint"] for manifest in manifests])
 
 
@@ -364,24 +370,3 @@ def joined_chances(manifests: list[dict]) -> dict[str, list]:
         chances += [[before + stop, chance] for stop, chance in manifest.get("unit_chances", [[tokens, 1.0]])]
         before += tokens
     return {"unit_chances": chances}
-
-
-def describe(manifest: dict) -> str:
-    """Format the report of a build for a person."""
-    rejected = Rejected(Counter(manifest["rejected"]), list(manifest["rejected_examples"]))
-    units = ", ".join(f"{count:,} {kind}" for kind, count in manifest["units"].items())
-    built, seconds = manifest["built_bytes"] / 1e6, manifest["seconds"]
-    speed = f", {built:.1f} of them built in {seconds:.1f} s: {built / max(1e-9, seconds):.2f} MB/s" if built else ""
-    lines = [f"{counted(manifest['documents'], 'document')}, {counted(manifest['paragraphs'], 'paragraph')}, "
-             f"{counted(manifest['sentences'], 'sentence')}, {manifest['tokens']:,} tokens", f"units: {units}",
-             f"{manifest['input_bytes'] / 1e6:.1f} MB{speed}"]
-    if manifest.get("near_copies_across_train_and_dev"):
-        lines.append(f"{manifest['near_copies_across_train_and_dev']:,} of the near copies were across train and dev")
-    return "\n".join(lines + ([str(rejected)] if rejected.total else []))
-
-
-def print_report(manifest: dict, output: StrPath) -> None:
-    """Print ``describe`` and where the store lies."""
-    print(describe(manifest))
-    print(f"store: {output} (fingerprint {manifest['fingerprint']})")
-    sys.stdout.flush()

@@ -18,6 +18,7 @@ from reader.text.documents import Rejected, Span, read_documents
 from reader.text.fingerprints import exact_key, is_dev, words_of
 from reader.text.rejected import EXACT_COPY, NEAR_COPY
 from reader.utils.errors import InputError
+from reader.utils.files import atomic_write
 
 SHINGLE, SIMILAR = 5, 0.8
 BANDS, ROWS = 21, 6
@@ -47,7 +48,8 @@ def sign_part(recipe: BuildRecipe, spans: list[Span], folder: Path, index: int) 
             minhash.update([" ".join(words[k:k + SHINGLE]) for k in range(max(1, len(words) - SHINGLE + 1))])
             signatures.append(np.array(minhash.digest(), np.uint32))
     np.save(folder / f"{index:06d}.signatures.npy", np.array(signatures, np.uint32).reshape(-1, PERMUTATIONS))
-    np.save(folder / f"{index:06d}.keys.npy", np.array(keys, np.uint64))  # last: it says that the part is done
+    with atomic_write(folder / f"{index:06d}.keys.npy", "wb") as file:  # last and whole: it says that the part is done
+        np.save(file, np.array(keys, np.uint64))
 
 
 class Verdicts:

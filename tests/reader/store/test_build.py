@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from reader.store import build
-from reader.store.build import build_corpus, describe, join_stores
+from reader.store.build import build_corpus, join_stores
 from reader.store.pipeline import PartTokens, cut_documents
+from reader.store.report import describe
 from reader.store.store import OFFSET_ARRAYS, TOKEN_ARRAYS, Store
 from reader.text.flags import CAPITAL, UNIT_START, WORD_START
 from reader.utils.errors import InputError

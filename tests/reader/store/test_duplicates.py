@@ -1,6 +1,8 @@
 """Copies are found wherever they are; train and dev share phrases and names and no document; speakers are kept."""
 import json
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -94,6 +96,27 @@ def test_a_stopped_build_of_both_goes_on(tmp_path, vocab, peer, monkeypatch):
     assert again["fingerprint"] == whole["fingerprint"]
     for part in ("train", "dev"):
         assert Store(tmp_path / "store" / part).fingerprint == Store(tmp_path / "whole" / part).fingerprint
+
+
+def test_a_comparison_that_is_killed_while_it_writes_is_made_again(tmp_path, vocab, peer):
+    peer("rensa")
+    source = write(tmp_path / "a.jsonl", texts(20))
+    code = f"""if True:
+        import os
+        import numpy as np
+        from reader.store.build import build_corpus
+        real = np.save
+        def cut_short(file, array):
+            real(file, array)
+            if "keys" in str(getattr(file, "name", file)):
+                file = file if hasattr(file, "truncate") else open(file, "r+b")
+                file.truncate(150)
+                os._exit(9)
+        np.save = cut_short
+        build_corpus({str(source)!r}, "en", {str(vocab)!r}, {str(tmp_path / "store")!r}, deduplicate=True)"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert list((tmp_path / "store.parts").glob("*keys*"))
+    assert build_corpus(source, "en", vocab, tmp_path / "store", deduplicate=True)["documents"] == 20
 
 
 def test_phrases_are_mined_from_train_alone(tmp_path, vocab):
