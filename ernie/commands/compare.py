@@ -130,14 +130,16 @@ def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[
     from ernie.report.comparison import group_of, render_comparison
     from ernie.report.runs import read_run
     from reader.utils.files import atomic_write
-    runs, groups, lines = {}, [], []
+    runs, groups, lines, unfinished = {}, [], [], []
     for name in plan.names:
         found = {seed: read_run(path) for seed in plan.seeds
                  if name != UNTOUCHED and ((path := plan.run_path(name, seed)) / "run.json").exists()}
         downstream = {task: {seed: value for seed in plan.seeds if (value := downstream_figure(
             plan.finetune_path(name, seed, task))) is not None} for task in plan.finetune}
         runs[name] = found
-        groups.append(group_of(name, found, {task: values for task, values in downstream.items() if values}))
+        unfinished += [f"{name}, seed {seed}" for seed, each in found.items() if each.current]
+        groups.append(group_of(name, {seed: each for seed, each in found.items() if not each.current},
+                               {task: values for task, values in downstream.items() if values}))
         for seed in plan.seeds:
             scores = {task: values[seed] for task, values in downstream.items() if seed in values}
             if seed in groups[-1].dev or scores:
@@ -156,5 +158,7 @@ def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[
         print("\n" + table(compare_tasks(groups), groups, ["baseline", "majority"]))
     if any(group.downstream for group in groups):
         print("\n" + table(compare_downstream(groups), groups, []))
+    if unfinished:
+        print(f"not finished, and so in no figure: {'; '.join(unfinished)}")
     print("mean ± standard deviation over seeds; a difference ± its 95 % interval, * where that leaves 0 out")
     print(page)

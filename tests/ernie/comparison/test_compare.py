@@ -138,6 +138,32 @@ def test_a_killed_comparison_goes_on_and_ends_in_a_page(curricula):
     assert again.returncode == 0 and "compare: alone" not in again.stdout
 
 
+def test_a_run_that_is_not_finished_is_not_in_the_figures(tmp_path, capsys):
+    """The mean of a run's end and of another one's middle is no figure of either."""
+    runs.declare(tmp_path, [{"knowledge_masking": 3}, {"sentence_distance": 3}], dev_batches=2).rename(
+        tmp_path / "alone.yaml")
+    command = ["compare", str(tmp_path / "alone.yaml"), "--corpus", str(tmp_path), "--output", str(tmp_path / "out")]
+    assert main([*command, "--seeds", "1"]) == 0
+    capsys.readouterr()
+    first, second = (tmp_path / "out" / "alone" / f"seed-{number}" for number in (1, 2))
+    shutil.copytree(first, second)
+    record = json.loads((second / "run.json").read_text())
+    record["curriculum"]["seed"] = 2
+    (second / "run.json").write_text(json.dumps(record))
+    shutil.rmtree(second / "stage-2")
+    assert main([*command, "--seeds", "2", "--report-only"]) == 0
+    out = capsys.readouterr().out
+    assert "±" not in out.split("mean ± standard")[0]  # one run
+    assert "not finished, and so in no figure: alone, seed 2" in out
+    assert len((tmp_path / "out" / "results.jsonl").read_text().splitlines()) == 1
+    assert "1 of 2 finished" in (tmp_path / "out" / "compare.html").read_text("utf-8")
+    shutil.rmtree(first / "stage-2")
+    assert main([*command, "--seeds", "2", "--report-only"]) == 0
+    out = capsys.readouterr().out
+    assert "not finished, and so in no figure: alone, seed 1; alone, seed 2" in out and "knowledge masking" not in out
+    assert "0 of 2 finished" in (tmp_path / "out" / "compare.html").read_text("utf-8")
+
+
 def test_a_stop_is_handed_on_to_the_run(curricula):
     command = [sys.executable, "-m", "ernie", *arguments(curricula, "--equal", "steps")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
