@@ -25,7 +25,7 @@ from reader.store.integrity import check_together
 from reader.store.pipeline import BLOCK_CHARACTERS, BuildRecipe, Pipeline, batched, cut_documents
 from reader.store.store import NOBODY, VERSION, StoreWriter, read_manifest
 from reader.store.workers import run_parts, span_bytes
-from reader.text.annotators import DEFAULTS, find_annotator
+from reader.text.annotators import DEFAULTS, LANGUAGES, find_annotator
 from reader.text.documents import (
     LAYOUTS,
     Document,
@@ -76,14 +76,14 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
     Raises:
         InputError: nothing usable in the input, or bad arguments.
     """
-    check_arguments(layout, language, dev_share, deduplicate, shard)
+    check_arguments(layout, language, annotator, dev_share, deduplicate, shard)
     recipe = BuildRecipe(language, str(Path(vocab_file).resolve()), layout, annotator or DEFAULTS[language],
                          options or {}, lower_case, document_tokens, text_field, title_field, dev_share, deduplicate)
     tokenizer = Tokenizer.load(vocab_file, lower_case)
     left_out = Rejected()
     files, outputs = find_inputs(inputs, left_out, vocabulary=vocab_file), outputs_of(Path(output), dev_share)
     parts = plan_parts(files, recipe.reading, int(np.clip(sum(map(os.path.getsize, files)) // 64, *PART_BYTES)))
-    plan = plan_digest(recipe, files, shard, like and learnt_of(like))
+    plan = plan_digest(recipe, files, shard, like and learnt_of(like, recipe))
     if not missing(outputs, plan, replace_old):
         return read_manifest(outputs[TRAIN])
     mine = [(index, parts[index]) for index in range(shard[0], len(parts), shard[1])]
@@ -105,12 +105,17 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
     return read_manifest(outputs[TRAIN])
 
 
-def check_arguments(layout: str, language: str, dev_share: float, deduplicate: bool, shard: tuple[int, int]) -> None:
+def check_arguments(layout: str, language: str, annotator: str | None, dev_share: float, deduplicate: bool,
+                    shard: tuple[int, int]) -> None:
     """Raise InputError for arguments of ``build_corpus`` that nothing can be built from."""
     if layout not in LAYOUTS:
         raise InputError(f"unknown layout {layout!r}: one of {', '.join(LAYOUTS)}")
     if language not in DEFAULTS:
         raise InputError(f"unknown language {language!r}: one of {', '.join(DEFAULTS)}")
+    if annotator is not None:
+        find_annotator(annotator)
+        if LANGUAGES.get(annotator, language) != language:
+            raise InputError(f"annotator {annotator!r} is for {LANGUAGES[annotator]}, not {language}")
     if not 0 <= dev_share <= 0.5:
         raise InputError(f"dev share {dev_share} is not between 0 and 0.5")
     if deduplicate and shard != (0, 1):
@@ -179,11 +184,18 @@ def plan_digest(recipe: BuildRecipe, files: list[Path], *more: Any) -> str:
     return hashlib.sha256(everything.encode()).hexdigest()[:32]
 
 
-def learnt_of(store: StrPath) -> str:
-    """Return the fingerprint of a store that has an annotator to learn from; InputError where it has none."""
+def learnt_of(store: StrPath, recipe: BuildRecipe) -> str:
+    """Return the fingerprint of a store whose annotator has learnt what that of a recipe reads, or raise InputError."""
     if not (Path(store) / LEARNT).is_dir():
         raise InputError("not a corpus store of `ernie build-corpus`, which keeps what its annotator learnt", store)
-    return read_manifest(store)["fingerprint"]
+    manifest = read_manifest(store)
+    language, name = manifest["language"], manifest.get("annotator", recipe.annotator)
+    if language != recipe.language:
+        raise InputError(f"is of language {language}, not {recipe.language}: nothing can be learnt from it", store)
+    ours, theirs = find_annotator(recipe.annotator), find_annotator(name)
+    if not issubclass(ours, theirs) and not issubclass(theirs, ours):
+        raise InputError(f"its annotator is {name}, not {recipe.annotator}: nothing can be learnt from it", store)
+    return manifest["fingerprint"]
 
 
 def claim(folder: Path, plan: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from reader.store.integrity import check_together, verify_blocks
-from reader.store.pairs import BATCH, EMPTY_DEV, PairEncoder, as_list, forget, split_parts
+from reader.store.pairs import BATCH, EMPTY_DEV, PairEncoder, as_list, forget, fraction, split_parts
 from reader.store.store import Store, StoreWriter
 from reader.text.annotators.word_lists import DATA
 from reader.text.documents import Rejected
@@ -75,9 +75,9 @@ def mine_discourse(stores: Paths, output: StrPath, *, dev_stores: Paths = (), de
     chosen = {part: [find_marked(store, table, tokenizer, across, shortest, longest) for store in found]
               for part, found in given.items()}
     if not given["dev"]:
-        every, found, given["dev"] = max(2, round(1 / dev)), chosen["train"], opened
-        chosen = {part: [pairs[(pairs[:, 3] % every == every - 1) == (part == "dev")] for pairs in found]
-                  for part in ("train", "dev")}
+        (taken, every), found, given["dev"] = fraction(dev), chosen["train"], opened
+        chosen = {part: [pairs[((pairs[:, 3] + 1) * taken // every > pairs[:, 3] * taken // every) == (part == "dev")]
+                         for pairs in found] for part in ("train", "dev")}
     counts = np.bincount(np.concatenate([pairs[:, 2] for pairs in chosen["train"]]), minlength=len(names))
     kept = np.flatnonzero(counts >= least)
     if len(kept) < 2:
@@ -205,14 +205,14 @@ def build_discovery(files: Paths, like: StrPath, output: StrPath, *, dev_files: 
         classes = sorted({label for _, paths in parts for path in paths
                           for _, _, label in discovery_rows(path, Rejected())})
     index = {label: number for number, label in enumerate(classes)}
-    every = max(2, round(1 / dev))
+    taken, every = fraction(dev)
 
     def rows(paths: list[Path], part: str | None, noted: Rejected) -> Iterator:
         for path in paths:
             for first, second, label in discovery_rows(path, noted):
                 if label not in index:
                     noted.add("label that is not in the list", path, None, repr(label))
-                elif part is None or (zlib.crc32(first.encode()) % every == 0) == (part == "dev"):
+                elif part is None or (zlib.crc32(first.encode()) % every < taken) == (part == "dev"):
                     yield [first, second], [IGNORE, index[label]]
 
     report = {}

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ class PairEncoder:
 
     def write(self, rows: Iterable[tuple[list[str], list[int]]], output: Path, classes: list[str],
               rejected: Rejected) -> dict[str, Any]:
-        """Write a pair store of (paragraphs, labels) documents, without those that have an empty paragraph.
+        """Write a pair store of (paragraphs, labels) documents, without paragraphs that have no token.
+
+        A document whose first paragraph has none, or that has one paragraph left, is left out.
 
         Raises:
             InputError: nothing is left; ``rejected`` tells why.
@@ -57,7 +60,7 @@ class PairEncoder:
         writer = StoreWriter(output, self.like.vocab_file, self.language, "pairs")
         counts: Counter = Counter()
         for group in grouped(rows, BATCH):
-            group = [row for row in group if all(map(self._has_tokens, row[0]))]
+            group = [row for row in (self._readable(row, rejected) for row in group) if len(row[0]) > 1]
             tokens = self.pipeline.tokens([paragraphs for paragraphs, _ in group], split=False) if group else None
             if tokens is not None:
                 labels = [label for _, row in group for label in row]
@@ -72,9 +75,29 @@ class PairEncoder:
         writer.close(classes=classes, counts=by_name, lower_case=self.like.manifest["lower_case"])
         return by_name
 
+    def _readable(self, row: tuple[list[str], list[int]], rejected: Rejected) -> tuple[list[str], list[int]]:
+        """Return the paragraphs of a row that have tokens, with their labels; none where the first has none."""
+        good = [self._has_tokens(paragraph) for paragraph in row[0]]
+        if all(good):
+            return row
+        kept: tuple[list[str], list[int]] = [], []
+        for paragraph, label, fine in zip(*row, good):
+            if not fine:
+                rejected.add("text without a token", None, None, ascii(paragraph[:80]))
+            elif good[0]:
+                kept[0].append(paragraph)
+                kept[1].append(label)
+        return kept
+
     def _has_tokens(self, paragraph: str) -> bool:
         return paragraph.isascii() and any(map(str.isalnum, paragraph)) or \
             bool(self.pipeline.chunk_cache.tokenizer.encode(paragraph).ids.size)
+
+
+def fraction(share: float) -> tuple[int, int]:
+    """Return a share as whole numbers, (so many, of so many): 0.15 as (3, 20)."""
+    found = Fraction(share).limit_denominator(10**6)
+    return found.numerator, found.denominator
 
 
 def grouped(rows: Iterable, size: int) -> Iterator[list]:

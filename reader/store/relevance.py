@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from reader.store.pairs import PairEncoder, forget, split_parts
+from reader.store.pairs import PairEncoder, forget, fraction, split_parts
 from reader.text.documents import Rejected
 from reader.text.formats.base import Span
 from reader.text.formats.lines import Lines
@@ -32,14 +32,14 @@ def build_relevance(files: Paths, like: StrPath, output: StrPath, *, dev_files: 
     """
     parts, encoder, rejected = split_parts(files, dev_files), PairEncoder(like), Rejected()
     Path(output).mkdir(parents=True, exist_ok=True)
-    every, report = max(2, round(1 / dev)), {}
+    (taken, every), report = fraction(dev), {}
     forget(output)
     for name, paths in parts:
         with tempfile.TemporaryDirectory(dir=output) as folder:
             buckets = scatter(paths, Path(folder), rejected)
             for part in (name,) if name else ("train", "dev"):
-                documents = (document for bucket in buckets for document in gather(bucket)
-                             if name or (zlib.crc32(document[0][0].encode()) // 7919 % every == 0) == (part == "dev"))
+                documents = (document for bucket in buckets for document in gather(bucket) if name
+                             or (zlib.crc32(document[0][0].encode()) // 7919 % every < taken) == (part == "dev"))
                 report[part] = encoder.write(documents, Path(output) / part, ["clicked", "shown"], rejected)
     return report, rejected
 

@@ -22,6 +22,7 @@ ANNOTATORS = {
     "lac": "reader.text.annotators.lac:Lac",
 }
 DEFAULTS = {"en": "english", "zh": "chinese"}
+LANGUAGES = {"english": "en", "chinese": "zh", "lac": "zh"}  # of annotators that find nothing in text of another
 
 
 @dataclass
@@ -75,12 +76,18 @@ def find_annotator(name: str) -> type[Annotator]:
     """Load the class behind a name of ANNOTATORS or ``package.module:Class``.
 
     Raises:
-        InputError: there is none, or it needs an extra that is not installed.
+        InputError: there is none, it lacks members of the protocol, or it needs an extra that is not installed.
     """
     module, _, attribute = ANNOTATORS.get(name, name).partition(":")
     if not attribute:
         raise InputError(f"unknown annotator {name!r}: one of {', '.join(ANNOTATORS)}, or package.module:Class")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise InputError(f"annotator {name!r} cannot be loaded: {error}") from error
+    lacking = [member for member in ("annotate", "convert", "describe", "mine", "open", "sample")
+               if not hasattr(found, member)]
+    if lacking:
+        raise InputError(f"annotator {name!r} is none: it lacks {', '.join(lacking)} of "
+                         "reader.text.annotators.Annotator")
+    return found

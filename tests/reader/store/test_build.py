@@ -11,6 +11,7 @@ from reader.store.build import build_corpus, join_stores
 from reader.store.pipeline import PartTokens, cut_documents
 from reader.store.report import describe
 from reader.store.store import OFFSET_ARRAYS, TOKEN_ARRAYS, Store
+from reader.text.annotators import Annotator
 from reader.text.flags import CAPITAL, UNIT_START, WORD_START
 from reader.utils.errors import InputError
 from tests.reader.texts import TOKENIZER, VOCAB, stored_units
@@ -168,6 +169,17 @@ def test_like_uses_what_another_store_has_learnt(tmp_path, vocab):
         assert (tmp_path / "dev/annotator" / name).read_text() == (tmp_path / "train/annotator" / name).read_text()
 
 
+def test_like_is_held_to_language_and_annotator(tmp_path, vocab):
+    source = corpus(tmp_path / "a.jsonl", 3)
+    build_corpus(source, "en", vocab, tmp_path / "loud", annotator=f"{__name__}:Shouting")
+    build_corpus(source, "en", vocab, tmp_path / "same", like=tmp_path / "loud")  # of one family
+    with pytest.raises(InputError, match="same: is of language en, not zh: nothing can be learnt from it$"):
+        build_corpus(source, "zh", vocab, tmp_path / "other", like=tmp_path / "same")
+    with pytest.raises(InputError, match=f"^{tmp_path}/same: its annotator is english, not {__name__}:Silent"):
+        build_corpus(source, "en", vocab, tmp_path / "other", like=tmp_path / "same", annotator=f"{__name__}:Silent")
+    assert not (tmp_path / "other.parts").exists()
+
+
 def test_bad_documents_are_reported_and_the_good_ones_kept(tmp_path, vocab):
     rows = b'{"text": "The cat."}', b'{"text": "\xff"}', b'{"text": ""}', b'x', b'{"text": "It ran."}'
     (tmp_path / "a.jsonl").write_bytes(b"\n".join(rows))
@@ -181,7 +193,10 @@ def test_bad_documents_are_reported_and_the_good_ones_kept(tmp_path, vocab):
     ({"language": "fr"}, "unknown language 'fr'"), ({"annotator": "nobody"}, "unknown annotator 'nobody'"),
     ({"annotator": "no.such:Class"}, "cannot be loaded"), ({"options": {"x": "y"}}, "knows no option x"),
     ({"vocab_file": "none.txt"}, "vocabulary file not found"), ({"inputs": "empty.txt"}, "no usable document"),
-    ({"output": "."}, "is not a corpus store"), ({"like": "empty.txt"}, "not a corpus store")])
+    ({"output": "."}, "is not a corpus store"), ({"like": "empty.txt"}, "not a corpus store"),
+    ({"annotator": "json:JSONDecoder"}, "annotator 'json:JSONDecoder' is none: it lacks annotate, convert, describe, "),
+    ({"annotator": "chinese"}, "annotator 'chinese' is for zh, not en"),
+    ({"language": "zh", "annotator": "english"}, "annotator 'english' is for en, not zh")])
 def test_bad_calls_are_one_clear_line(tmp_path, vocab, call, message, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("empty.txt").write_text(" \n")
@@ -197,6 +212,10 @@ class Shouting(build.find_annotator("english")):
 
     def convert(self, document):
         return [paragraph.upper() for paragraph in document]
+
+
+class Silent(Annotator):
+    """A user's own annotator that learns nothing."""
 
 
 def test_an_annotator_of_the_user(tmp_path, vocab):

@@ -140,6 +140,35 @@ def test_search_logs(corpus, tmp_path):
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["dev", "train"]
 
 
+def test_a_title_without_tokens_takes_no_other_title_with_it(corpus, tmp_path):
+    log, dev = tmp_path / "log.tsv", tmp_path / "dev.tsv"
+    log.write_text("the cat\tA cat sat\t1\nthe cat\t\u200b\t0\nthe cat\tNew York\t0\n\u200b\tIt ran\t1\n"
+                   "run\t\u200b\t1\n")
+    dev.write_text("the dog\tDogs\t1\n")
+    report, rejected = build_relevance(log, corpus / "store", tmp_path / "out", dev_files=[dev])
+    assert documents(tmp_path / "out/train") == [(["the cat", "a cat sat", "new york"], [IGNORE, CLICKED, SHOWN])]
+    assert report["train"] == {"clicked": 1, "shown": 1}
+    assert rejected.examples == ["text without a token: '\\u200b'"] * 3
+    log.write_text("sentence1\tsentence2\tlabel\nA cat\tIt ran\tbut\nA cat\t\u200b\tbut\n")
+    report, rejected = build_discovery(log, corpus / "store", tmp_path / "two", dev_files=[log])
+    assert report["train"] == {"but": 1} and rejected.reasons["text without a token"] == 2  # in train, in dev
+
+
+@pytest.mark.parametrize("dev, share", [(0.1, 0.1), (0.3, 0.3), (0.4, 0.4), (0.15, 0.15)])
+def test_dev_has_the_share_that_is_asked_for(corpus, tmp_path, dev, share):
+    log, rows = tmp_path / "log.tsv", tmp_path / "train.tsv"
+    log.write_text("".join(f"cat {k}\ttitle {k}\t1\n" for k in range(2000)))
+    rows.write_text("sentence1\tsentence2\tlabel\n" + "".join(f"cat {k}\tran\tbut\n" for k in range(2000)))
+    for report in (build_relevance(log, corpus / "store", tmp_path / "log", dev=dev)[0],
+                   build_discovery([rows], corpus / "store", tmp_path / "rows", dev=dev)[0]):
+        counts = {part: sum(report[part].values()) for part in ("train", "dev")}
+        assert sum(counts.values()) == 2000 and abs(counts["dev"] / 2000 - share) < 0.03
+    mine_discourse(corpus / "store", tmp_path / "mined", markers=corpus / "markers.txt", least=1, cap=1000,
+                   balance=1000, dev=dev)
+    pairs = {part: len(documents(tmp_path / "mined" / part)) for part in ("train", "dev")}
+    assert abs(pairs["dev"] / sum(pairs.values()) - share) < 0.06
+
+
 def test_a_scattered_log_gives_the_same_queries(corpus, tmp_path, monkeypatch):
     log = tmp_path / "log.tsv"
     log.write_text("".join(f"cat {k % 37}\ttitle {k}\t{k % 2}\n" for k in range(400)))
