@@ -53,6 +53,24 @@ def test_the_image_for_either_device_installs_what_setup_declares():
         assert json.loads(dict(steps)["ENTRYPOINT"]) == ["ernie"] and ("USER", "1000") in steps
 
 
+def test_the_libraries_of_cuda_have_the_names_that_paddle_opens(tmp_path):
+    """NVIDIA's runtime image has them by their versions only."""
+    (step,) = [rest for name, rest in instructions("gpu") if name == "RUN" and "libcudnn" in rest]
+    system, cuda = tmp_path / "system", tmp_path / "cuda"
+    files = [system / "libcudnn.so.8", system / "libcudnn.so.8.9.6", system / "libcudnn_ops_infer.so.8",
+             system / "libnccl.so.2", system / "libnccl.so.2.15.5"]
+    files += [cuda / f"lib{name}.so.{version}" for name in ("cublas", "cublasLt", "curand", "cusolver", "cusparse",
+                                                            "cufft", "nvrtc") for version in ("11", "11.11.3.6")]
+    step = step.replace("/usr/local/cuda/lib64", str(cuda)).replace("/usr/lib/x86_64-linux-gnu", str(system))
+    assert subprocess.run(["sh", "-c", step]).returncode  # an image that is laid out otherwise does not build
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(file.name)
+    assert subprocess.run(["sh", "-c", step]).returncode == 0
+    for name in ("cublas", "cublasLt", "cudnn", "curand", "cusolver", "cusparse", "cufft", "nvrtc", "nccl"):
+        assert (system / f"lib{name}.so").read_text().startswith(f"lib{name}.so.")
+
+
 @pytest.mark.slow
 def test_the_steps_of_the_image_install_a_package_that_runs_the_demo(tmp_path):
     environment = tmp_path / "python"

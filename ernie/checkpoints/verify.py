@@ -43,6 +43,9 @@ def verify(path: str | Path) -> Iterator[Finding]:
     path, found = Path(path), False
     if not path.exists():
         raise InputError("no such file or directory", path)
+    if path.is_file():  # an archive, or weights with their configuration beside them
+        yield _released(path)
+        return
     closed: list[OSError] = []
     for directory in _directories(path, closed):
         for finding in _of_directory(directory):

@@ -2,7 +2,8 @@
 
 Every directory below PATH that has a manifest is read wholly: arrays against checksums and fingerprint, files against
 size and SHA-256. Of a run, the records and the stores that it was trained on are looked at too. A released checkpoint
-without a manifest is read as `ernie convert` would. Exits with 2 when something is damaged.
+without a manifest, an archive and the path of weights are read as `ernie convert` would. Exits with 2 when something is
+damaged.
 
 example: ernie verify output/demo_en
          ernie verify store/wiki/train
@@ -14,7 +15,8 @@ import argparse
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="stores, runs, checkpoints or exported models")
+    parser.add_argument("paths", nargs="+", metavar="PATH",
+                        help="stores, runs, checkpoints, archives or exported models")
 
 
 def run(args: argparse.Namespace) -> int:

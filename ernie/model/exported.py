@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from reader.utils.errors import InputError
 
 FILE = "export.json"
 INPUTS = ("token_ids", "token_type_ids", "position_ids", "lengths", "task_ids")
+PRECISIONS = ("fp32", "bf16")
 KEPT_PRIMITIVES = 64
 
 
@@ -30,15 +32,20 @@ class Exported:
 
     Args:
         precision: "fp32" or "bf16"; None: as it was exported.
+    Raises:
+        InputError: it is damaged, or its engine is not installed.
     """
 
     def __init__(self, path: str | Path, precision: str | None = None):
-        self.path, self.facts = Path(path), read_json(Path(path) / FILE)
+        self.path, self.facts = Path(path), _facts(Path(path) / FILE)
         self.precision = precision or self.facts["precision"]
-        make = {"inference": _paddle, "onnx": _onnx}.get(str(self.facts.get("to")))
-        if make is None:
-            raise InputError(f"unknown kind of export {self.facts.get('to')!r}", self.path / FILE)
-        self._run = make(self.path, self.precision)
+        try:
+            self._run = MAKERS[self.facts["to"]](self.path, self.precision)
+        except InputError:
+            raise
+        except Exception as error:  # each engine has errors of its own for a file that is damaged or of another version
+            raise InputError(f"cannot be run ({_reason(error)}); `ernie verify` tells whether it is whole", self.path) \
+                from None
 
     def __call__(self, **inputs) -> list[np.ndarray]:
         """Outputs of the arrays ``INPUTS`` names, in the order of ``facts["outputs"]``."""
@@ -61,6 +68,27 @@ class ExportedScores:
         """Compute scores as ``FinetuningModel.outputs`` does."""
         import paddle
         return paddle.to_tensor(self.run(**{name: value.numpy() for name, value in inputs.items()})[0])
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    """What an export says of itself."""
+    facts = read_json(file)
+    if not isinstance(facts, dict):
+        raise InputError(f"is a {type(facts).__name__}, not a mapping", file)
+    for key, allowed in (("to", MAKERS), ("precision", PRECISIONS)):
+        if not isinstance(facts.get(key), str) or facts[key] not in allowed:
+            raise InputError(f"{key} is {reprlib.repr(facts.get(key))}, expected {' or '.join(allowed)}", file)
+    if not isinstance(facts.get("inputs"), list) or facts["inputs"] not in (list(INPUTS), list(INPUTS[:-1])):
+        raise InputError(f"inputs are {reprlib.repr(facts.get('inputs'))}, expected {', '.join(INPUTS)}", file)
+    if facts.get("outputs") not in (["scores"], ["hidden", "pooled"]):
+        raise InputError(f"outputs are {reprlib.repr(facts.get('outputs'))}, expected scores or hidden, pooled", file)
+    return facts
+
+
+def _reason(error: Exception) -> str:
+    """The line of an engine's message that says what is wrong: Paddle puts the places in its own code before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in lines if line.startswith("(")), lines[0])[:200]
 
 
 def _paddle(path: Path, precision: str):
@@ -100,11 +128,17 @@ def _bound_primitives() -> None:
 
 
 def _onnx(path: Path, precision: str):
-    import onnxruntime
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"an ONNX export needs another package: pip install onnxruntime ({error})", path) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _threads()
     session = onnxruntime.InferenceSession(str(path / "model.onnx"), options, providers=["CPUExecutionProvider"])
     return lambda arrays: session.run(None, arrays)
+
+
+MAKERS = {"inference": _paddle, "onnx": _onnx}
 
 
 def _threads() -> int:

@@ -63,7 +63,7 @@ class Vectors:
         loaded = f", {facts['loaded']}" if facts.get("loaded") else ""  # what was in the checkpoint and what was not
         self.report = f"exported encoder {path} ({facts['to']}, {facts['precision']}){loaded}"
         vocab = Path(path) / "vocab.txt"
-        return vocab if vocab.is_file() else None, facts["lower_case"]
+        return vocab if vocab.is_file() else None, bool(facts.get("lower_case", True))
 
     def encode(self, texts: Sequence[str], pooling: str = "mean", batch_tokens: int = 4096) -> np.ndarray:
         """Return [n, H] float32, a vector for each text, in order.

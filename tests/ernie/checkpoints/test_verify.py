@@ -5,6 +5,7 @@ import random
 import resource
 import shutil
 import signal
+import tarfile
 
 import numpy as np
 import pytest
@@ -43,6 +44,18 @@ def test_a_run_is_whole(trained, capsys):
     code, text = verified(capsys, folder / "out", folder / "train")
     assert code == 0 and text.count("whole") >= 6, text
     assert "every block with its checksum" in text and "files as they were written" in text
+
+
+def test_an_archive_and_the_path_of_weights_are_read_as_elsewhere(tmp_path, capsys):
+    write(released(tmp_path), tmp_path / "one", "static")
+    write(released(tmp_path), tmp_path / "two", "dygraph")
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "one", "one")
+    code, text = verified(capsys, tmp_path / "a.tar.gz", tmp_path / "two" / "saved_weights.pdparams")
+    assert code == 0 and text.count("agree with their configuration") == 2, text
+    (tmp_path / "a.tar.gz").write_bytes((tmp_path / "a.tar.gz").read_bytes()[:500])
+    code, text = verified(capsys, tmp_path / "a.tar.gz")
+    assert code == 2 and "not a whole archive" in text
 
 
 @pytest.mark.parametrize("place, message", [

@@ -12,6 +12,8 @@ import ernie  # noqa: E402
 from ernie.checkpoints.formats import read, write  # noqa: E402
 from ernie.checkpoints.warm_start import read_pretrained  # noqa: E402
 from ernie.cli import main  # noqa: E402
+from ernie.model.exported import INPUTS, Exported  # noqa: E402
+from reader.utils.errors import InputError  # noqa: E402
 from tests.ernie.finetuning.tiny import finetune, make_data  # noqa: E402
 from tests.ernie.released import checkpoint, config, minilm, model_of, same  # noqa: E402
 
@@ -134,6 +136,30 @@ def test_an_exported_encoder_encodes_the_same(tmp_path, capsys, to, task):
     for pooling in ("mean", "cls"):
         ours = model.encode(TEXTS, pooling)
         assert np.abs(exported.encode(TEXTS, pooling) - ours).max() <= 1e-5 * np.abs(ours).max()
+    weights = tmp_path / "served" / ("model.onnx" if to == "onnx" else "inference.pdiparams")
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(InputError, match="cannot be run .*; `ernie verify` tells whether it is whole"):
+        ernie.load(tmp_path / "served")
+
+
+@pytest.mark.parametrize("change, message", [
+    ("[]", "is a list, not a mapping"), ("{}", "to is None, expected inference or onnx"),
+    ({"to": "tensorrt"}, "to is 'tensorrt'"), ({"to": ["onnx"]}, "to is"),
+    ({"precision": "int8"}, "precision is 'int8', expected fp32 or bf16"), ({"inputs": ["x"]}, "inputs are"),
+    ({"outputs": 3}, "outputs are 3"), ({}, "inference.json nor inference.pdmodel")])
+def test_an_export_whose_description_is_damaged_is_refused(tmp_path, change, message):
+    whole = {"to": "inference", "precision": "fp32", "inputs": list(INPUTS), "outputs": ["scores"]}
+    (tmp_path / "export.json").write_text(change if isinstance(change, str) else json.dumps({**whole, **change}))
+    with pytest.raises(InputError, match=message):
+        Exported(tmp_path)
+
+
+def test_an_onnx_export_without_its_engine_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (tmp_path / "export.json").write_text(json.dumps({"to": "onnx", "precision": "fp32", "inputs": list(INPUTS),
+                                                      "outputs": ["scores"]}))
+    with pytest.raises(InputError, match="pip install onnxruntime"):
+        Exported(tmp_path)
 
 
 @pytest.mark.parametrize("to", ["inference", ONNX])
