@@ -71,7 +71,7 @@ class ExportedScores:
 
 
 def _facts(file: Path) -> dict[str, Any]:
-    """What an export says of itself."""
+    """The description of an export, checked."""
     facts = read_json(file)
     if not isinstance(facts, dict):
         raise InputError(f"is a {type(facts).__name__}, not a mapping", file)
