@@ -54,4 +54,4 @@ clean: ## what builds, tests and lint left behind
 	find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## also the environments that the launchers and CI made; output/ holds your runs and stays
-	rm -rf .venv .venv-*
+	rm -rf .venv .venv-* .venv.lock

@@ -26,7 +26,21 @@ ernie_find_python() {
     return 2
 }
 
-ernie_install() { # a virtual environment in the checkout, installed again when setup.py or the extras change
+ernie_install() { # by one launcher at a time: nodes that share the checkout start together
+    local code
+    if command -v flock >/dev/null 2>&1 && { exec 8>"$ernie_root/.venv.lock"; } 2>/dev/null; then
+        flock -n 8 || {
+            echo "ernie: another launcher is installing into $ernie_root/.venv: waiting for it" >&2
+            flock 8
+        }
+    fi
+    ernie_install_here
+    code=$?
+    { exec 8>&-; } 2>/dev/null
+    return "$code"
+}
+
+ernie_install_here() { # a virtual environment in the checkout, installed again when setup.py or the extras change
     local venv=$ernie_root/.venv extras device=cpu, base stamp
     if [ ! -f "$ernie_root/setup.py" ]; then # the launchers of an installed package
         echo "ernie: ${PYTHON:-this Python} lacks a package that is needed: pip install 'ernie-pretrain[cpu,zh]' again" >&2

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.ernie import runs
+from tests.ernie.release2019.test_launch import wait_for
 
 LACKING = "import a_package_that_is_not_there\n"  # as the GPU wheel of 2.6.2 lacks setuptools on Python 3.12
 BASH = "set -u; . scripts/environment.sh; echo chosen $PYTHON"
@@ -28,10 +29,13 @@ def checkout(tmp_path):
     return tmp_path
 
 
+def surroundings() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items()
+            if name not in ("PYTHON", "VIRTUAL_ENV", "ERNIE_PADDLE", "ERNIE_EXTRAS")}
+
+
 def chosen(checkout) -> subprocess.CompletedProcess:
-    environment = {name: value for name, value in os.environ.items()
-                   if name not in ("PYTHON", "VIRTUAL_ENV", "ERNIE_PADDLE", "ERNIE_EXTRAS")}
-    return subprocess.run(["bash", "-c", BASH], cwd=checkout, capture_output=True, text=True, env=environment)
+    return subprocess.run(["bash", "-c", BASH], cwd=checkout, capture_output=True, text=True, env=surroundings())
 
 
 def test_an_installation_counts_when_paddle_can_be_imported(checkout):
@@ -45,6 +49,26 @@ def test_an_installation_counts_when_paddle_can_be_imported(checkout):
     done = chosen(checkout)
     assert done.returncode == 0 and done.stdout == f"chosen {checkout}/.venv/bin/python\n", done.stderr
     assert (checkout / ".venv" / "installed").exists()
+
+
+def test_of_nodes_that_start_together_in_one_checkout_one_installs(checkout):
+    (checkout / "paddle" / "__init__.py").write_text("")
+    python, calls, said = checkout / ".venv" / "bin" / "python", checkout / "calls", checkout / "said"
+    python.write_text(python.read_text().replace("exit 0", '{ echo pip >>calls; until [ -e go ]; do sleep 0.1; done; '
+                                                           'exit 0; }'))
+    with open(said, "w") as file:
+        def start():
+            return subprocess.Popen(["bash", "-c", BASH], cwd=checkout, env=surroundings(), stdout=file, stderr=file)
+
+        first = start()
+        wait_for(calls.exists, first, said)
+        second = start()
+        wait_for(lambda: calls.read_text().count("pip") > 1 or "waiting" in said.read_text(), second, said)
+        (checkout / "go").touch()
+        assert (first.wait(300), second.wait(300)) == (0, 0), said.read_text()
+    assert "another launcher is installing into" in said.read_text()
+    assert calls.read_text().split() == ["pip", "pip"]  # pip itself, then the package: once
+    assert said.read_text().count("chosen") == 2
 
 
 def test_an_environment_of_the_user_whose_paddle_lacks_something_is_named(checkout):
