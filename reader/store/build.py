@@ -6,7 +6,9 @@ appended to one another, streaming. The result does not depend on the number of 
 """
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
 import itertools
 import json
 import os
@@ -25,7 +27,7 @@ from reader.store.integrity import check_together
 from reader.store.pipeline import BLOCK_CHARACTERS, BuildRecipe, Pipeline, batched, cut_documents
 from reader.store.store import NOBODY, VERSION, StoreWriter, read_manifest
 from reader.store.workers import run_parts, span_bytes
-from reader.text.annotators import DEFAULTS, LANGUAGES, find_annotator
+from reader.text.annotators import ANNOTATORS, DEFAULTS, LANGUAGES, find_annotator
 from reader.text.documents import (
     LAYOUTS,
     Document,
@@ -180,8 +182,18 @@ def plan_digest(recipe: BuildRecipe, files: list[Path], *more: Any) -> str:
     """Return the fingerprint of all that decides the result: finished parts are reused only under the same one."""
     inputs = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     vocabulary = hashlib.sha256(Path(recipe.vocab_file).read_bytes()).hexdigest()
-    everything = json.dumps([VERSION, asdict(recipe), vocabulary, inputs, more, BLOCK_CHARACTERS, PART_BYTES])
+    everything = json.dumps([VERSION, asdict(recipe), vocabulary, inputs, more, BLOCK_CHARACTERS, PART_BYTES,
+                             *annotator_files(recipe)])
     return hashlib.sha256(everything.encode()).hexdigest()[:32]
+
+
+def annotator_files(recipe: BuildRecipe) -> list[str]:
+    """Return the SHA-256 of each file that options name, such as a dictionary, and of the user's own annotator."""
+    files = [value for _, value in sorted(recipe.options.items()) if os.path.isfile(str(value))]
+    if recipe.annotator not in ANNOTATORS:
+        with contextlib.suppress(TypeError):  # of a class that has no file
+            files.append(inspect.getfile(find_annotator(recipe.annotator)))
+    return [hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files]
 
 
 def learnt_of(store: StrPath, recipe: BuildRecipe) -> str:

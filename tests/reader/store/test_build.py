@@ -153,6 +153,33 @@ def test_changed_input_or_options_build_again_on_request(tmp_path, vocab):
     assert replaced["documents"] == first["documents"] + 1
 
 
+def test_files_that_options_and_annotators_come_from_are_input_too(tmp_path, vocab, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    code = """from reader.text.annotators import english
+class Loud(english.English):
+    def __init__(self, words=None):
+        super().__init__()
+        self.words = open(words).read().split()
+    def convert(self, document):
+        return [paragraph.replace("cat", CALLED + self.words[0]) for paragraph in document]
+CALLED = "dog"
+"""
+    module, words = tmp_path / "my_annotators.py", tmp_path / "words.txt"
+    source = corpus(tmp_path / "a.jsonl", 3)
+    given = {"annotator": "my_annotators:Loud", "options": {"words": str(words)}}
+    module.write_text(code)
+    words.write_text("Smith")
+    found = [build_corpus(source, "en", vocab, tmp_path / "store", **given) for _ in range(2)]
+    assert found[0] == found[1]
+    words.write_text("Johns")  # of the same size
+    with pytest.raises(InputError, match="holds a store of other input or options"):
+        build_corpus(source, "en", vocab, tmp_path / "store", **given)
+    words.write_text("Smith")
+    module.write_text(code.replace("dog", "cow"))
+    with pytest.raises(InputError, match="holds a store of other input or options"):
+        build_corpus(source, "en", vocab, tmp_path / "store", **given)
+
+
 def test_a_build_cuts_long_documents(tmp_path, vocab):
     texts = ["\n".join(["the cat sat"] * 5), "run\nrun", "\n".join(["cat", "the cat sat the cat sat", "cat", "cat"])]
     (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))

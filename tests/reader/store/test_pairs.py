@@ -199,6 +199,35 @@ def test_from_raw_text_on_the_command_line(corpus, tmp_path, capsys):
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["out"]
 
 
+def test_dev_from_raw_text_of_its_own(corpus, tmp_path, capsys):
+    from ernie.cli import main
+    text, markers, vocab = (str(corpus / name) for name in ("a.jsonl", "markers.txt", "vocab.txt"))
+    call = ["build-pairs", "discourse", "--input", text, "--language", "en", "--vocab", vocab, "--markers", markers,
+            "--least", "5", "--output", str(tmp_path / "out"), "--dev-input"]
+    assert main([*call, text]) == 0
+    sizes = [len(documents(tmp_path / "out" / part)) for part in ("train", "dev")]
+    mine_discourse(corpus / "store", tmp_path / "mined", dev_stores=corpus / "store", markers=markers, least=5)
+    assert sizes == [len(documents(tmp_path / "mined" / part)) for part in ("train", "dev")]
+    assert main([*call, str(corpus / "store")]) == 0, "a store beside raw text"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mined", "out"]
+    capsys.readouterr()
+    assert main([*call, str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err == f"ernie: {tmp_path}/nowhere: input not found\n", "before anything is built"
+
+
+@pytest.mark.parametrize("call, said", [
+    (["ir", "--like", "store", "--cap", "3"], "--cap does nothing for search logs"),
+    (["ir", "--like", "store", "--vocab", "v.txt"], "--vocab does nothing for search logs"),
+    (["discourse", "--language", "zh"], "--language does nothing for corpus stores"),
+    (["discourse", "--labels", "l.txt"], "--labels does nothing for corpus stores"),
+    (["baidu", "--vocab", "v.txt", "--dev", "0.2"], "--dev does nothing for Baidu's files")])
+def test_flags_of_another_kind_of_input_are_refused(corpus, tmp_path, capsys, call, said):
+    from ernie.cli import main
+    given = str(corpus / "store") if call[0] == "discourse" else str(corpus / "a.jsonl")
+    assert main(["build-pairs", *call, "--input", given, "--output", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == f"ernie: {said}\n"
+
+
 def test_a_log_without_a_good_line_says_why(corpus, tmp_path):
     (tmp_path / "log.tsv").write_text("cat sat\n")
     with pytest.raises(InputError, match=r"(?s)nothing in the input.*log.tsv line 1: line of other than 3 columns"):
