@@ -13,7 +13,17 @@ from argparse import Namespace
 from pathlib import Path
 
 from ernie.release2019 import words
-from ernie.release2019.flags import REGRESSION, TEXT, WITHOUT_MEANING, cards, files_named, parse, recipe_of, tests_saved
+from ernie.release2019.flags import (
+    REGRESSION,
+    TEXT,
+    WITHOUT_MEANING,
+    cards,
+    files_named,
+    number_in,
+    parse,
+    recipe_of,
+    tests_saved,
+)
 from ernie.utils.console import LOG, show_log
 from reader.utils.errors import InputError
 
@@ -76,8 +86,8 @@ def main(program: str, argv: list | None = None) -> int:
 
 
 def _run(args: Namespace, program: str, argv: list) -> int:
-    ranks = int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
-    rank = int(os.environ.get("PADDLE_TRAINER_ID", "0"))
+    ranks = number_in(os.environ, "PADDLE_TRAINERS_NUM")
+    rank = number_in(os.environ, "PADDLE_TRAINER_ID", 0)
     say = print if rank == 0 else (lambda text: None)
     from ernie.utils.paddle_setup import import_paddle
     paddle = import_paddle()

@@ -186,6 +186,14 @@ def files_named(args: argparse.Namespace) -> dict[str, str]:
     return named
 
 
+def number_in(environment: Mapping[str, str], name: str, default: int = 1) -> int:
+    """Return a whole number that a variable of the environment states; InputError where it states something else."""
+    text = environment.get(name) or str(default)
+    if not text.strip().isdecimal():
+        raise InputError(f"{name}={text!r} is not a whole number")
+    return int(text)
+
+
 def cards(args: argparse.Namespace, environment: Mapping[str, str], gpus: Callable[[], int]) -> tuple[int, str]:
     """Return (how many cards batch_size is for, why): the processes of the launcher, or without it the visible cards.
 
@@ -195,12 +203,12 @@ def cards(args: argparse.Namespace, environment: Mapping[str, str], gpus: Callab
         gpus: counts those that are there.
     """
     if CARDS in environment:
-        return int(environment[CARDS]), "cards of the launcher"
-    ranks = int(environment.get("PADDLE_TRAINERS_NUM", "1"))
+        return number_in(environment, CARDS), "cards of the launcher"
+    ranks = number_in(environment, "PADDLE_TRAINERS_NUM")
     if ranks > 1 or "PADDLE_TRAINER_ID" in environment:
         return ranks, "processes"
     if not args.use_cuda:
-        return max(1, int(environment.get("CPU_NUM") or 1)), "CPU_NUM"
+        return max(1, number_in(environment, "CPU_NUM")), "CPU_NUM"
     visible = environment.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
         return max(1, gpus()), "cards of this machine"

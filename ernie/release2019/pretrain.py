@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ernie.release2019.flags import CARDS, NEVER, SCHEDULES, epilog, truth, whole
+from ernie.release2019.flags import CARDS, NEVER, SCHEDULES, epilog, number_in, truth, whole
 from ernie.release2019.launch import PLACES
 from ernie.utils import launchers
 from ernie.utils.arguments import Parser, within
@@ -147,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     if given:
         print(f"without meaning today, passed over: {', '.join('--' + name for name in given)}", flush=True)
     try:
-        file = prepare(args, int(os.environ.get(CARDS) or max(1, len(visible))))
+        file = prepare(args, number_in(os.environ, CARDS, max(1, len(visible))))
     except InputError as error:
         LOG.error("%s", error)
         return 2

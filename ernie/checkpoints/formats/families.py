@@ -60,7 +60,7 @@ def read(path: str | Path, config_file: str | Path | None = None) -> Pretrained:
         InputError: nothing known is there, or it is damaged, or arrays and configuration disagree.
     """
     source = Path(path)
-    directory, weights = _locate(archives.unpacked(source) if archives.is_archive(source) else source, source)
+    directory, weights, notes = _locate(archives.unpacked(source) if archives.is_archive(source) else source, source)
     stored = _container(weights)(weights)
     family = next((name for name, module in FAMILIES.items() if module.recognises(stored, directory)), None)
     if family is None:
@@ -75,7 +75,7 @@ def read(path: str | Path, config_file: str | Path | None = None) -> Pretrained:
     else:
         top = foreign_head(family, stored, values, directory)
         arrays, unexpected = _renamed(family, stored, config.num_hidden_layers, top)
-    found = Pretrained(family, source, config, arrays, unexpected=unexpected, top=top)
+    found = Pretrained(family, source, config, arrays, unexpected=unexpected, notes=notes, top=top)
     _agree(found)
     _find_vocabulary(found, directory)
     return found
@@ -117,24 +117,32 @@ def write(checkpoint: Pretrained, directory: str | Path, family: str) -> list[st
     return notes
 
 
-def _locate(path: Path, source: Path) -> tuple[Path, Path]:
-    """(directory with the configuration, weights file or params directory)."""
+def _locate(path: Path, source: Path) -> tuple[Path, Path, list[str]]:
+    """(directory with the configuration, weights file or params directory, notes)."""
     if not path.exists():
         raise InputError("no such checkpoint", source)
     if path.is_file():
-        return path.parent, path
+        return path.parent, path, []
     if (path / "word_embedding").is_file():
-        return path.parent if not _has_config(path) else path, path
-    for directory in _directories(path):
-        if (directory / "params" / "word_embedding").is_file():
-            return directory, directory / "params"
-        for name in ("model.safetensors", "model_state.pdparams", "saved_weights.pdparams", "pytorch_model.bin"):
-            if (directory / name).is_file():
-                return directory, directory / name
-        others = sorted(directory.glob("*.pdparams"))
-        if len(others) == 1:
-            return directory, others[0]
-    raise InputError("no weights here (looked for params/, model.safetensors, *.pdparams, pytorch_model.bin)", source)
+        return path.parent if not _has_config(path) else path, path, []
+    found = [(directory, weights) for directory in _directories(path) if (weights := _weights_in(directory))]
+    if not found:
+        raise InputError("no weights here (looked for params/, model.safetensors, *.pdparams, pytorch_model.bin)",
+                         source)
+    (directory, weights), depth = found[0], len(found[0][0].parts)
+    beside = sum(len(other.parts) == depth for other, _ in found)
+    notes = [f"{source} holds {beside} models: {directory.relative_to(path)} is taken"] if beside > 1 else []
+    return directory, weights, notes
+
+
+def _weights_in(directory: Path) -> Path | None:
+    if (directory / "params" / "word_embedding").is_file():
+        return directory / "params"
+    for name in ("model.safetensors", "model_state.pdparams", "saved_weights.pdparams", "pytorch_model.bin"):
+        if (directory / name).is_file():
+            return directory / name
+    others = sorted(directory.glob("*.pdparams"))
+    return others[0] if len(others) == 1 else None
 
 
 def _directories(path: Path) -> list[Path]:

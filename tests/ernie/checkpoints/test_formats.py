@@ -250,6 +250,15 @@ def test_other_architectures_are_refused(tmp_path):
         read(tmp_path / "out")
 
 
+def test_of_several_models_in_a_folder_the_one_that_is_taken_is_named(tmp_path):
+    found = checkpoint(tmp_path)
+    for name, family in (("two", "own"), ("one", "static")):
+        write(found, tmp_path / "all" / name, family)
+    back = read(tmp_path / "all")
+    assert back.family == "static" and back.notes == [f"{tmp_path / 'all'} holds 2 models: one is taken"]
+    assert read(tmp_path / "all" / "one").notes == []
+
+
 def test_a_directory_in_use_is_not_written_over(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/precious").write_text("x")

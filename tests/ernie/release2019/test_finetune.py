@@ -126,6 +126,13 @@ def test_batch_size_is_for_every_visible_card(environment, given, expected):
     assert flags.cards(flags.parse(given), environment, lambda: 4)[0] == expected
 
 
+@pytest.mark.parametrize("environment", [{"CPU_NUM": "abc"}, {"PADDLE_TRAINERS_NUM": "x"}, {flags.CARDS: "-1"}])
+def test_a_number_of_cards_that_is_none_is_named(environment):
+    ((name, value),) = environment.items()
+    with pytest.raises(InputError, match=f"{name}='{value}' is not a whole number"):
+        flags.cards(flags.parse(["--use_cuda", "false"]), environment, lambda: 4)
+
+
 def test_test_save_names_a_file_for_each_test_set(tmp_path):
     found = flags.parse(["--test_set", "a,b", "--test_save", "x,y", "--diagnostic", "d", "--diagnostic_save", "z"])
     assert flags.tests_saved(found) == {"test": "x", "test.2": "y", "test.diagnostic": "z"}
