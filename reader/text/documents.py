@@ -7,6 +7,7 @@ those behind links as well):
     .jsonl  a line is a document or a dialogue (reader/text/formats/json_lines.py); also .ndjson.
     .json   as .jsonl, or one array of documents, or objects over several lines (reader/text/formats/json_values.py).
     .xml    a Wikipedia dump (reader/text/formats/wikipedia.py), multistream or not.
+    wiki_00 what WikiExtractor writes (reader/text/formats/extracted.py, or with its --json as .jsonl).
     .parquet, .arrow    a row is a record as in .jsonl; folders of Hugging Face ``datasets`` hold such files.
 A file whose suffix says nothing is recognised by its first bytes, and is plain text otherwise.
 
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from reader.text.chunks import drop_long_chunks
 from reader.text.formats.base import LAYOUTS, Document, ReadOptions, Record, Span
+from reader.text.formats.extracted import extracted_records
 from reader.text.formats.json_lines import json_records
 from reader.text.formats.json_values import value_records
 from reader.text.formats.lines import MAX_LINE, Lines
@@ -69,6 +71,8 @@ def read_records(span: Span, options: ReadOptions, rejected: Rejected) -> Iterat
         records = json_records(lines, options)
     elif form == "values":
         records = value_records(span, options, rejected)
+    elif form == "extracted":
+        records = extracted_records(lines)
     elif options.layout == "lines":
         records = blank_line_documents(lines)
     else:

@@ -25,7 +25,7 @@ def form_of(path: str | os.PathLike[str]) -> str:
 
     Returns:
         "text", "json" (a value a line), "values" (JSON of another layout: an array, or values over several lines),
-        "table" or "wikipedia".
+        "table", "wikipedia" or "extracted" (by WikiExtractor).
     """
     suffix = inner_suffix(path)
     if suffix in _FORMS or suffix.startswith(".xml"):
@@ -39,6 +39,8 @@ def form_of(path: str | os.PathLike[str]) -> str:
         return "table"
     if head.startswith(b"[") and suffix == ".json" or re.match(rb"\[\s*\{|\{\s*\n", head):
         return "values"
+    if head.startswith(b"<doc id="):
+        return "extracted"
     return "wikipedia" if head.startswith(b"<mediawiki") else "json" if head.startswith(b"{") else "text"
 
 
@@ -114,7 +116,8 @@ def _walk(folder: Path, rejected: Rejected) -> Iterator[Path]:
 
 def _is_corpus(file: Path, json_files: bool) -> bool:
     suffix = inner_suffix(file)
-    return suffix in _FORMS or suffix.startswith(".xml") or json_files and suffix == ".json"
+    return (suffix in _FORMS or suffix.startswith(".xml") or json_files and suffix == ".json"
+            or re.fullmatch(r"wiki_\d{2,}(\.bz2)?", file.name) is not None)
 
 
 def splittable(path: Path, layout: str) -> bool:

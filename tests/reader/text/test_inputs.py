@@ -52,15 +52,15 @@ def test_folders_behind_links_are_walked_once(tmp_path):
 
 
 def test_json_in_a_folder_is_read_and_what_is_not_is_said(tmp_path):
-    for name in ("a.json", "b.JSON.gz", "c.txt", "wiki_00", "README.md", "dataset_info.json", "state.json",
+    for name in ("a.json", "b.JSON.gz", "c.txt", "part_00", "README.md", "dataset_info.json", "state.json",
                  "data-00000-of-00001.arrow", "cache-0123456789abcdef.arrow",
                  "cache-0123456789abcdef_00000_of_00002.arrow"):
         (tmp_path / name).write_bytes(b"x")
     rejected = Rejected()
-    found = find_inputs([tmp_path, tmp_path / "c.txt", tmp_path / "wiki_00"], rejected)
-    assert [path.name for path in found] == ["a.json", "b.JSON.gz", "c.txt", "data-00000-of-00001.arrow", "wiki_00"]
+    found = find_inputs([tmp_path, tmp_path / "c.txt", tmp_path / "part_00"], rejected)
+    assert [path.name for path in found] == ["a.json", "b.JSON.gz", "c.txt", "data-00000-of-00001.arrow", "part_00"]
     assert rejected.examples == [f"{tmp_path}/README.md: file of another kind in a folder",
-                                 f"{tmp_path}/wiki_00: file of another kind in a folder",
+                                 f"{tmp_path}/part_00: file of another kind in a folder",
                                  f"{tmp_path}/c.txt: file that was given before"]
 
 
@@ -147,3 +147,19 @@ def test_a_damaged_archive_keeps_the_items_before(tmp_path):
     found, rejected = read(path)
     assert 0 < len(found) < len(items) and found[0] == [items[0]["text"]]
     assert list(rejected.reasons) == ["file cannot be read to its end"]
+
+
+@pytest.mark.parametrize("name", ["wiki_00", "wiki_01.bz2"])
+def test_what_wikiextractor_writes_is_articles(tmp_path, name):
+    text = ('<doc id="12" url="https://en.wikipedia.org/wiki?curid=12" title="A">\nA\n\nOne &lt;b&gt; &amp; two.\n'
+            'Three.\n\n</doc>\n<doc id="13" url="" title="Empty">\nEmpty\n\n</doc>\nbetween\n'
+            '<doc id="14" url="" title="B">\nB\n\nFour.\n</doc>\n<doc id="15" url="" title="C">\nC\nFive.\n')
+    (tmp_path / "AA").mkdir()
+    path = tmp_path / "AA" / name
+    path.write_bytes(bz2.compress(text.encode()) if name.endswith("bz2") else text.encode())
+    assert find_inputs(tmp_path) == [path]
+    found, rejected = read(path)
+    assert found == [["A", "One <b> & two.", "Three."], ["B", "Four."]]
+    assert rejected.reasons == dict.fromkeys(
+        ("page without running text", "line outside of <doc>", "document without </doc>"), 1)
+    assert rejected.examples == [f"{path} line 12: line outside of <doc>", f"{path} line 20: document without </doc>"]
