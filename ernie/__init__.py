@@ -30,7 +30,7 @@ __all__ = ["__version__", "finetune", "load", "pretrain"]
 tune_this_process()
 
 
-def load(path: str | Path, max_length: int = 512, task_id: int = 0) -> Model:
+def load(path: str | Path, max_length: int = 512, task_id: int | None = None) -> Model:
     """Load a checkpoint of any family, a run, an output of fine-tuning or an export; see ``ernie.serving.model.Model``.
 
     >>> model = ernie.load("output/demo")
@@ -38,7 +38,8 @@ def load(path: str | Path, max_length: int = 512, task_id: int = 0) -> Model:
     >>> model.fill_mask("Paris is the [MASK] of France.")
 
     Args:
-        max_length: tokens of a text that are read. task_id: whose embedding is added, where the model has them.
+        max_length: tokens of a text that are read. task_id: whose embedding is added, where the model has them; by
+            default that which a fine-tuned model was trained with, or else number 0.
     Raises:
         InputError: there is no checkpoint at ``path`` or it is damaged. MissingPaddle: Paddle is not installed.
     """

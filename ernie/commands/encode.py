@@ -30,8 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="tokens of a text, special ones included (512)")
     parser.add_argument("--batch-tokens", metavar="N", type=within(Count), default=4096,
                         help="places of a padded batch (4096)")
-    parser.add_argument("--task-id", metavar="N", type=within(Natural), default=0,
-                        help="which task embedding to add, where the model has them (0)")
+    parser.add_argument("--task-id", metavar="N", type=within(Natural),
+                        help="which task embedding to add, where the model has them (a fine-tuned model's own, or 0)")
     parser.add_argument("--no-export", action="store_true", help="run the model as it is; from 2 MB of text on, a "
                         "static graph of it is made, kept and run, which is faster and gives the same to 1e-5")
 

@@ -39,12 +39,12 @@ class Model:
         path: a checkpoint of any family, a pre-training run, an output of fine-tuning, an archive, or an export;
             "package:NAME/PATH" is one that an installed package ships.
         max_length: tokens of a text that are read, [CLS] and [SEP] included; the rest is cut off.
-        task_id: whose embedding is added to every token, where the model has task embeddings.
+        task_id: see ``Vectors``.
     Raises:
         InputError: there is no checkpoint at ``path``, it is damaged, or the arguments do not fit it.
     """
 
-    def __init__(self, path: str | Path, max_length: int = 512, task_id: int = 0):
+    def __init__(self, path: str | Path, max_length: int = 512, task_id: int | None = None):
         self._reason = "is not fine-tuned: predict needs an output of `ernie finetune`, or weights with such a head"
         self.path = find_weights(path)
         finetuned = find_model(path) or find_foreign(path, lambda reason: setattr(self, "_reason", reason))

@@ -30,15 +30,17 @@ class Vectors:
     Args:
         path: a checkpoint of any family, a run, an output of fine-tuning, an archive, or an encoder that ``ernie
             export`` wrote.
-        max_length: longer texts are cut. task_id: whose embedding is added, where the model has task embeddings.
+        max_length: longer texts are cut. task_id: whose embedding is added, where the model has task embeddings; by
+            default that which a fine-tuned model was trained with, or else number 0.
     Attributes: model (``Encoder`` in eval mode, or ``Exported``), tokenizer, config, report (what was loaded).
     """
 
-    def __init__(self, path: str | Path, max_length: int = 512, task_id: int = 0):
+    def __init__(self, path: str | Path, max_length: int = 512, task_id: int | None = None):
+        self._trained_with = 0
         vocab, lower_case = (self._open_export if is_exported(path) else self._open_checkpoint)(path)
         if vocab is None:
             raise InputError("no vocab.txt beside the weights", path)
-        self.task_id = task_id
+        self.task_id = task_id = self._trained_with if task_id is None else task_id
         if self.config.use_task_id and not 0 <= task_id < self.config.task_type_vocab_size:
             raise InputError(f"task id {task_id} is not one of the model's {self.config.task_type_vocab_size}", path)
         self.max_length = min(max_length, self.config.max_position_embeddings)
@@ -53,6 +55,8 @@ class Vectors:
         holder.ernie = self.model = Encoder(found.config)
         self.report = load_pretrained(holder, found)
         self.model.eval()
+        if found.top and 0 <= found.top.task_id < found.config.task_type_vocab_size:
+            self._trained_with = found.top.task_id
         return found.vocab, found.lower_case
 
     def _open_export(self, path):

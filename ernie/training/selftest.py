@@ -17,7 +17,8 @@ from reader.utils.errors import InputError
 PADDLE = "see docs/gpu.md for which Paddle runs on which card"
 WHEELS = ("the paddlepaddle-gpu 2.6.2 of the package index has machine code for compute capability 6.1, 7.0, 7.5, 8.0 "
           f"and 8.6 only; newer cards (Hopper and later) need a 3.x build from Paddle's own index; {PADDLE}")
-LIBRARIES = "paddlepaddle-gpu 2.6.2 needs CUDA 11.8, cuDNN 8 and NCCL 2 on the library path, and brings none of them"
+LIBRARIES = ("paddlepaddle-gpu 2.6.2 needs CUDA 11.8, cuDNN 8 and NCCL 2 on the library path, under names without a "
+             "version such as libcudnn.so, and brings none of them")
 
 
 def check_device(environment: Mapping[str, str] = os.environ) -> None:

@@ -115,6 +115,9 @@ def test_the_task_embedding_it_was_trained_with_goes_along(tmp_path, family, cap
     assert found.recipe.task_id == (0 if family in ("dygraph", "huggingface") else 2)
     assert numbers(found, "classification") == numbers(Predictor(source), "classification") \
         != numbers(Predictor(source, ["task_id=0"]), "classification")
+    vectors = [ernie.load(tmp_path / name).encode(["a b c"]) for name in ("own", "out")]
+    assert np.abs(vectors[0] - vectors[1]).max() < 1e-6
+    assert np.abs(vectors[0] - ernie.load(source, task_id=0).encode(["a b c"])).max() > 1e-3
     assert main(["convert", str(tmp_path / "out"), str(tmp_path / "back"), "--to", "own"]) == 0
     assert numbers(Predictor(tmp_path / "back"), "classification") == numbers(found, "classification")
 
