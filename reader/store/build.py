@@ -329,7 +329,7 @@ def join(recipe: BuildRecipe, parts: list[Path], output: Path, left_out: Rejecte
         manifest = read_manifest(part)
         rejected.merge(manifest["rejected"], manifest["rejected_examples"])
         units.update(manifest["units"])
-        unknown += manifest["unknown"]
+        unknown += manifest.get("unknown", 0)  # absent in parts of an earlier version
         writer.append_store(part)
     rejected.merge(dict(left_out.reasons), left_out.examples)
     if not writer.arrays["ids"].count:
