@@ -41,7 +41,7 @@ class Dialogue(SequenceTask):
     excerpt = Excerpt("turns")
 
     def __post_init__(self) -> None:
-        if self.roles not in range(1, 17):
+        if type(self.roles) is not int or self.roles not in range(1, 17):
             raise InputError(f"dialogue: roles {self.roles!r} is not between 1 and 16")
         self.max_segments = self.roles
 

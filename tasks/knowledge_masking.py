@@ -43,8 +43,11 @@ class KnowledgeMasking(CorruptingTask):
     def __post_init__(self):
         for option in ("basic", "phrase", "entity"):
             value = getattr(self, option)
-            if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise InputError(f"knowledge_masking: {option} {value!r} is no probability")
+        for option in ("whole_words", "units"):
+            if not isinstance(getattr(self, option), bool):
+                raise InputError(f"knowledge_masking: {option} {getattr(self, option)!r} is neither true nor false")
 
     def corrupt(self, tokens: Tokens, vocabulary: SpecialIds) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``CorruptingTask.corrupt``; groups are the kinds of ``reader.store.store``."""

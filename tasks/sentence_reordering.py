@@ -40,7 +40,7 @@ class SentenceReordering(SequenceTask):
     sources = ("documents",)
 
     def __post_init__(self):
-        if self.m not in range(2, 7):
+        if type(self.m) is not int or self.m not in range(2, 7):
             raise InputError(f"sentence_reordering: m {self.m!r} is not between 2 and 6")
         self.max_segments = self.m
         self.excerpt = Excerpt("paragraph", segments=self.m, sentences=self.m)

@@ -76,3 +76,14 @@ def test_bad_own_files(tmp_path):
     empty.write_text("from tasks.base import TokenTask\n")
     with pytest.raises(InputError, match="empty.py: defines no task"):
         tasks.load("x", tasks_from=empty)
+
+
+@pytest.mark.parametrize("name, options, said", [
+    ("knowledge_masking", {"basic": True}, "basic True is no probability"),
+    ("knowledge_masking", {"whole_words": "maybe"}, "whole_words 'maybe' is neither true nor false"),
+    ("knowledge_masking", {"units": 2}, "units 2 is neither true nor false"),
+    ("sentence_reordering", {"m": 3.0}, "m 3.0 is not between 2 and 6"),
+    ("dialogue", {"roles": 2.0}, "roles 2.0 is not between 1 and 16")])
+def test_options_of_another_type_are_refused(name, options, said):
+    with pytest.raises(InputError, match=said):
+        tasks.load(name, options)
