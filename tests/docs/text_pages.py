@@ -109,7 +109,7 @@ PAGES = {
                 "--like store/wiki/shard-0"),
         replace={"--workers 32": "--workers 2", "--size 30000": "--size 6000", "--size 18000": "--size 6000",
                  "--dev-share 0.005": "--dev-share 0.1"},
-        more={r"ernie build-pairs discourse": "--least 1"},
+        more={r"ernie build-pairs discourse --input store": "--least 1"},
         left_out={r"python benchmarks/": MEASURES}),
     "docs/checkpoints.md": Page(
         lay=released,
