@@ -58,3 +58,13 @@ def peer():
         except ImportError as error:
             return absent(module, f"peer not installed: {error}")
     return find
+
+
+@pytest.fixture
+def four_cards(tmp_path, monkeypatch):
+    """A node with four cards, for which a script answers in place of the driver's ``nvidia-smi``."""
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\nprintf '0\\n1\\n2\\n3\\n'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)

@@ -17,15 +17,6 @@ from tests.ernie import runs
 UNTIL_ASKED = "trap 'echo asked; exit 1' TERM INT; echo ready; while :; do sleep 0.05; done"
 
 
-@pytest.fixture
-def cards(tmp_path, monkeypatch):
-    """A node with four cards, for which a script answers in place of the driver's ``nvidia-smi``."""
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\nprintf '0\\n1\\n2\\n3\\n'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-
-
 @pytest.mark.parametrize("jobs, devices, visible, expected", [
     (1, None, None, [[]]),
     (1, "1,3", None, [["--devices", "1,3"]]),
@@ -34,12 +25,12 @@ def cards(tmp_path, monkeypatch):
     (2, "3,0", None, [["--devices", "3"], ["--devices", "0"]]),
     (2, None, "2,3", [["--devices", "2"], ["--devices", "3"]]),
 ])
-def test_cards_are_shared_equally(cards, jobs, devices, visible, expected):
+def test_cards_are_shared_equally(four_cards, jobs, devices, visible, expected):
     environment = {"CUDA_VISIBLE_DEVICES": visible} if visible else {}
     assert [share.options for share in divide(jobs, devices, environment)] == expected
 
 
-def test_cards_that_cannot_be_shared_are_refused(cards):
+def test_cards_that_cannot_be_shared_are_refused(four_cards):
     with pytest.raises(InputError, match=r"--jobs 3: 4 devices \(0,1,2,3\) cannot be shared equally"):
         divide(3, None, {})
     with pytest.raises(InputError, match="'7' is no visible card"):

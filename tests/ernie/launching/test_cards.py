@@ -16,20 +16,10 @@ from tests.ernie import runs
 FIRST, SECOND = "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f"
 
 
-@pytest.fixture
-def driver(tmp_path, monkeypatch):
-    """A node with four cards."""
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text("#!/bin/sh\nprintf '0\\n1\\n2\\n3\\n'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-
-
 @pytest.mark.parametrize("value, labels", [
     (None, "0 1 2 3"), ("all", "0 1 2 3"), ("2,3", "2 3"), (" 3 , 1", "3 1"), ("", ""), ("-1", ""), ("0,-1,2", "0"),
     ("NoDevFiles", ""), ("7", ""), (f"{FIRST},{SECOND}", f"{FIRST} {SECOND}")])
-def test_visible_cards(driver, value, labels):
+def test_visible_cards(four_cards, value, labels):
     environment = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
     assert [card.label for card in visible_cards(environment)] == labels.split()
 
@@ -37,12 +27,12 @@ def test_visible_cards(driver, value, labels):
 @pytest.mark.parametrize("value, devices, ordinals", [
     (None, "0,2", [0, 2]), ("2,3", None, [0, 1]), ("2,3", "3", [1]), ("2,3", "3,2", [1, 0]), ("all", "3", [3]),
     (f"{FIRST},{SECOND}", "1,0", [1, 0]), (f"{FIRST},{SECOND}", SECOND, [1])])
-def test_devices_are_labels_as_with_paddles_launcher(driver, value, devices, ordinals):
+def test_devices_are_labels_as_with_paddles_launcher(four_cards, value, devices, ordinals):
     environment = {} if value is None else {"CUDA_VISIBLE_DEVICES": value}
     assert [card.ordinal for card in choose_cards(devices, environment)] == ordinals
 
 
-def test_paddles_launcher_maps_the_same(driver):
+def test_paddles_launcher_maps_the_same(four_cards):
     device = pytest.importorskip("paddle.distributed.launch.context.device").Device()
     device._labels = ["2", "3"]
     assert device.get_selected_devices("3,2") == [
@@ -53,12 +43,12 @@ def test_paddles_launcher_maps_the_same(driver):
     ("2,3", "0,1", r"'0' is no visible card; visible here: 2,3 \(CUDA_VISIBLE_DEVICES=2,3\)"),
     (None, "4", "'4' is no visible card; visible here: 0,1,2,3$"), (None, "1,1", "'1' stands twice"),
     (None, "0,,1", "'' is no visible card")])
-def test_a_card_that_is_not_there_is_named(driver, value, devices, words):
+def test_a_card_that_is_not_there_is_named(four_cards, value, devices, words):
     with pytest.raises(InputError, match=words):
         choose_cards(devices, {} if value is None else {"CUDA_VISIBLE_DEVICES": value})
 
 
-def test_ranks_find_their_card(driver, monkeypatch):
+def test_ranks_find_their_card(four_cards, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
     where = from_flags(argparse.Namespace(nnodes=None, rank=None, master=None, devices=None))
     assert (where.devices, where.nproc) == ("2,3", 2)
@@ -76,14 +66,14 @@ def test_without_a_driver_there_are_no_cards(monkeypatch):
     assert where.nproc == 2
 
 
-def test_a_node_with_cards_and_a_paddle_for_cpus_says_what_to_install(driver, tmp_path):
+def test_a_node_with_cards_and_a_paddle_for_cpus_says_what_to_install(four_cards, tmp_path):
     file = runs.declare(tmp_path, [{"knowledge_masking": 2}])
     said = runs.run(file, tmp_path / "run", "--devices", "0,1", expect=2, PATH=os.environ["PATH"])
     assert "this node has NVIDIA cards, but Paddle" in said and "install paddlepaddle-gpu" in said
     assert "Traceback" not in said
 
 
-def test_the_dry_run_tells_the_cards(driver, tmp_path):
+def test_the_dry_run_tells_the_cards(four_cards, tmp_path):
     file = runs.declare(tmp_path, [{"knowledge_masking": 2}])
     said = runs.run(file, tmp_path / "run", "--dry-run", CUDA_VISIBLE_DEVICES="1,3", PATH=os.environ["PATH"])
     assert "1 node(s) x 2 process(es)" in said and "devices 1,3" in said
@@ -92,7 +82,7 @@ def test_the_dry_run_tells_the_cards(driver, tmp_path):
     assert "visible here: 1,3" in said
 
 
-def test_the_command(driver):
+def test_the_command(four_cards):
     done = subprocess.run([sys.executable, "-m", "ernie.launching.cards", "--devices", "3"], capture_output=True,
                           text=True, cwd=runs.ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": "2,3"})
     assert done.stdout == "3 is gpu:1\n"
