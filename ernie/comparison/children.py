@@ -61,14 +61,15 @@ class Children:
 
     def wait(self) -> tuple[Child, int]:
         """Wait for a process to end, passing on what all of them say. Returns it and its exit code."""
-        while self.say is not None:
+        if self.say is None:
+            self.working[0].process.wait()
+            return self._ended(self.working[0])
+        while True:
             for key, _ in self.selector.select(LOOK):
                 self._pass_on(key.data)
             for child in self.working:
                 if child.process.poll() is not None:
                     return self._ended(child)
-        self.working[0].process.wait()
-        return self._ended(self.working[0])
 
     def _pass_on(self, child: Child) -> bool:
         """Say what a process has written; False at its end, or where there is nothing more."""

@@ -31,9 +31,8 @@ def write_files(directory: Path, arrays: dict, config: ErnieConfig, vocabulary: 
     del values["encoder"]
     return {"config.json": values,
             TOKENIZER: {**casing.settings(lower_case), "tokenizer_class": "BertTokenizer",
-                                      "model_max_length": config.max_position_embeddings, "pad_token": "[PAD]",
-                                      "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]",
-                                      "mask_token": "[MASK]"}}
+                        "model_max_length": config.max_position_embeddings, "pad_token": "[PAD]",
+                        "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}}
 
 
 def vocabulary(path: str | Path) -> list[str]:
