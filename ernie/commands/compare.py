@@ -125,7 +125,7 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
 
 def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[str]) -> None:
     """Write compare.html and results.jsonl of what has been run so far, and print the tables."""
-    from ernie.comparison.plan import UNTOUCHED
+    from ernie.comparison.plan import UNTOUCHED, finetuned
     from ernie.comparison.results import compare_downstream, compare_tasks, downstream_figure, table
     from ernie.report.comparison import group_of, render_comparison
     from ernie.report.runs import read_run
@@ -135,9 +135,12 @@ def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[
         found = {seed: read_run(path) for seed in plan.seeds
                  if name != UNTOUCHED and ((path := plan.run_path(name, seed)) / "run.json").exists()}
         downstream = {task: {seed: value for seed in plan.seeds if (value := downstream_figure(
-            plan.finetune_path(name, seed, task))) is not None} for task in plan.finetune}
+            plan.finetune_path(name, seed, task), plan.finetune_seeds)) is not None} for task in plan.finetune}
         runs[name] = found
         unfinished += [f"{name}, seed {seed}" for seed, each in found.items() if each.current]
+        unfinished += [f"{name}, seed {seed}, {task}: {done} of {plan.finetune_seeds} fine-tuning seeds"
+                       for task in plan.finetune for seed in plan.seeds
+                       if 0 < (done := finetuned(plan.finetune_path(name, seed, task))) < plan.finetune_seeds]
         groups.append(group_of(name, {seed: each for seed, each in found.items() if not each.current},
                                {task: values for task, values in downstream.items() if values}))
         for seed in plan.seeds:

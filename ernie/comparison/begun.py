@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ernie.comparison.plan import ComparisonPlan
+from ernie.comparison.plan import ComparisonPlan, finetuned
 from ernie.finetuning.recipe import Recipe
 from ernie.finetuning.summary import read_record
 from ernie.pretraining.curriculum import Curriculum
@@ -28,7 +28,8 @@ def check_begun(plan: ComparisonPlan, curricula: dict[str, Curriculum], recipes:
     Args:
         curricula: by the name of the contestant. recipes: by the task of ``plan.finetune``.
     Raises:
-        InputError: a curriculum, a recipe, the data or a number of seeds is another one; every difference is named.
+        InputError: a curriculum, a recipe or the data is another one (every difference is named), or a
+            fine-tuning has more seeds than it is to have.
     """
     for contestant in plan.contestants:
         _check_runs(curricula[contestant.name],
@@ -65,6 +66,6 @@ def _check_finetuning(output: Path, recipe: Recipe, seeds: int) -> None:
     old, new = read_record(file), json.loads(json.dumps(recipe.to_dict()))
     known = [key for key in new if key in old and key not in OPEN]
     refuse_another_run(file, {key: old[key] for key in known}, {key: new[key] for key in known})
-    if (output / "result.json").exists() and (done := read_record(output / "result.json").get("runs")) != seeds:
+    if (done := finetuned(output)) > seeds:
         raise InputError(f"was made with --finetune-seeds {done}, now it is {seeds}: use another --output, or remove "
                          "this one", output)

@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
 
+from ernie.finetuning.summary import read_record
 from ernie.pretraining.run_directory import RunDirectory
 
 UNTOUCHED = "untouched"  # the name of the checkpoint that is fine-tuned as it is
+
+
 @dataclass(frozen=True)
 class Contestant:
     """A curriculum of the comparison. name: of its file; config: the file; copies: its copy_checkpoints_to."""
@@ -35,7 +38,7 @@ class ComparisonPlan:
     Attributes:
         output: of the comparison. corpus: for ``run_pretrain.sh --corpus``. seeds: of every curriculum.
         finetune: task -> its data, fine-tuned from the end of every run. options: of run_pretrain.sh, for every run.
-        finetune_options: of run_finetune.sh. finetune_seeds: runs of each fine-tuning; other ones for every seed.
+        finetune_options: of run_finetune.sh. finetune_seeds: runs of each fine-tuning, from the run's seed upwards.
         untouched: a checkpoint that is fine-tuned as it is, to tell what pre-training adds.
         finetune_copies: task -> copy_checkpoints_to of its recipe.
     """
@@ -91,9 +94,9 @@ class ComparisonPlan:
     def _finetunings(self, name: str, init: str, seed: int) -> Iterator[Job]:
         for task, data in self.finetune.items():
             output = self.finetune_path(name, seed, task)
-            if (output / "result.json").exists():
+            if finetuned(output) >= self.finetune_seeds:
                 continue
-            seeds = ["--runs", str(self.finetune_seeds), "--set", f"seed={(seed - 1) * self.finetune_seeds + 1}"]
+            seeds = ["--runs", str(self.finetune_seeds), "--set", f"seed={seed}"]  # upwards: more can be added later
             who = f"{name}, seed {seed}"
             yield Job("finetune", [task, "--data", data, "--init", init, "--output", str(output),
                                       *self.finetune_options, *seeds,
@@ -106,3 +109,9 @@ def finished(path: Path) -> bool:
     run = RunDirectory(path)
     record = run.recorded()
     return record is not None and all(run.done(stage["number"]) for stage in record["stages"])
+
+
+def finetuned(output: Path) -> int:
+    """Return how many seeds a fine-tuning has been summed up over; 0 where it is not finished."""
+    file = output / "result.json"
+    return read_record(file).get("runs", 1) if file.exists() else 0

@@ -1,16 +1,15 @@
 """Put the figures of several runs side by side: means over seeds, spread, paired differences. No paddle."""
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from ernie.finetuning.summary import dev_mean, read_summary
 from ernie.pretraining.forgetting import ForgettingMatrix, Measured, difference, floor, percent
 from ernie.training.metrics import Baseline, TaskMetrics
-from reader.utils.errors import InputError
 
 CONFIDENCE = 0.95
 
@@ -174,16 +173,9 @@ def table(rows: Sequence[ComparisonRow], groups: Sequence[Group], reference: Seq
                                                            zip(line[1:], widths[1:]))]).rstrip() for line in lines)
 
 
-def downstream_figure(directory: Path) -> Optional[float]:
-    """Return the mean dev metrics of a fine-tuning output over its seeds; None where it is not finished."""
+def downstream_figure(directory: Path, seeds: int = 1) -> Optional[float]:
+    """Return the mean dev metrics of a fine-tuning output over its seeds; None where there are fewer than asked for."""
     file = directory / "result.json"
-    if not file.exists():
+    if not file.exists() or (summary := read_summary(file)).get("runs", 1) < seeds:
         return None
-    try:
-        summary = json.loads(file.read_text("utf-8"))
-        splits = [figures for split, figures in summary["figures"].items() if split.startswith("dev")]
-        values = [figures[metric]["value"] for figures in splits for metric in summary["metrics"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"is not the result of fine-tuning ({type(error).__name__}: {error})", file) from None
-    return sum(values) / len(values) if values else None
-
+    return dev_mean(summary)

@@ -86,7 +86,7 @@ def test_a_corpus_that_a_later_curriculum_lacks_is_found_first(curricula, capsys
 
 
 def test_runs_that_were_begun_as_something_else_are_refused(curricula, tmp_path, capsys):
-    """A changed curriculum, recipe or number of seeds: the figures that are there would stand below another name."""
+    """A changed curriculum or recipe, fewer seeds: the figures that are there would stand below another name."""
     data = make_data("rte", tmp_path / "rte")
     first = ["compare", str(curricula / "joint.yaml"), "--corpus", str(curricula), "--output", str(curricula / "out"),
              "--seeds", "1", "--finetune", f"rte={data}", "--finetune-set", "max_length=32",
@@ -96,8 +96,7 @@ def test_runs_that_were_begun_as_something_else_are_refused(curricula, tmp_path,
     capsys.readouterr()
     for more, message in ((["--set", "optimizer.learning_rate=0.5"], "optimizer.learning_rate: was"),
                           (["--set", "optimizer.learning_rate=0.5", "--report-only"], "optimizer.learning_rate: was"),
-                          (["--finetune-set", "epochs=2"], "epochs: was 1, is now 2"),
-                          (["--finetune-seeds", "2"], "was made with --finetune-seeds 1, now it is 2")):
+                          (["--finetune-set", "epochs=2"], "epochs: was 1, is now 2")):
         assert main([*first, *more]) == 2, more
         assert message in capsys.readouterr().err
     for part in "train", "dev":  # a corpus of other text
@@ -106,6 +105,25 @@ def test_runs_that_were_begun_as_something_else_are_refused(curricula, tmp_path,
     assert "data.corpus: was" in capsys.readouterr().err
     assert {file: file.read_bytes() for file in (curricula / "out").rglob("*") if file.is_file()} == written
     assert main(first) == 0  # unchanged: nothing is trained again
+    capsys.readouterr()
+    tuned = curricula / "out" / "joint" / "finetune-rte" / "seed-1"
+    before = (tuned / "seed-1" / "result.json").stat().st_mtime_ns
+    assert main([*first, "--finetune-seeds", "2", "--report-only"]) == 0
+    assert "joint, seed 1, rte: 1 of 2 fine-tuning seeds" in capsys.readouterr().out
+    assert main([*first, "--finetune-seeds", "2"]) == 0  # more can be added
+    values = json.loads((tuned / "result.json").read_text())["figures"]["dev"]["accuracy"]["values"]
+    line, = map(json.loads, (curricula / "out" / "results.jsonl").read_text().splitlines())
+    assert len(values) == 2 and line["downstream"]["rte"] == pytest.approx(sum(values) / 2)
+    assert (tuned / "seed-1" / "result.json").stat().st_mtime_ns == before and (tuned / "seed-2").exists()
+    assert main(first) == 2
+    assert "was made with --finetune-seeds 2, now it is 1" in capsys.readouterr().err
+
+
+def test_fine_tuning_seeds_begin_with_the_seed_of_pretraining(tmp_path):
+    """However many there are to be: so that more can be added later."""
+    plan = ComparisonPlan(tmp_path, "corpus", [], [1, 2, 3], {"rte": "data"}, finetune_seeds=3, untouched="weights")
+    jobs = [job for chain in plan.chains() for job in chain]
+    assert [job.arguments[-4:] for job in jobs] == [["--runs", "3", "--set", f"seed={seed}"] for seed in (1, 2, 3)]
 
 
 def test_a_killed_comparison_goes_on_and_ends_in_a_page(curricula):
