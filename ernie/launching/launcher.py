@@ -18,7 +18,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ernie.launching import cards, cluster, rendezvous
@@ -88,9 +88,10 @@ class Launcher:
 
     def _meet(self) -> rendezvous.Peers:
         where = self.where
-        store_port, *ports = free_ports(1 + where.nproc)
-        if where.nnodes == 1:
+        if where.nnodes == 1:  # several such jobs may run here
+            store_port, *ports = free_ports(1 + where.nproc)
             return rendezvous.Peers([rendezvous.Node(0, "127.0.0.1", store_port, ports)], [])
+        store_port, *ports = ports_of(1 + where.nproc, os.environ)
         return rendezvous.meet(where.node_rank, where.nnodes, where.master, store_port, ports, self.timeout,
                                asked_to_stop=self.stop_file.exists)
 
@@ -178,6 +179,20 @@ def rank_environment(nodes: list[rendezvous.Node], where: cluster.Cluster, local
     else:
         environment["PADDLE_DISTRI_BACKEND"] = "gloo"
     return environment
+
+
+def ports_of(count: int, environment: Mapping[str, str]) -> list[int]:
+    """Return ``count`` ports of this node: from ``FLAGS_START_PORT`` upwards, as Paddle's own launcher, or free ones.
+
+    Raises:
+        InputError: the variable is no port from which so many can be counted.
+    """
+    start = environment.get("FLAGS_START_PORT", "")
+    if not start:
+        return free_ports(count)
+    if not start.isdecimal() or not 0 < int(start) <= 65536 - count:
+        raise InputError(f"FLAGS_START_PORT is {start!r}: expected a port, from which {count} are taken")
+    return list(range(int(start), int(start) + count))
 
 
 def free_ports(count: int) -> list[int]:

@@ -71,7 +71,7 @@ class Model:
     @property
     def report(self) -> str:
         """Return an account of what was loaded from where, and what was missing."""
-        return str(self.vectors.report)
+        return self.vectors.report
 
     @property
     def task(self) -> str | None:

@@ -43,6 +43,8 @@ class Vectors:
         self.task_id = task_id = self._trained_with if task_id is None else task_id
         if self.config.use_task_id and not 0 <= task_id < self.config.task_type_vocab_size:
             raise InputError(f"task id {task_id} is not one of the model's {self.config.task_type_vocab_size}", path)
+        if task_id and not self.config.use_task_id:
+            self.report += f"\nthe model has no task embedding: task id {task_id} changes nothing"
         self.max_length = min(max_length, self.config.max_position_embeddings)
         if self.max_length < 3:
             raise InputError(f"max_length {max_length} leaves no room for text between [CLS] and [SEP]")
@@ -53,7 +55,7 @@ class Vectors:
         self.config = found.config
         holder = paddle.nn.Layer()
         holder.ernie = self.model = Encoder(found.config)
-        self.report = load_pretrained(holder, found)
+        self.report = str(load_pretrained(holder, found))
         self.model.eval()
         if found.top and 0 <= found.top.task_id < found.config.task_type_vocab_size:
             self._trained_with = found.top.task_id

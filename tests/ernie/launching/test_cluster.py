@@ -9,7 +9,7 @@ import pytest
 
 from ernie.launching import rendezvous
 from ernie.launching.cluster import first_host, from_flags
-from ernie.launching.launcher import first_of, free_ports, rank_environment
+from ernie.launching.launcher import first_of, free_ports, ports_of, rank_environment
 from ernie.utils.console import show_log
 from reader.utils.errors import InputError
 from tests.ernie import runs
@@ -102,6 +102,16 @@ def together(*calls):
     for thread in threads:
         thread.join(300)
     return found
+
+
+def test_ports_that_a_firewall_lets_through():
+    assert ports_of(3, {"FLAGS_START_PORT": "6170"}) == [6170, 6171, 6172]
+    assert ports_of(3, {"FLAGS_START_PORT": "65533"})[-1] == 65535
+    free = ports_of(3, {})
+    assert len(set(free)) == 3 and min(free) > 1023
+    for start in "65534", "0", "-1", "a":
+        with pytest.raises(InputError, match="FLAGS_START_PORT is"):
+            ports_of(3, {"FLAGS_START_PORT": start})
 
 
 def test_nodes_meet_at_a_host_name_and_all_get_the_same_table():

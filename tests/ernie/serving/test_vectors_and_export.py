@@ -136,6 +136,9 @@ def test_an_exported_encoder_encodes_the_same(tmp_path, capsys, to, task):
     for pooling in ("mean", "cls"):
         ours = model.encode(TEXTS, pooling)
         assert np.abs(exported.encode(TEXTS, pooling) - ours).max() <= 1e-5 * np.abs(ours).max()
+    for name in "own", "served":  # with task embeddings the number is used, without them it is not, and that is said
+        said = "no task embedding: task id 3 changes nothing" in ernie.load(tmp_path / name, task_id=3).report
+        assert said is not task
     weights = tmp_path / "served" / ("model.onnx" if to == "onnx" else "inference.pdiparams")
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(InputError, match="cannot be run .*; `ernie verify` tells whether it is whole"):
