@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
@@ -17,6 +18,7 @@ from reader.utils.errors import InputError
 FORMATS = ("tsv", "csv", "json", "jsonl", "parquet")
 BY_SUFFIX = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet"}
 Value = Union[str, list, None]
+csv.field_size_limit(sys.maxsize)  # a document in a field may be longer than the 131,072 characters of Python's default
 
 
 class TableRecord(NamedTuple):
@@ -53,7 +55,9 @@ class Records:
         self.header = False
         if self.format in ("json", "parquet"):
             account.counted = "row"
+        self.account = Account(path, account.strict, account.counted)  # rows that are passed over now come again
         self.first = self._first()
+        self.account = account
         if self.named:
             self.names = tuple(self.first)
 
@@ -107,8 +111,11 @@ class Records:
             except StopIteration:
                 return
             except csv.Error as error:
-                raise InputError(f"not valid csv ({error})", self.path, reader.line_num) from None
-            yield begun, values if any(value.strip() for value in values) else []
+                unclosed = "unexpected end" in str(error)  # the rest of the file stands between the quotation marks
+                raise InputError(f"not valid csv ({error})", self.path, begun if unclosed else reader.line_num) \
+                    from None
+            # a line of "" alone is an empty text in a file of one column, not a blank line
+            yield begun, values if values == [""] or any(value.strip() for value in values) else []
             begun = reader.line_num + 1
 
     def _json_lines(self) -> Iterator[TableRecord]:

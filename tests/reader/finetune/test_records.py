@@ -62,12 +62,35 @@ def test_parquet(tmp_path):
     ("a.json", '{"one": [], "two": []}', r"holds several lists \(one, two\); name one as `section`"),
     ("a.json", '[{"text": "a", "label": "pos"}] x', "a.json: not valid json"),
     ("a.csv", 'text,label\n"a,pos\n', "a.csv line 2: not valid csv"),
+    ("a.csv", 'text,label\n"a,pos\nb,neg\nc,neg\n', "a.csv line 2: not valid csv"),
     ("a.csv", "text,label\na,pos\nb\n", "a.csv line 3: 1 columns where 2 are expected"),
     ("a.csv", "", "a.csv: is empty"),
 ])
 def test_faults_name_file_and_place(tmp_path, name, text, message):
     with pytest.raises(InputError, match=message):
         rows(write(tmp_path, name, text))
+
+
+def test_a_long_document_in_a_csv(tmp_path):
+    long = "word " * 40_000  # above the limit of Python's reader
+    assert rows(write(tmp_path, "a.csv", f"text,label\n{long},pos\n")) == [((long,), 1)]
+
+
+def test_an_empty_text_in_a_csv_of_one_column_is_a_row(tmp_path):
+    content = 'text\na\n""\nb\n'  # as csv.writer and pandas write it
+    assert rows(write(tmp_path, "a.csv", content), labelled=False, forgive_blank=False) == [
+        (("a",), None), (("",), None), (("b",), None)]
+    with pytest.raises(InputError, match="a.csv line 3: a blank line"):
+        rows(write(tmp_path, "a.csv", "text\na\n\nb\n"), labelled=False, forgive_blank=False)
+
+
+@pytest.mark.parametrize(("name", "content", "reason"), [
+    ("a.jsonl", 'no json\n{"text": "a"}\nno json\n', "not valid json"),
+    ("a.json", '[1, {"text": "a"}, 2]', "not a json object")])
+def test_a_bad_row_before_the_first_good_one_is_counted_once(tmp_path, name, content, reason):
+    table = Table(write(tmp_path, name, content), [ONE], CLASSES, labelled=False, strict=False)
+    assert len(list(table)) == 1
+    assert table.account.skipped[reason].times == 2
 
 
 def test_rows_keep_the_line_on_which_they_begin(tmp_path):
