@@ -11,6 +11,7 @@ from ernie.model.finetuning_model import LossShaping
 from ernie.model.pretraining_model import to_tensors
 from ernie.training.trainer import Trainer
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 from tasks.finetune.features import Features
 from tasks.finetune.kind import Kind
 
@@ -59,14 +60,27 @@ def depth(name: str, layers: int) -> int:
     return layers + 1 if name.startswith("ernie.embeddings.") else 0
 
 
-def apply_controls(model: paddle.nn.Layer, recipe: Recipe, layers: int) -> None:
-    """Freeze layers and give every parameter its share of the learning rate.
+def check_controls(recipe: Recipe, kind: Kind, features: Features, layers: int, ranks: int) -> None:
+    """Check what a recipe asks for beyond the paper's, before a run is written down that could not begin.
 
+    Args:
+        features: of the training data. layers: of the encoder. ranks: how many processes train.
     Raises:
-        InputError: more layers are to be frozen than there are.
+        InputError: see ``loss_shaping``; more layers are to be frozen than there are; an adversarial step that several
+            ranks, or frozen embeddings, do not allow.
     """
+    loss_shaping(recipe, kind, features)
     if recipe.frozen_layers > layers:
-        raise InputError(f"frozen_layers {recipe.frozen_layers}: the encoder has {layers} layers")
+        raise InputError(f"frozen_layers {recipe.frozen_layers}: the encoder has {counted(layers, 'layer')}")
+    if recipe.fgm and ranks > 1:
+        raise InputError("fgm is for one process: the gradient at the moved embeddings is not shared between ranks")
+    if recipe.fgm and recipe.frozen_layers:
+        raise InputError(f"fgm steps in the word embeddings, which frozen_layers {recipe.frozen_layers} keeps as they "
+                         "are")
+
+
+def apply_controls(model: paddle.nn.Layer, recipe: Recipe, layers: int) -> None:
+    """Freeze layers and give every parameter its share of the learning rate."""
     for name, parameter in model.named_parameters():
         level = depth(name, layers)
         if recipe.layer_decay < 1:

@@ -168,13 +168,13 @@ def fingerprint(features: Features) -> str:
 
 
 def find_start(recipe: Recipe, data: FinetuningData, init: str | Path | None, size: str, output: str | Path, *,
-               model: str | Path | None = None, vocab: str | Path | None = None) -> Start:
+               model: str | Path | None = None, vocab: str | Path | None = None, anew: bool = False) -> Start:
     """Read the checkpoint ``init`` of any family; without one, choose a random model over ``vocab`` or a vocabulary
     learnt here. Over ``vocab`` its word embedding has at least the rows that ``model`` says, as in pre-training.
 
     Args:
         size: "base" or "large", for the configuration of a random model. model: a configuration file instead, also of
-            a checkpoint that has none beside it.
+            a checkpoint that has none beside it. anew: learn a vocabulary even if ``output`` holds one.
     Raises:
         InputError: the checkpoint has no vocabulary, or cannot read inputs as long as the recipe's.
     """
@@ -192,7 +192,7 @@ def find_start(recipe: Recipe, data: FinetuningData, init: str | Path | None, si
         language = "en" if recipe.suite == "glue" else "zh"
         config = ErnieConfig.load(locate(model) if model else MODELS / f"{size}_{language}.json")
         least = _rows(locate(model)) if model and vocab else 0
-        file = vocab or _learnt_vocabulary(data, language, config.vocab_size, Path(output) / "vocab.txt", recipe)
+        file = vocab or _learnt_vocabulary(data, language, config.vocab_size, Path(output) / "vocab.txt", recipe, anew=anew)
         tokenizer, pretrained = Tokenizer.load(file, recipe.lower_case), None
         config.vocab_size = max(tokenizer.size, least)
     fit(recipe, config, tokenizer, init or model, data.say)
@@ -278,9 +278,9 @@ def check_vocabulary(tokens: list, file: str | Path, rows: int, own: str | Path 
 
 
 def _learnt_vocabulary(data: FinetuningData, language: str, size: int, file: Path, recipe: Recipe,
-                       kept: bool = True) -> Path:
+                       kept: bool = True, anew: bool = False) -> Path:
     """A WordPiece vocabulary of the training texts; learnt once for a run."""
-    if not file.exists():
+    if anew or not file.exists():
         from reader.text.vocabulary import train_vocab, write_vocab
         write_vocab(train_vocab(data.texts(), language, size, recipe.lower_case), file)
         data.say("no --vocab: learnt one from the training texts" + (f": {file}" if kept else ", for this check alone"))

@@ -17,6 +17,7 @@ import numpy as np
 
 from ernie.checkpoints.copies_folder import CopiesFolder
 from ernie.finetuning.average import average_runs
+from ernie.finetuning.controls import check_controls
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint
 from ernie.finetuning.predictor import find_model
 from ernie.finetuning.recipe import Recipe
@@ -63,8 +64,8 @@ class FinetuningRun:
         self.watcher = watcher or Watcher(run.say)
         self.run, self.recipe, self.world, self.output, self.say = run, recipe, run.world, run.directory, run.say
         self.data = FinetuningData(recipe, directory, self.say)
-        if self.world.main:  # first alone, in case a vocabulary has to be learnt
-            self.start = self._find_start(init, size, model, vocab)
+        if self.world.main:  # first alone, in case a vocabulary has to be learnt; one without a record is of other data
+            self.start = self._find_start(init, size, model, vocab, anew=not (self.output / "finetune.json").exists())
         run.barrier()
         if not self.world.main:
             self.start = self._find_start(init, size, model, vocab)
@@ -76,10 +77,13 @@ class FinetuningRun:
             idle = [key for key in ("early_stopping", "evaluate_every") if getattr(recipe, key)]
             self.say("no dev file: the last weights are kept as the best"
                      + "".join(f"; {key} has no effect" for key in idle))
+        check_controls(recipe, self.data.kind, train.features, self.start.config.num_hidden_layers, self.world.size)
+        if cross_validation:
+            folds(self.data.kind, train.rows, cross_validation, recipe.seed)
         self._record(init, size, cross_validation)
 
-    def _find_start(self, init, size, model, vocab) -> Start:
-        return find_start(self.recipe, self.data, init, size, self.output, model=model, vocab=vocab)
+    def _find_start(self, init, size, model, vocab, anew: bool = False) -> Start:
+        return find_start(self.recipe, self.data, init, size, self.output, model=model, vocab=vocab, anew=anew)
 
     def _split(self, name: str, **options) -> Split | None:
         return self.data.split(name, self.start.tokenizer, **options)

@@ -77,8 +77,6 @@ class SeedTraining:
         recipe, world = self.recipe, self.world
         paddle.seed(self.seed)
         features, layers = self.train_data.features, self.start.config.num_hidden_layers
-        if recipe.fgm and world.size > 1:
-            raise InputError("fgm is for one process: the gradient at the moved embeddings is not shared between ranks")
         self.model = FinetuningModel(self.start.config, self.kind, loss_shaping(recipe, self.kind, features))
         apply_controls(self.model, recipe, layers)
         batches = EpochBatches(features, self.kind, seed=self.seed, epochs=recipe.epochs,

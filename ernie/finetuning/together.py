@@ -20,7 +20,7 @@ from ernie.checkpoints import checkpoint
 from ernie.checkpoints.formats.finetuned import DESCRIPTION
 from ernie.checkpoints.formats.own import texts
 from ernie.checkpoints.warm_start import load_pretrained
-from ernie.finetuning.controls import apply_controls
+from ernie.finetuning.controls import apply_controls, check_controls
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint, fit
 from ernie.finetuning.predictor import TOGETHER, describe, run_model
 from ernie.finetuning.recipe import Recipe
@@ -73,6 +73,9 @@ class JointRun:
         self.start: Start = find_start(self.lead, data[self.lead.task], init, size, self.output, model=model,
                                        vocab=vocab)
         self.parts = {task: self._part(found) for task, found in data.items()}
+        lead = self.parts[self.lead.task]
+        check_controls(self.lead, lead.data.kind, lead.train_data.features, self.start.config.num_hidden_layers,
+                       self.world.size)
         self._record(init)
 
     def _part(self, data: FinetuningData) -> Part:

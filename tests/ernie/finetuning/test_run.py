@@ -112,6 +112,22 @@ def test_a_resume_with_another_recipe_is_refused(tmp_path, model_files, capsys):
     assert "finetune.json: is not readable" in capsys.readouterr().err
 
 
+def test_a_vocabulary_that_a_failed_start_left_is_learnt_anew(tmp_path, model_files, capsys):
+    command = ["finetune", "--task", "sst-2", "--model", str(model_files[0]), "--output", str(tmp_path / "out"),
+               *(part for setting in QUICK for part in ("--set", setting))]
+    data = tmp_path / "data"
+    data.mkdir()
+    table(data / "train.tsv", ["sentence", "label"], [["a b", 1], ["c d", 0]])
+    table(data / "dev.tsv", ["sentence", "label"], [["a b", "good"]])
+    assert main([*command, "--data", str(data)]) == 2
+    table(data / "train.tsv", ["sentence", "label"], [["x y", 1], ["z z", 0]])
+    table(data / "dev.tsv", ["sentence", "label"], [["x y", 1]])
+    assert main([*command, "--data", str(data)]) == 0
+    assert {"x", "y", "z"} < set((tmp_path / "out" / "vocab.txt").read_text().split())
+    assert main([*command, "--data", str(data), "--runs", "2"]) == 0  # and kept from then on
+    assert capsys.readouterr().out.count("no --vocab: learnt one") == 2
+
+
 @pytest.mark.parametrize("joint", [False, True], ids=["one task", "together"])
 def test_another_seed_from_weights_that_have_changed_is_refused(tmp_path, model_files, capsys, joint):
     data, other = make_data("rte", tmp_path / "data"), make_data("mrpc", tmp_path / "other")
