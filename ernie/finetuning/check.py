@@ -49,7 +49,7 @@ def check(recipe: Recipe, directory: str | Path, init: str | Path | None = None,
     for name in names:
         path = recipe.reader.find(directory, name, required=name == "train")
         if path is None:
-            say(f"{name}: no file")
+            say(data.no_dev() if name == "dev" else f"{name}: no file")
             continue
         source = data.open(path, name)
         found = examine(source, data, tokenizer)

@@ -136,6 +136,12 @@ class FinetuningData:
                     if isinstance(table, Table):
                         yield table
 
+    def no_dev(self) -> str:
+        """Return a line that there are no dev data, with the files that may have been meant."""
+        unread = self.recipe.reader.unread(self.directory)
+        beside = f" (not read: {', '.join(unread[:4])}; reader.files names the file of each split)" if unread else ""
+        return f"no dev file{beside}"
+
     def drawn(self, source: Iterable, path: Path) -> Iterator:
         """Yield ``train_rows`` rows, drawn from the whole file and left in its order: the same for every seed."""
         total = sum(1 for _ in self.open(path, "train"))
@@ -192,7 +198,8 @@ def find_start(recipe: Recipe, data: FinetuningData, init: str | Path | None, si
         language = "en" if recipe.suite == "glue" else "zh"
         config = ErnieConfig.load(locate(model) if model else MODELS / f"{size}_{language}.json")
         least = _rows(locate(model)) if model and vocab else 0
-        file = vocab or _learnt_vocabulary(data, language, config.vocab_size, Path(output) / "vocab.txt", recipe, anew=anew)
+        file = vocab or _learnt_vocabulary(data, language, config.vocab_size, Path(output) / "vocab.txt", recipe,
+                                           anew=anew)
         tokenizer, pretrained = Tokenizer.load(file, recipe.lower_case), None
         config.vocab_size = max(tokenizer.size, least)
     fit(recipe, config, tokenizer, init or model, data.say)

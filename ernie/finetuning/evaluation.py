@@ -212,17 +212,19 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def write_wrong(path: Path, kind: Kind, rows: list, predictions: list, found: Evaluation) -> None:
-    """Write the rows with a wrong answer as a table, the most confident first."""
+    """Write the rows with a wrong answer as a table, the most confident first; a column for each text of a row."""
+    width = max(len(row_texts(row)) for row in rows)
+    columns = ["text", *(f"text_{number}" for number in range(2, width + 1))]
     with atomic_write(path, newline="\n") as file:
-        file.write("confidence\tlabel\tanswer\tid\ttext\n")
+        file.write("\t".join(["confidence", "label", "answer", "id", *columns]) + "\n")
         for at in found.wrong:
             row, prediction = rows[at], predictions[at]
             cells = kind.cells(row, prediction)
             answer = cells[1] if isinstance(row, QuestionRow) or kind.name == "sequence_labelling" else cells[0]
             name = str(row.line) if kind.name == "sequence_labelling" else row.id
             texts = [" ".join(text.split()) for text in row_texts(row)]
-            file.write("\t".join([f"{kind.confidence(prediction):.4f}", _flat(kind.gold(row)), _flat(answer), name,
-                                  *texts]) + "\n")
+            file.write("\t".join([f"{kind.confidence(prediction):.4f}", _flat(kind.gold(row)), _flat(answer),
+                                  _flat(name), *texts, *[""] * (width - len(texts))]) + "\n")
 
 
 def _flat(text: str) -> str:

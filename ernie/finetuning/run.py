@@ -75,7 +75,7 @@ class FinetuningRun:
         self.material = Material(self.data, self.start, train, dev, self._splits(recipe.splits("test")))
         if not dev and not cross_validation:
             idle = [key for key in ("early_stopping", "evaluate_every") if getattr(recipe, key)]
-            self.say("no dev file: the last weights are kept as the best"
+            self.say(f"{self.data.no_dev()}: the last weights are kept as the best"
                      + "".join(f"; {key} has no effect" for key in idle))
         check_controls(recipe, self.data.kind, train.features, self.start.config.num_hidden_layers, self.world.size)
         if cross_validation:

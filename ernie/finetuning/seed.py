@@ -31,7 +31,6 @@ from ernie.training.optimizer import Updater
 from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
 from ernie.training.settings import OptimizerSettings, Schedule
 from ernie.training.trainer import Callback, StepResult, Trainer
-from reader.utils.errors import InputError
 from reader.utils.files import present, write_json
 from tasks.finetune.batches import EpochBatches
 from tasks.finetune.kind import Kind

@@ -19,7 +19,8 @@ IN_PACKAGE = "package:"  # of a checkpoint: "package:NAME/PATH"
 
 def locate(path: str | Path) -> Path:
     """Return a file that a configuration names: relative to where the command was started, or as shipped."""
-    return Path(path) if Path(path).exists() else ROOT / path
+    shipped = ROOT / path
+    return shipped if shipped.exists() and not Path(path).exists() else Path(path)
 
 
 def locate_checkpoint(name: str | Path) -> Path:

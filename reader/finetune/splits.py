@@ -111,6 +111,18 @@ class SplitReader:
             raise InputError(f"no {split} file: expected {' or '.join(names)}; found {present}", directory)
         return None
 
+    def unread(self, directory: str | Path) -> list[str]:
+        """List the names of data files in a data directory that are no split's, such as ``valid.tsv``."""
+        place = Path(directory)
+        if not place.is_dir():
+            return []
+        place = self._inside(place) or place
+        known = {Path(name).name for split in {"train", "dev", "test", *self.files} for name in self._names(split)}
+        suffixes = tuple(end for suffix in SUFFIXES[self.layout] for end in (suffix, suffix + ".gz"))
+        return sorted(path.name for path in place.iterdir()
+                      if path.name.lower().endswith(suffixes) and path.name not in known
+                      and path.name != "label_map.json" and path.is_file())
+
     def source(self, directory: str | Path) -> str:
         """Return what a line in ``ernie-source.txt`` beside the data says it is; empty without one.
 

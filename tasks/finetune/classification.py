@@ -1,6 +1,7 @@
 """Classes for one or two texts."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,10 +37,18 @@ class Classification(TextKind):
         return [Choice(int(label), row) for label, row in zip(scores.argmax(1), scores)]
 
     def score(self, rows: list, predictions: list) -> dict[str, float]:
-        gold = np.array([row.label for row in rows])
-        chosen = np.array([prediction.label for prediction in predictions])
-        return {"accuracy": metrics.accuracy(gold, chosen), "f1": metrics.f1(gold, chosen, len(self.classes)),
-                "matthews": metrics.matthews(gold, chosen)}
+        gold, chosen = _indices(rows, predictions)
+        return {name: self._measure(name, gold, chosen) for name in Classification.metrics}
+
+    def _measure(self, metric: str, gold: np.ndarray, chosen: np.ndarray) -> float:
+        """One of the class's metrics from the labels of rows and of their answers."""
+        if metric == "f1":
+            return metrics.f1(gold, chosen, len(self.classes))
+        return {"accuracy": metrics.accuracy, "matthews": metrics.matthews}[metric](gold, chosen)
+
+    def resampled(self, rows: list, predictions: list, metric: str) -> Callable[[np.ndarray], float]:
+        gold, answers = _indices(rows, predictions)
+        return lambda chosen: self._measure(metric, gold[chosen], answers[chosen])
 
     def header(self) -> list[str]:
         return ["label"] + [f"p({name})" for name in self.classes.names]
@@ -48,7 +57,7 @@ class Classification(TextKind):
         return [self.classes.names[prediction.label]] + [f"{value:.6f}" for value in prediction.probabilities]
 
     def class_pairs(self, rows: list, predictions: list) -> tuple[np.ndarray, np.ndarray] | None:
-        return (np.array([row.label for row in rows]), np.array([prediction.label for prediction in predictions]))
+        return _indices(rows, predictions)
 
     def confidence(self, prediction: Any) -> float:
         return float(prediction.probabilities.max())
@@ -63,3 +72,8 @@ class Classification(TextKind):
         names = self.classes.names
         by_name = dict(zip(names, prediction.probabilities.tolist()))
         return Label(names[prediction.label], by_name[names[prediction.label]], by_name)
+
+
+def _indices(rows: list, predictions: list) -> tuple[np.ndarray, np.ndarray]:
+    """The class indices of the labels of rows, and of their answers."""
+    return np.array([row.label for row in rows]), np.array([prediction.label for prediction in predictions])

@@ -153,6 +153,7 @@ def test_curricula_are_found_by_name_and_from_any_folder(tmp_path, monkeypatch):
     assert locate_curriculum("demo_en") == CONFIGS / "curriculum" / "demo_en.yaml"
     assert locate_curriculum("configs/curriculum/demo_zh.yaml").is_file()
     assert locate("configs/model/base_en.json").is_file()
+    assert str(locate("no/such.json")) == "no/such.json"  # as its user wrote it
     with pytest.raises(InputError, match="did you mean 'demo_en'"):
         locate_curriculum("demo_eng")
 

@@ -10,7 +10,7 @@ import pytest
 from ernie.cli import main
 from ernie.finetuning import evaluation
 from reader.finetune.labels import Classes, Score, tag_classes
-from reader.finetune.rows import TagRow, TextRow
+from reader.finetune.rows import ChoiceRow, TagRow, TextRow
 from tasks import finetune
 from tasks.finetune.classification import Choice
 from tasks.finetune.sequence_labelling import Tags
@@ -92,6 +92,31 @@ def test_mcnemar_is_the_sign_test_of_the_rows_that_one_model_alone_gets_right():
     assert (same.difference, same.low, same.high, same.p, same.mcnemar) == (0, 0, 0, 1, 1)
     apart = evaluation.compare(KIND, gold, choices(*[(1, 0.9)] * 100), first, "accuracy")
     assert apart.p < 0.01
+
+
+@pytest.mark.parametrize("metric", KIND.metrics)
+def test_a_resampled_metric_is_that_of_the_rows_drawn(metric):
+    gold, answers = rows([0, 1, 2, 1, 0, 2]), choices(*[(n, 0.8) for n in (0, 1, 1, 2, 0, 2)])
+    measure = KIND.resampled(gold, answers, metric)
+    for chosen in ([0, 1, 2, 3, 4, 5], [5, 5, 2, 3, 0, 1], [0, 0]):
+        whole = KIND.score([gold[at] for at in chosen], [answers[at] for at in chosen])
+        assert measure(np.array(chosen)) == whole[metric]
+
+
+def test_every_cell_of_the_wrong_rows_has_a_column(tmp_path):
+    pairs = [row._replace(texts=("one", "two"), id="a\tb") for row in rows([0, 1])]
+    answers = choices((1, 0.9), (0, 0.8))
+    evaluation.write_wrong(tmp_path / "wrong.tsv", KIND, pairs, answers, evaluation.evaluate(KIND, pairs, answers))
+    header, *lines = [line.split("\t") for line in (tmp_path / "wrong.tsv").read_text().splitlines()]
+    assert header == ["confidence", "label", "answer", "id", "text", "text_2"]
+    assert lines == [["0.9000", "a", "b", "a b", "one", "two"], ["0.8000", "b", "a", "a b", "one", "two"]]
+    kind = finetune.load("multiple_choice", Classes(["A", "B", "C"]))
+    quiz = [ChoiceRow(("q",), ("x", "y", "z"), 0, "0", 1), ChoiceRow(("q",), ("x", "y"), 0, "1", 2)]
+    answers = [Choice(1, np.array([0.1, 0.8, 0.1])), Choice(1, np.array([0.3, 0.7]))]
+    evaluation.write_wrong(tmp_path / "wrong.tsv", kind, quiz, answers, evaluation.evaluate(kind, quiz, answers))
+    lines = [line.split("\t") for line in (tmp_path / "wrong.tsv").read_text().splitlines()]
+    assert [len(line) for line in lines] == [8, 8, 8]
+    assert lines[2][4:] == ["q", "x", "y", ""]
 
 
 def candidates(*groups):

@@ -109,3 +109,18 @@ def test_every_key_of_the_reader_is_explained(declared):
     section = PAGE[PAGE.index("## Your own data"):PAGE.index("## Files")]
     missing = [key for key in declared.__dataclass_fields__ if not re.search(rf"\b{key}\b", section)]
     assert not missing
+
+
+def test_a_file_that_no_split_names_is_named_where_dev_data_lack(tmp_path, capsys):
+    (tmp_path / "mine.yaml").write_text("kind: classification\nreader: {columns: [{text: text}], classes: [a, b]}\n")
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in "train.tsv", "valid.tsv", "notes.md":
+        (data / name).write_text("text\tlabel\nx y\ta\n")
+    command = ["finetune", "--task", str(tmp_path / "mine.yaml"), "--check", "--data"]
+    assert main([*command, str(data)]) == 0
+    assert "\nno dev file (not read: valid.tsv; reader.files names the file of each split)\n" in capsys.readouterr().out
+    assert main([*command, str(data), "--set", "reader.files={dev: valid.tsv}"]) == 0
+    assert "\ndev: " in capsys.readouterr().out
+    assert main([*command, str(data / "train.tsv")]) == 0
+    assert "\nno dev file\n" in capsys.readouterr().out
