@@ -25,8 +25,10 @@ from reader.utils.errors import InputError
 if TYPE_CHECKING:
     from ernie.comparison.budgets import Budget
     from ernie.comparison.plan import ComparisonPlan
+    from ernie.comparison.results import Group
     from ernie.finetuning.recipe import Recipe
     from ernie.pretraining.curriculum import Curriculum
+    from ernie.report.runs import RunRecord
 
 TOTALS = ("steps", "tokens", "updates")
 
@@ -125,34 +127,12 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
 
 def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[str]) -> None:
     """Write compare.html and results.jsonl of what has been run so far, and print the tables."""
-    from ernie.comparison.plan import UNTOUCHED, finetuned
-    from ernie.comparison.results import compare_downstream, compare_tasks, downstream_figure, table
-    from ernie.report.comparison import group_of, render_comparison
-    from ernie.report.runs import read_run
+    from ernie.comparison.results import compare_downstream, compare_tasks, table
+    from ernie.report.comparison import render_comparison
     from reader.utils.files import atomic_write
-    runs, groups, lines, unfinished = {}, [], [], []
-    for name in plan.names:
-        found = {seed: read_run(path) for seed in plan.seeds
-                 if name != UNTOUCHED and ((path := plan.run_path(name, seed)) / "run.json").exists()}
-        downstream = {task: {seed: value for seed in plan.seeds if (value := downstream_figure(
-            plan.finetune_path(name, seed, task), plan.finetune_seeds)) is not None} for task in plan.finetune}
-        runs[name] = found
-        unfinished += [f"{name}, seed {seed}" for seed, each in found.items() if each.current]
-        unfinished += [f"{name}, seed {seed}, {task}: {done} of {plan.finetune_seeds} fine-tuning seeds"
-                       for task in plan.finetune for seed in plan.seeds
-                       if 0 < (done := finetuned(plan.finetune_path(name, seed, task))) < plan.finetune_seeds]
-        groups.append(group_of(name, {seed: each for seed, each in found.items() if not each.current},
-                               {task: values for task, values in downstream.items() if values}))
-        for seed in plan.seeds:
-            scores = {task: values[seed] for task, values in downstream.items() if seed in values}
-            if seed in groups[-1].dev or scores:
-                lines.append({"curriculum": name, "seed": seed, "stages": {
-                    number: {task: metrics.to_json() for task, metrics in dev.items()}
-                    for number, dev in groups[-1].dev.get(seed, [])}, "downstream": scores})
-    if not any(runs.values()):
-        raise InputError("no run has begun", plan.output)
+    runs, groups, unfinished = read_results(plan)
     with atomic_write(plan.output / "results.jsonl") as file:
-        file.writelines(json.dumps(line) + "\n" for line in lines)
+        file.writelines(json.dumps(line) + "\n" for group in groups for line in group.lines())
     page = plan.output / "compare.html"
     with atomic_write(page) as file:
         file.write(render_comparison(" and ".join(runs) if len(runs) < 3 else f"{len(runs)} curricula", runs, groups,
@@ -165,3 +145,32 @@ def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[
         print(f"not finished, and so in no figure: {'; '.join(unfinished)}")
     print("mean ± standard deviation over seeds; a difference ± its 95 % interval, * where that leaves 0 out")
     print(page)
+
+
+def read_results(plan: ComparisonPlan) -> tuple[dict[str, dict[int, RunRecord]], list[Group], list[str]]:
+    """Return (curriculum -> seed -> its run as far as it went, figures of what is finished, names of what is not).
+
+    Raises:
+        InputError: no run has begun.
+    """
+    from ernie.comparison.plan import UNTOUCHED, finetuned
+    from ernie.comparison.results import downstream_figure
+    from ernie.report.comparison import group_of
+    from ernie.report.runs import read_run
+    runs, groups, unfinished = {}, [], []
+    for name in plan.names:
+        runs[name] = {seed: read_run(path) for seed in plan.seeds
+                      if name != UNTOUCHED and ((path := plan.run_path(name, seed)) / "run.json").exists()}
+        unfinished += [f"{name}, seed {seed}" for seed, each in runs[name].items() if each.current]
+        downstream: dict[str, dict[int, float]] = {}
+        for task in plan.finetune:
+            for seed in plan.seeds:
+                path = plan.finetune_path(name, seed, task)
+                if (value := downstream_figure(path, plan.finetune_seeds)) is not None:
+                    downstream.setdefault(task, {})[seed] = value
+                elif done := finetuned(path):
+                    unfinished.append(f"{name}, seed {seed}, {task}: {done} of {plan.finetune_seeds} fine-tuning seeds")
+        groups.append(group_of(name, {seed: each for seed, each in runs[name].items() if not each.current}, downstream))
+    if not any(runs.values()):
+        raise InputError("no run has begun", plan.output)
+    return runs, groups, unfinished

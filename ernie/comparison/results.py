@@ -79,6 +79,15 @@ class Group:
         return {seed: next(metrics[task] for _, metrics in reversed(measured) if task in metrics)
                 for seed, measured in self.dev.items() if any(task in metrics for _, metrics in measured)}
 
+    def lines(self) -> list[dict[str, Any]]:
+        """Return a record of each seed that has figures, for a line of JSON each."""
+        seeds = sorted({*self.dev, *(seed for values in self.downstream.values() for seed in values)})
+        return [{"curriculum": self.name, "seed": seed,
+                 "stages": {number: {task: metrics.to_json() for task, metrics in dev.items()}
+                            for number, dev in self.dev.get(seed, [])},
+                 "downstream": {task: values[seed] for task, values in self.downstream.items() if seed in values}}
+                for seed in seeds]
+
 
 @dataclass
 class ComparisonRow:
