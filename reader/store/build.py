@@ -86,7 +86,10 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
     files, outputs = find_inputs(inputs, left_out, vocabulary=vocab_file), outputs_of(Path(output), dev_share)
     parts = plan_parts(files, recipe.reading, int(np.clip(sum(map(os.path.getsize, files)) // 64, *PART_BYTES)))
     plan = plan_digest(recipe, files, shard, like and learnt_of(like, recipe))
+    folder = Path(f"{output}.parts")
     if not missing(outputs, plan, replace_old):
+        if claimed(folder, plan):  # a build that was killed while it cleared up
+            shutil.rmtree(folder)
         return read_manifest(outputs[TRAIN])
     mine = [(index, parts[index]) for index in range(shard[0], len(parts), shard[1])]
     if not mine:
@@ -96,7 +99,6 @@ def build_corpus(inputs: Paths, language: str, vocab_file: StrPath, output: StrP
         notes = (left_out.line if left_out.total else "", doubt(language, read),
                  vocabulary_doubt(tokenizer, read, recipe.options.get("convert")))
         progress.writelines(f"ernie: {note}\n" for note in notes if note)
-    folder = Path(f"{output}.parts")
     claim(folder, plan)
     prepare(recipe, files, folder / LEARNT, like)
     report = {"plan": plan, **build_parts(recipe, mine, folder, workers, progress)}
@@ -212,14 +214,20 @@ def learnt_of(store: StrPath, recipe: BuildRecipe) -> str:
 
 def claim(folder: Path, plan: str) -> None:
     """Make the folder of the parts; one that was left by another plan is emptied."""
+    if claimed(folder, plan):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+        (folder / PLAN).write_text(plan)
+    except OSError as error:
+        raise InputError(f"output cannot be written ({error.strerror})", folder) from None
+
+
+def claimed(folder: Path, plan: str) -> bool:
+    """Tell whether the folder holds parts of this plan."""
     file = folder / PLAN
-    if not file.exists() or file.read_text() != plan:
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            folder.mkdir(parents=True)
-            file.write_text(plan)
-        except OSError as error:
-            raise InputError(f"output cannot be written ({error.strerror})", folder) from None
+    return file.exists() and file.read_text() == plan
 
 
 def prepare(recipe: BuildRecipe, files: list[Path], learnt: Path, like: StrPath | None = None) -> None:

@@ -116,6 +116,26 @@ def test_a_scheduler_numbers_the_shards(rank, size, monkeypatch):
     assert scheduled_shard() == (2, 5)
 
 
+def test_parts_are_cleared_away_after_a_build_that_was_killed_at_its_end(tmp_path, vocab, monkeypatch):
+    source = corpus(tmp_path / "a.jsonl")
+    real = build.shutil.rmtree
+
+    def stopping(path, **options):
+        if (tmp_path / "store").exists():
+            raise KeyboardInterrupt
+        real(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build.shutil, "rmtree", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            build_corpus(source, "en", vocab, tmp_path / "store")
+    assert (tmp_path / "store.parts").exists()
+    stamp = (tmp_path / "store" / "manifest.json").stat().st_mtime_ns
+    build_corpus(source, "en", vocab, tmp_path / "store")
+    assert (tmp_path / "store" / "manifest.json").stat().st_mtime_ns == stamp
+    assert not (tmp_path / "store.parts").exists()
+
+
 def test_a_stopped_build_goes_on(tmp_path, vocab, monkeypatch):
     source = corpus(tmp_path / "a.jsonl")
     monkeypatch.setattr(build, "PART_BYTES", (900, 900))
