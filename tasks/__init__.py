@@ -65,9 +65,13 @@ def _make(cls, options: dict):
         if option not in known:
             raise InputError(f"task {cls.name} has no option {option!r}" + _nearest(option, known))
     try:
-        return cls(**options)
+        task = cls(**options)
     except TypeError as error:
         raise InputError(f"task {cls.name}: {error}") from error
+    for word, known in (("level", ["token", "sequence"]), ("head", ["classes", "vocabulary"])):
+        if getattr(task, word) not in known:
+            raise InputError(f"task {cls.name}: {word} {getattr(task, word)!r} is not one of {', '.join(known)}")
+    return task
 
 
 def _nearest(name: str, known: list) -> str:

@@ -102,9 +102,8 @@ class Plan:
 
     @property
     def checkpoint(self) -> int:
-        """Bytes of a checkpoint: float32 weights, two moments, master weights where there are any."""
-        half = self.curriculum.precision != "fp32" and self.curriculum.amp_level == "O2"
-        return sum(self.parameters.values()) * (16 if half else 12)
+        """Bytes of a checkpoint: weights, the float32 ones where there are others too, and two moments."""
+        return sum(self.parameters.values()) * 12
 
     def schedule(self, stage: Stage) -> Schedule:
         """Return the learning rates of a stage; every stage starts its own."""

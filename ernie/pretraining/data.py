@@ -1,7 +1,7 @@
 """Everything a curriculum draws from: vocabulary, task declarations, corpora, pair stores. No paddle."""
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from reader.batches.corpus import Corpus
 from reader.store.store import Store
 from reader.text.tokenizer import Tokenizer
 from reader.utils.errors import InputError
+from reader.utils.text import counted
 
 DEV_SEED = 0x0DE5  # dev batches are the same in every run
 
@@ -22,6 +23,7 @@ class PretrainingData:
 
     def __init__(self, curriculum: Curriculum):
         self.curriculum = curriculum
+        self.sentence_types: int | None = None  # of the model that reads the batches, once it is known
         self.tasks = {entry.name: task_room.load(entry.name, entry.options, curriculum.tasks_from)
                       for entry in curriculum.tasks}
         self.weights = {entry.name: self.tasks[entry.name].weight if entry.weight is None else entry.weight
@@ -45,7 +47,13 @@ class PretrainingData:
             if self.tasks[entry.name].corrupts and entry.lm_weight != 1:
                 raise InputError(f"task {entry.name}: lm_weight is for the batches of other tasks; set its weight")
         for name, task in self.tasks.items():  # classes that come with the data are known before heads are made
+            if self.measurable([name]):
+                task.bind(self.corpus(name, dev=True))
+            measured = task.classes
             task.bind(self.corpus(name))
+            if self.measurable([name]) and measured != task.classes[:len(measured)]:
+                raise InputError(f"{name}: {_apart(measured, task.classes)}; a label would mean one thing in training "
+                                 "and another on dev data", self.corpus(name, dev=True).stores[0].path)
 
     def facts(self, config: ErnieConfig) -> dict[str, Any]:
         """Return the facts that must be the same when the run is resumed."""
@@ -67,7 +75,8 @@ class PretrainingData:
         return Batches(self.tasks[name], token_tasks, self.corpus(name, dev), seed=DEV_SEED if dev else curriculum.seed,
                        task_id=self.ids[name], batch_tokens=curriculum.batch_tokens,
                        slices=curriculum.slices(cards), window=curriculum.dev_batches if dev else curriculum.window,
-                       turns=1 if dev else TURNS, factors=factors, vocabulary=self.tokenizer)
+                       turns=1 if dev else TURNS, factors=factors, vocabulary=self.tokenizer,
+                       sentence_types=self.sentence_types)
 
     def corpus(self, name: str, dev: bool = False) -> Corpus:
         """Return the corpus that a task draws from."""
@@ -95,3 +104,11 @@ def _lower_case(stores: list[Store]) -> bool:
         ways = [("with capitals", "in lower case")[bool(store.manifest["lower_case"])] for store in (odd, said[0])]
         raise InputError(f"was built {ways[0]}, {said[0].path} {ways[1]}", odd.path)
     return bool(said[0].manifest["lower_case"]) if said else True
+
+
+def _apart(dev: Sequence[str], train: Sequence[str]) -> str:
+    """Say where the classes of dev data begin to differ from those that are trained on."""
+    number = next((number for number, (one, other) in enumerate(zip(dev, train)) if one != other), None)
+    if number is None:
+        return f"the dev data have {counted(len(dev), 'class')}, the training data {len(train)}"
+    return f"class {number} is {dev[number]!r} in the dev data and {train[number]!r} in the training data"

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -19,10 +19,11 @@ from ernie.pretraining.data import PretrainingData
 from ernie.pretraining.model_config import model_config
 from ernie.pretraining.run_directory import RunDirectory
 from ernie.pretraining.stage_sampler import StageBatches
+from ernie.training import distributed
 from ernie.training.callbacks import Callback, DevEvaluation
 from ernie.training.metrics import TaskMetrics
 from ernie.training.optimizer import Updater
-from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights
+from ernie.training.run import Run, TrainingSettings, build_trainer, set_weights, wait_until_seen
 from ernie.training.settings import Schedule
 from ernie.training.trainer import Trainer
 from reader.utils.errors import InputError
@@ -50,6 +51,7 @@ class StageTraining:
         self.directory = RunDirectory(run.directory, curriculum.copy_checkpoints_to)
         self.data = PretrainingData(curriculum)
         self.config = model_config(curriculum, self.data.tokenizer.size)
+        self.data.sentence_types = self.config.type_vocab_size
         self.stages = self.directory.stages(curriculum)
         if not 1 <= number <= len(self.stages):
             raise InputError(f"--stage {number} is not one of 1 to {len(self.stages)}")
@@ -71,8 +73,9 @@ class StageTraining:
         batches = StageBatches(stage, curriculum.seed, sources, consumed, run.world.rank, run.world.size)
         self.dev = {name: data.batches(name, [name], run.world.size, dev=True)
                     for name in data.measurable(self.tasks_so_far)}
-        if stage.until_converged and not self.dev:
-            raise InputError("until_converged needs dev data, and no corpus names any", curriculum.name)
+        if stage.until_converged and self.dev.keys().isdisjoint(names):
+            raise InputError(f"stage {self.number}: until_converged needs dev data, and no corpus of its tasks names "
+                             "any", curriculum.name)
         self.baselines = evaluation.run_baselines(data, list(self.dev), self.directory.path, run.world,
                                                   run.watchdog.heartbeat)
         self._announce()
@@ -98,7 +101,7 @@ class StageTraining:
 
     def _callbacks(self, updater: Updater) -> Iterable[Callback]:
         if self.stage.until_converged:
-            yield DevEvaluation(partial(self._measure, updater), self.stage.until_converged,
+            yield DevEvaluation(partial(self._measure, updater, self.stage.budgets), self.stage.until_converged,
                              self.directory.stage_path(self.number) / "best", self.data.weights)
 
     def _warm_start(self) -> None:
@@ -112,17 +115,37 @@ class StageTraining:
                                  + ("in lower case, the corpora keep capitals" if found.lower_case else
                                     "with capitals, the corpora are in lower case (`ernie build-corpus --cased`)"))
             return
-        path = self.directory.end_of(self.number - 1)
+        end = self.directory.end_of(self.number - 1) if self.run.world.main else None
+        path = distributed.gather(self.run.world, end)[0]
+        wait_until_seen(self.run, path)
         weights = checkpoint.read(path).model
+        new = [name for name in self.model.state_dict() if name not in weights]
+        known = self._of_init(new)
         set_weights(self.model, weights)
-        new = sorted({name.split(".")[1] for name in self.model.state_dict()
-                      if name not in weights and name.startswith("heads.")})
         self.run.say(f"stage {self.number} begins with the weights of {path}"
-                     + (f"; new head: {', '.join(new)}" if new else ""))
+                     + (f"; new head: {_heads(new)}" if new else "")
+                     + (f"; of {self.curriculum.init}: {_heads(known)}" if known else ""))
 
-    def _measure(self, updater: Updater) -> dict[str, TaskMetrics]:
-        """Dev metrics of every task so far, on all ranks."""
-        return evaluation.measure(updater.model, self.dev, self.curriculum.dev_batches, self.data.tasks,
+    def _of_init(self, new: list[str]) -> list[str]:
+        """Load the checkpoint that the curriculum names, for what enters only now; return what it knows of that."""
+        if not new or not self.curriculum.init:
+            return []
+        try:
+            found = read_pretrained(self.curriculum.init)
+        except InputError as error:  # it was needed for stage 1, and may be gone
+            found, why = None, str(error)
+        if None in distributed.gather(self.run.world, found and found.family):
+            self.run.say(f"note: {_heads(new)} as initialised, not as in init" + (f": {why}" if found is None else ""))
+            return []
+        if found is None or set(new).isdisjoint(found.arrays):
+            return []
+        loaded = set(load_pretrained(self.model, found, self.data.vocab_file).loaded)
+        return [name for name in new if name in loaded]
+
+    def _measure(self, updater: Updater, names: Collection[str] | None = None) -> dict[str, TaskMetrics]:
+        """Dev metrics of every task so far, or of those in ``names``, on all ranks."""
+        dev = {name: batches for name, batches in self.dev.items() if names is None or name in names}
+        return evaluation.measure(updater.model, dev, self.curriculum.dev_batches, self.data.tasks,
                                   self.run.world, self.baselines, heartbeat=self.run.watchdog.heartbeat,
                                   autocast=updater.precision.autocast)
 
@@ -165,3 +188,8 @@ class StageTraining:
                 say(f"  {name} by granularity: " + ", ".join(
                     f"{group} {100 * v.accuracy:.1f}% of {v.targets}" for group, v in values.groups.items()
                     if v.targets))
+
+
+def _heads(parameters: Collection[str]) -> str:
+    """The tasks of heads, by the names of their parameters."""
+    return ", ".join(sorted({name.split(".")[1] if name.startswith("heads.") else "masked LM" for name in parameters}))

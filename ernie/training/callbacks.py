@@ -87,7 +87,8 @@ class Log(Callback):
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
         for name, values in result.sums.items():
-            self.sums[name] = self.sums.get(name, 0) + np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+            if np.isfinite(values).all():  # or the targets of a loss that is no number would count with a loss of 0
+                self.sums[name] = self.sums.get(name, 0) + values
         self.drawn[result.task] = self.drawn.get(result.task, 0) + 1
         self.tokens += result.tokens
         self.positions += result.positions

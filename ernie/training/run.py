@@ -8,6 +8,7 @@ What is trained is a ``Training``: it says how a trainer is built and what is do
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,14 @@ from ernie.training.optimizer import Updater
 from ernie.training.scalars import scalar_writer
 from ernie.training.settings import LossScaling, LossSpike, OptimizerSettings, Schedule
 from ernie.training.trainer import ASKED_TO_STOP, Trainer, TrainState
-from ernie.training.watchdog import DIVERGED, STOPPED, StopSignals, Watchdog
+from ernie.training.watchdog import DIVERGED, STOPPED, StopSignals, Watchdog, read_marks
 from ernie.utils.console import close_console, make_console_lossy
 from ernie.utils.files import lock
 from ernie.utils.machine import record_launch
 from reader.utils.errors import InputError
 from reader.utils.files import settle
+
+PATIENCE = 60.0  # seconds in which a file system that nodes share may show to one what another has written
 
 
 class Training(Protocol):
@@ -93,11 +96,23 @@ class Run:
                                        gradient_bucket_mb=self._bucket_mb)
         self.directory = Path(self._output() if callable(self._output) else self._output)
         distributed.barrier(self.world)  # nobody writes before all have looked
+        self._check_shared()
         if self.world.main:
             try:
                 self._lock = lock(self.directory, say=self.say)
             except OSError as error:
                 raise InputError(f"cannot be written: {error.strerror or error}", self.directory) from None
+
+    def _check_shared(self) -> None:
+        """Raise InputError on all ranks where one does not see what the main rank writes, as its mark shows."""
+        me, marks = (os.getpid(), os.uname().nodename), self.watchdog.directory
+        main = distributed.gather(self.world, me if _mark_of_main(marks) == me else None)[0]  # None: its disk is full
+        seen = main is None or self.world.main or _soon(lambda: _mark_of_main(marks) == main)
+        hosts = distributed.gather(self.world, None if seen else me[1])
+        blind = [f"{rank} on {host}" for rank, host in enumerate(hosts) if host]
+        if blind:
+            raise InputError(f"rank {', '.join(blind)} does not see what rank 0 on {main[1]} writes here: the output "
+                             "directory must be on a file system that all nodes share", marks.parent)
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         self.watchdog.__exit__(kind, error, trace)
@@ -236,18 +251,45 @@ def _elsewhere(directory: Path, copies: CopiesFolder | None) -> Path | None:
 
 
 def _newest(run: Run, directory: Path, copies: Path | None) -> Path | None:
-    """Find the checkpoint to resume from: the newest whole one here, or brought back from the copies if newer there."""
+    """Find the checkpoint to resume from: the newest whole one here, or brought back from the copies if newer there.
+
+    The main rank finds it for all: a mounted store may show its files to one node later than to another.
+    """
+    found = None
     if run.world.main:
         settle(directory)
-    run.barrier()
-    local = checkpoint.newest(directory, run.say)
-    if copies is None:
-        return local
-    if run.world.main and (found := newer(copies, local, run.say)):
-        bring_back(found, directory)
-        local = directory / found.name
-    # A mounted store may show its files to one node later than to another.
-    return distributed.gather(run.world, local)[0]
+        found = checkpoint.newest(directory, run.say)
+        if copies is not None and (newer_copy := newer(copies, found, run.say)):
+            bring_back(newer_copy, directory)
+            found = directory / newer_copy.name
+    chosen = distributed.gather(run.world, found)[0]
+    if chosen is not None:
+        wait_until_seen(run, chosen)
+    return chosen
+
+
+def wait_until_seen(run: Run, path: Path) -> None:
+    """Wait until this rank, too, finds a checkpoint whole that the main rank has found whole.
+
+    Raises:
+        InputError: it does not, after a while in which a file system could show it.
+    """
+    if not run.world.main and not _soon(lambda: not checkpoint.check(path)):
+        raise InputError(f"rank {run.world.rank} on {os.uname().nodename} cannot read this checkpoint of rank 0: "
+                         f"{checkpoint.check(path)}", path)
+
+
+def _soon(true: Callable[[], bool]) -> bool:
+    """Tell whether something becomes true while we wait for a file system."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := true()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+
+
+def _mark_of_main(marks: Path) -> tuple[int, str] | None:
+    """Return (process, node) of the main rank, by the mark that it leaves."""
+    return next(((mark["pid"], mark["node"]) for mark in read_marks(marks, 0) if mark["rank"] == 0), None)
 
 
 def set_weights(model: Any, arrays: dict[str, np.ndarray]) -> None:

@@ -37,18 +37,20 @@ class Batches:
         turns: windows that are under way at a time, see ``Windows``.
         factors: task name -> factor of its loss in these batches, beside the weight that it has in all.
         vocabulary: object with ``cls_id sep_id mask_id pad_id regular_ids``; that of the stores by default.
+        sentence_types: how many the model knows; None: not checked.
     Raises:
         InputError: a slice could not hold the longest example, two tasks corrupt, or the task finds no text.
     """
 
     def __init__(self, task: Any, token_tasks: Iterable[Any], corpus: Corpus, *, seed: int, task_id: int,
                  batch_tokens: int, slices: int = 1, window: int | None = None, turns: int = TURNS,
-                 factors: Mapping[str, float] | None = None, vocabulary: Any = None):
+                 factors: Mapping[str, float] | None = None, vocabulary: Any = None,
+                 sentence_types: int | None = None):
         corrupting = [other.name for other in token_tasks if other.corrupts]
         if len(corrupting) > 1:
             raise InputError(f"tasks {', '.join(corrupting)} all change the text; a stage can have one of them")
         self.task, self.token_tasks, self.corpus = task, list(token_tasks), corpus
-        self.factors = dict(factors or {})
+        self.factors, self.sentence_types = dict(factors or {}), sentence_types
         self.task_id, self.batch_tokens, self.slices = task_id, batch_tokens, slices
         self.specials = corpus.specials if vocabulary is None else SpecialIds.of(vocabulary)
         task.bind(corpus)
@@ -88,6 +90,9 @@ class Batches:
 
     def _assemble(self, window: Window, rows: np.ndarray) -> Batch:
         collator = Collator(window, rows)
+        if self.sentence_types is not None and collator.types.max() >= self.sentence_types:
+            raise InputError(f"task {self.task.name} made an example of sentence type {collator.types.max()}, of which "
+                             f"the model has {self.sentence_types} (type_vocab_size)", self.corpus.stores[0].path)
         tokens = read_tokens(self.corpus, window, rows, collator)
         batch = collator.empty_batch(self.task.name, self.task_id, self.specials)
         ids = tokens.ids
@@ -96,6 +101,8 @@ class Batches:
                 ids, labels, groups = task.corrupt(tokens, self.specials)
             else:
                 labels, groups = task.labels(tokens), None
+            if task.groups and groups is None:
+                raise InputError(f"task {task.name} names groups and gave its tokens none")
             if np.shape(labels) != ids.shape:
                 raise InputError(f"task {task.name} made labels of shape {np.shape(labels)} for {len(ids)} tokens")
             chosen = np.flatnonzero(labels != IGNORE)

@@ -128,14 +128,26 @@ def draw(task: Any, corpus: Corpus, anchor: Anchor, rng: np.random.Generator) ->
                            f"(token {anchor.token}): {type(error).__name__}: {error}") from error
     if example is None:
         return None
-    if not example.segments or any(start >= stop for start, stop in example.segments):
-        raise InputError(f"task {task.name} made an example without text: segments {example.segments}")
+    _check(task, corpus, example)
+    return example
+
+
+def _check(task: Any, corpus: Corpus, example: Example) -> None:
+    if not isinstance(example, Example):
+        raise InputError(f"task {task.name} made a {type(example).__name__}, not an Example")
+    segments, types, store = example.segments, example.types, corpus.stores[example.store]
+    if not segments or any(start >= stop for start, stop in segments):
+        raise InputError(f"task {task.name} made an example without text: segments {segments}")
+    if any(start < 0 or stop > len(store) for start, stop in segments):
+        raise InputError(f"task {task.name} made an example of text that is not there: segments {segments}", store.path)
+    if types and (len(types) != len(segments) or min(types) < 0):
+        raise InputError(f"task {task.name} gave {len(segments)} segments the sentence types {types}: one for each, "
+                         "from 0")
     if example.length > corpus.max_length:
         raise InputError(f"task {task.name} made an example of {example.length} tokens in "
-                         f"{len(example.segments)} segments; it must fit in max_length {corpus.max_length}")
+                         f"{len(segments)} segments; it must fit in max_length {corpus.max_length}")
     if task.level == "sequence" and example.label != IGNORE:
         check_labels(task, example.label, example.label)
-    return example
 
 
 def check_labels(task: Any, least: int, most: int) -> None:

@@ -36,6 +36,14 @@ def test_every_task_has_what_the_engine_asks_for(name):
     assert type(again) is type(task) and vars(again) == vars(task)
 
 
+@pytest.mark.parametrize("line", ["level = 'sentence'", "head = 'binary'"])
+def test_a_level_or_head_that_there_is_not_is_named(tmp_path, line):
+    file = tmp_path / "own.py"
+    file.write_text(OWN.replace('    classes =', f"    {line}\n    classes ="))
+    with pytest.raises(InputError, match="task is_short: (level 'sentence'|head 'binary') is not one of "):
+        tasks.load("is_short", {}, [file])
+
+
 def test_options():
     assert tasks.load("knowledge_masking", {"basic": 0.2}).basic == 0.2
     with pytest.raises(InputError, match="task knowledge_masking has no option 'phrases': did you mean 'phrase'"):

@@ -11,6 +11,7 @@ from ernie.training.callbacks import DevEvaluation
 from ernie.training.distributed import World
 from ernie.training.metrics import TaskMetrics
 from ernie.training.trainer import TrainState
+from reader.utils.errors import InputError
 from tests.ernie import runs
 
 
@@ -68,6 +69,30 @@ def test_a_stage_that_has_diverged_has_not_converged():
     DevEvaluation(lambda: {"a": TaskMetrics(2.0, 0.0, 1)}, Convergence(evaluate_every=1, patience=3), Path("best"),
                   {}).after_step(trainer, SimpleNamespace(step=7))
     assert trainer.stop == "diverged"
+
+
+def test_a_stage_is_judged_by_the_tasks_that_it_trains(tmp_path, train):
+    """In sequential training the tasks before are forgotten meanwhile: that must not choose the best weights."""
+    file = runs.declare(tmp_path, [{"knowledge_masking": 4}, {"capitalization": 12}], dev_batches=2,
+                        until_converged={"evaluate_every": 2, "patience": 9, "min_delta": 0.0})
+    assert train(file, tmp_path / "run") == 0 and train(file, tmp_path / "run", number=2) == 0
+    stage = tmp_path / "run" / "stage-2"
+    done = json.loads((stage / "done.json").read_text())
+    memory = json.loads((stage / done["checkpoint"] / "state.json").read_text())["callbacks"]["evaluation"]
+    assert list(memory["best"]) == ["capitalization"]
+    assert memory["total"] == pytest.approx(memory["best"]["capitalization"])
+    assert set(json.loads((stage / "dev.json").read_text())) == {"knowledge_masking", "capitalization"}
+
+
+def test_a_stage_whose_own_tasks_have_no_dev_data_cannot_converge(tmp_path, train):
+    stages = [{"knowledge_masking": 2, "capitalization": 2}, {"capitalization": 2}]
+    corpora = {"made": {"path": str(tmp_path / "train"), "dev": str(tmp_path / "dev"), "weight": 1},
+               "other": {"path": str(tmp_path / "train"), "weight": 1}}
+    file = runs.declare(tmp_path, stages, until_converged={"evaluate_every": 1}, corpora=corpora, tasks=[
+        {"name": "knowledge_masking", "corpora": ["made"]}, {"name": "capitalization", "corpora": ["other"]}])
+    assert train(file, tmp_path / "run") == 0
+    with pytest.raises(InputError, match="stage 2: until_converged needs dev data"):
+        train(file, tmp_path / "run", number=2)
 
 
 def test_a_converged_stage_ends_with_its_best_weights(tmp_path):

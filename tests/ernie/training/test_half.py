@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from tests.ernie import runs
 from tests.ernie.finetuning.tiny import finetune, make_data
@@ -46,6 +47,8 @@ def test_float16_follows_float32_over_forty_steps(tmp_path, train, half, monkeyp
     import paddle
 
     from ernie.model.pretraining_model import PretrainingModel
+    from ernie.planning.plan import Plan
+    from ernie.pretraining.curriculum import load
     from ernie.training.optimizer import Updater
     file = runs.declare(tmp_path, [STAGE], dropout=0.0)
     assert train(file, tmp_path / "single") == 0
@@ -69,6 +72,10 @@ def test_float16_follows_float32_over_forty_steps(tmp_path, train, half, monkeyp
     assert weights == {("paddle.float16", "paddle.float16", False), ("paddle.float32", "paddle.float32", True)}
     assert levels == {2} and grouped == {True}
     assert log(tmp_path / "half")[-1]["loss_scale"] == 1024 and log(tmp_path / "half")[-1]["skipped"] == 0
+    planned = Plan.of(load(file, [HALF]), 1).checkpoint
+    written = sum(len(np.concatenate([array.reshape(-1) for array in load_file(part).values()])) * 4
+                  for part in (tmp_path / "half").glob("stage-1/step-00000040/*.safetensors"))
+    assert planned == pytest.approx(written, rel=0.01)
     assert 0 < apart(runs.final(tmp_path / "single"), runs.final(tmp_path / "half")) < CLOSE
     scores = [json.loads((tmp_path / name / "stage-1/dev.json").read_text()) for name in ("single", "half")]
     for name in STAGE:

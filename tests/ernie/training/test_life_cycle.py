@@ -33,6 +33,20 @@ if __name__ == "__main__":
 """
 
 
+IMPATIENT = """
+import sys
+sys.path[:0] = [{root!r}]
+
+if __name__ == "__main__":
+    from ernie.utils.paddle_setup import import_paddle
+    import_paddle()
+    from ernie.training import run
+    run.PATIENCE = 0.5
+    from ernie.cli import main
+    sys.exit(main())
+"""
+
+
 class Side:
     """A small run of one kind: its commands, and what it leaves."""
 
@@ -123,6 +137,22 @@ def test_two_nodes_end_orderly_when_one_rank_is_asked_after_its_last_step(side):
         assert "failed" not in side.said(f"log{rank}").lower() and "gloo" not in side.said(f"log{rank}")
     assert "stopped by another rank after step" in side.said("log0")
     ended(side.start(), 0, side)
+
+
+@pytest.mark.slow
+def test_nodes_that_do_not_share_the_output_are_told_at_the_start(side):
+    """And not when the run is resumed, from a checkpoint that only one of them has."""
+    (side.folder / "main.py").write_text(IMPATIENT.format(root=str(runs.ROOT)))
+    master = f"localhost:{free_ports(1)[0]}"
+    nodes = [side.start("--nnodes", "2", "--rank", str(rank), "--master", master, "--output",
+                        str(side.folder / f"disk{rank}"), log=f"log{rank}",
+                        ERNIE_MAIN=str(side.folder / "main.py")) for rank in (0, 1)]
+    host = os.uname().nodename
+    for rank, node in enumerate(nodes):
+        ended(node, 2, side, log=f"log{rank}")
+    assert f"disk0: rank 1 on {host} does not see what rank 0 on {host} writes here: the output directory must be " \
+           "on a file system that all nodes share" in side.said("log0")
+    assert "Traceback" not in side.said("log0") + side.said("log1") and "again" not in side.said("log0")
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The loop itself: what a step that is skipped counts for, what weights do to losses, whose dropout is whose."""
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ paddle = pytest.importorskip("paddle")
 
 from ernie.checkpoints.checkpoint import CheckpointWriter, newest  # noqa: E402
 from ernie.training.amp import Precision  # noqa: E402
-from ernie.training.callbacks import Checkpoints  # noqa: E402
+from ernie.training.callbacks import Checkpoints, Log  # noqa: E402
 from ernie.training.distributed import World  # noqa: E402
 from ernie.training.optimizer import Updater  # noqa: E402
 from ernie.training.settings import LossScaling, OptimizerSettings, Schedule  # noqa: E402
@@ -66,6 +67,17 @@ def trainer(labels, weights=None, **settings) -> Trainer:
     updater = Updater(Growing(), options, schedule, Precision("fp32", "O1", LossScaling()), World())
     return Trainer(updater, Given([batch(label) for label in labels]), weights or {"a": 1.0, "b": 1.0}, len(labels),
                    state=TrainState(), world=World(), seed=1)
+
+
+def test_a_loss_that_is_no_number_is_not_shown_as_zero(tmp_path):
+    made = trainer([1, 10_000, 1])
+    real, one = made.updater.layer.forward, paddle.ones([])
+    made.updater.layer.forward = lambda **named: {name: (loss, one, one) for name, (loss, *_) in real(**named).items()}
+    made.callbacks = [Log(1, tmp_path / "log.jsonl")]
+    made.run()
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [sorted(line["tasks"]) for line in lines] == [["a", "b"], ["b"], ["a", "b"]]
+    assert made.state.skipped == 1
 
 
 class Ends(Callback):

@@ -196,6 +196,13 @@ class Mistaken(SequenceTask, TokenTask):
     (Mistaken("sequence", Example(0, ((0, 4),), -1)), "mistaken gave the label -1"),
     (Mistaken("sequence", Example(0, ((4, 4),), 0)), "an example without text"),
     (Mistaken("sequence", Example(0, (), 0)), "an example without text"),
+    (Mistaken("sequence", Example(0, ((0, 4),), 0, (0, 1))), r"gave 1 segments the sentence types \(0, 1\)"),
+    (Mistaken("sequence", Example(0, ((0, 4), (8, 9)), 0, (0,))), r"gave 2 segments the sentence types \(0,\)"),
+    (Mistaken("sequence", Example(0, ((0, 4),), 0, (-1,))), r"gave 1 segments the sentence types \(-1,\)"),
+    (Mistaken("sequence", Example(0, ((-4, 4),), 0)), "an example of text that is not there"),
+    (Mistaken("sequence", Example(0, ((10 ** 9, 10 ** 9 + 4),), 0)), "an example of text that is not there"),
+    (Mistaken("sequence", (0, ((0, 4),), 0)), "mistaken made a tuple, not an Example"),
+    (Mistaken("sequence", Example(0, ((0, 4),) * 6, 0)), "an example of sentence type 5, of which the model has 4"),
     (Mistaken("sequence", Example(0, ((0, 64),), 0)), "mistaken made an example of 66 tokens in 1 segments"),
     (Mistaken("token", label=lambda tokens: tokens.offset[1:]), r"labels of shape \(\d+,\) for \d+ tokens"),
     (Mistaken("token", label=lambda tokens: tokens.offset), r"mistaken gave the label \d+, it has 2 classes"),
@@ -203,7 +210,7 @@ class Mistaken(SequenceTask, TokenTask):
 def test_mistakes_of_a_users_task_are_named(store, task, message):
     with pytest.raises(InputError, match=message):
         Batches(task, [task] if task.level == "token" else [], Corpus([store], max_length=64), seed=1, task_id=0,
-                batch_tokens=2048).at(0)
+                batch_tokens=2048, sentence_types=4).at(0)
 
 
 def test_vocabulary_of_another_object(store):
