@@ -14,6 +14,7 @@ example: ernie report output/demo_en
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from functools import partial
 from pathlib import Path
@@ -83,6 +84,10 @@ def _draw(names: dict[str, str], every: float, with_examples: bool, refresh: boo
         finished = all(output.summary for output in outputs)
         seconds = max(1, round(every)) if refresh and not finished else None
         return render_finetuning(paths[0], outputs, refresh=seconds), finished
+    for path in paths if len(paths) > 1 else ():
+        if is_output(path):
+            raise InputError("holds fine-tuning: several of its outputs are shown by naming the one folder that holds "
+                             "them", path)
     records = {name: read_run(path) for name, path in names.items()}
     finished = all(record.current is None for record in records.values())
     seconds = max(1, round(every)) if refresh and not finished else None
@@ -99,8 +104,9 @@ def _draw(names: dict[str, str], every: float, with_examples: bool, refresh: boo
 
 def names_of(paths: list[str]) -> dict[str, str]:
     """Return short names that tell run directories apart: as many of the last parts of their paths as it takes."""
-    for count in range(1, 1 + max(len(Path(path).parts) for path in paths)):
-        names = ["/".join(Path(path).parts[-count:]) for path in paths]
+    parts = [Path(os.path.abspath(path)).parts for path in paths]  # "." has none of its own
+    for count in range(1, 1 + max(map(len, parts))):
+        names = ["/".join(each[-count:]) for each in parts]
         if len(set(names)) == len(paths):
             return dict(zip(names, paths))
     raise InputError("the same run directory is named twice", paths[0])

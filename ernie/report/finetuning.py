@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,8 @@ def render_finetuning(path: Path, outputs: list[OutputRecord], now: float | None
     several = len({output.task for output in outputs}) < len(outputs)
     shown = [f"{output.task} [{names[output.path]}]" if several else output.task for output in done]
     return environment().get_template("finetuning.html").render(
-        path=path, refresh=refresh, made=time.strftime("%Y-%m-%d %H:%M", time.localtime(now)), count=len(outputs),
+        path=path, name=Path(os.path.abspath(path)).name, refresh=refresh,
+        made=time.strftime("%Y-%m-%d %H:%M", time.localtime(now)), count=len(outputs),
         unfinished=[names[output.path] for output in outputs if not output.summary],
         summary=beside_the_paper([output.summary for output in done], shown),
         views=[view(output, names[output.path]) for output in outputs])

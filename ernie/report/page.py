@@ -191,11 +191,11 @@ def granularity(run: RunRecord) -> list[dict[str, Any]]:
         dev = [(number, values.groups) for number, values in run.dev(name) if values.groups]
         if not dev:
             continue
-        groups = list(dev[-1][1])
-        counts = {group: dev[-1][1][group].targets for group in groups}
+        counts = {group: values.targets for group, values in dev[-1][1].items() if values.targets}
+        groups = list(counts)
         shares = [(group, count, count / max(1, sum(counts.values()))) for group, count in counts.items()]
-        rows = [(number, [values[group].accuracy if group in values else None for group in groups])
-                for number, values in dev]
+        rows = [(number, [values[group].accuracy if group in values and values[group].targets else None
+                          for group in groups]) for number, values in dev]
         ends = {stage.number: stage.start + stage.length for stage in run.stages}
         series = [Series(group, [(ends[number], values[group].accuracy) for number, values in dev
                                  if group in values], f"s{1 + k % 4}") for k, group in enumerate(groups)]

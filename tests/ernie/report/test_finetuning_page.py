@@ -65,6 +65,14 @@ def test_a_folder_of_tasks_beside_the_paper(outputs, capsys):
     assert "dev pearson" in page and "paper" in page
 
 
+def test_the_folder_in_which_the_command_is_given_and_several(outputs, capsys, monkeypatch):
+    monkeypatch.chdir(outputs / "mrpc")
+    assert main(["report", "."]) == 0
+    assert "<h1>mrpc: fine-tuning</h1>" in (outputs / "mrpc" / "report.html").read_text("utf-8")
+    assert main(["report", ".", "../sts-b"]) == 2
+    assert "naming the one folder that holds them" in capsys.readouterr().err
+
+
 def test_a_run_that_goes_on_and_one_that_is_damaged(tmp_path, outputs, capsys):
     import shutil
     run = tmp_path / "run"

@@ -9,9 +9,10 @@ from html.parser import HTMLParser
 import pytest
 
 from ernie.cli import main
+from ernie.commands.report import names_of
 from ernie.report.charts import Chart, Series, short, ticks
 from ernie.report.examples import examples
-from ernie.report.page import FIRST, FULL_TINT, MOST, clock, columns, curve_of, render, resumes, tint
+from ernie.report.page import FIRST, FULL_TINT, MOST, clock, columns, curve_of, granularity, render, resumes, tint
 from ernie.report.runs import read_run
 from tests.ernie import runs
 
@@ -109,6 +110,26 @@ def test_a_finished_run(run):
     assert "state finished 3 stages" in text and "tiny <run>" in text and "slowest rank" not in text
     assert "after stage 3" in text and "distance" in text
     assert page.count("<svg") >= 2 * 3 + 5 + 1
+
+
+def test_units_that_dev_data_lack_are_no_failure(run):
+    path = run()
+    for file in path.glob("stage-*/dev.json"):
+        content = json.loads(file.read_text())
+        content["masking"]["groups"]["entity"] = {"accuracy": 0.0, "targets": 0}
+        file.write_text(json.dumps(content))
+    found = granularity(read_run(path))[0]
+    assert found["groups"] == ["word", "phrase"]
+    assert [series.name for series in found["chart"].series] == ["word", "phrase"]
+
+
+def test_the_folder_in_which_the_command_is_given(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(run())
+    assert main(["report", "."]) == 0
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert names_of([".", "../other"]) == {"run": ".", "other": "../other"}
+    assert main(["report", ".", "../run"]) == 2
+    assert "the same run directory is named twice" in capsys.readouterr().err
 
 
 def test_the_matrix_compares_with_the_best_stage_so_far(run):
