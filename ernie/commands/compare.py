@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="runs of each curriculum, seeds 1 to N (3)")
     parser.add_argument("--equal", nargs="+", choices=TOTALS, default=list(TOTALS), metavar="TOTAL",
                         help="totals that must agree: steps, tokens, updates (default: all three)")
-    parser.add_argument("--finetune", default="", metavar="TASK=DIR,...", help="fine-tune every run on these tasks")
+    parser.add_argument("--finetune", action="append", default=[], metavar="TASK=DIR,...",
+                        help="fine-tune every run on these tasks; repeatable")
     parser.add_argument("--finetune-seeds", type=within(Count), default=1, metavar="N",
                         help="runs of each fine-tuning (1)")
     parser.add_argument("--untouched", metavar="PATH", help="fine-tune this checkpoint too, as it is: the one that the "
@@ -107,8 +108,10 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
         budgets[name] = Budget.of(curricula[name])
     check_equal(budgets, args.equal)
     finetune, recipes = {}, {}
-    for pair in filter(None, args.finetune.split(",")):
+    for pair in (part for text in args.finetune for part in text.split(",") if part):
         task, sign, data = pair.partition("=")
+        if task in finetune:
+            raise InputError(f"--finetune {task} stands twice")
         if not sign or not Path(data).is_dir():
             raise InputError(f"--finetune {pair!r}: expected TASK=DIR with a directory that exists")
         recipes[task] = load_recipe(task, assignments=args.finetune_set)
@@ -116,6 +119,9 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
     options = [part for value in args.assignments for part in ("--set", value)]
     options += [part for file in args.tasks_from for part in ("--tasks-from", file)]
     finetune_options = [part for value in args.finetune_set for part in ("--set", value)]
+    for flag, unwanted in (("--finetune-set", args.finetune_set), ("--finetune-seeds", args.finetune_seeds > 1)):
+        if unwanted and not finetune:
+            raise InputError(f"{flag} is for --finetune: nothing is fine-tuned without it")
     if args.untouched and not finetune:
         raise InputError("--untouched is for --finetune: nothing else is done with it", args.untouched)
     untouched = str(locate_checkpoint(args.untouched)) if args.untouched else None

@@ -61,6 +61,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.together:
         return together(args)
+    if args.mixing != "1":
+        raise InputError(f"--mixing {args.mixing} is for --together")
     for name in ("task", "data") if args.check else ("task", "data", "output"):
         if not getattr(args, name):
             raise InputError(f"--{name} is missing (see --help)")
@@ -72,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
         from ernie.finetuning.check import check
         check(recipe, args.data, args.init, args.vocab)
         return 0
+    if recipe.predicted_with:
+        tell_untrained(args, recipe)
     if recipe.predicted_with and not args.init:
         raise InputError(f"{recipe.task} has no training data: give --init the output of a {recipe.predicted_with} run")
 
@@ -103,6 +107,18 @@ def tell_idle(recipes: list[Recipe], assignments: list[str]) -> None:
         for line in idle_overrides(recipes[0], assignments):
             if all(line in idle_overrides(recipe, assignments) for recipe in recipes):
                 LOG.info("note: %s", line)
+
+
+def tell_untrained(args: argparse.Namespace, recipe: Recipe) -> None:
+    """Say once which flags have no effect where a model of another task answers; refuse those that ask for training."""
+    from reader.utils.errors import InputError
+    why = f"a model of {recipe.predicted_with} answers {recipe.task}, nothing is trained"
+    for name, unwanted in ("folds", args.folds), ("sweep", args.sweep):
+        if unwanted:
+            raise InputError(f"--{name}: {why}")
+    for name, given in ("runs", args.runs > 1), ("model", args.model), ("vocab", args.vocab):
+        if given and os.environ.get("PADDLE_TRAINER_ID", "0") == "0":
+            LOG.info("note: --%s has no effect: %s", name, why)
 
 
 def together(args: argparse.Namespace) -> int:

@@ -100,3 +100,28 @@ def test_compared_runs_have_the_seeds_of_the_comparison(tmp_path, capsys):
                          "seed=3"]) == 2
         assert f"{flag} seed=3: " in (said := capsys.readouterr().err) and f"({other})" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_comparison_would_pass_over_is_refused(tmp_path, capsys):
+    files = [str(ROOT / f"configs/evidence/{name}.yaml") for name in ("multitask", "sequential")]
+    command = ["compare", *files, "--corpus", str(tmp_path), "--output", str(tmp_path / "out"), "--equal", "steps"]
+    for flags, message in (
+            (["--finetune-set", "epochs=1"], "--finetune-set is for --finetune"),
+            (["--finetune-seeds", "2"], "--finetune-seeds is for --finetune"),
+            (["--finetune", f"rte={tmp_path}", "--finetune", f"rte={tmp_path}"], "--finetune rte stands twice"),
+            (["--finetune", "rte=no/such", "--finetune", f"mrpc={tmp_path}"], "--finetune 'rte=no/such': expected")):
+        assert cli.main([*command, *flags]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_flags_that_nothing_is_trained_with(caplog, capsys):
+    command = ["finetune", "--task", "ax", "--data", "no/such", "--output", "no/such/out"]
+    for flags in ["--folds", "3"], ["--sweep", "epochs=1,2"]:
+        assert cli.main([*command, "--init", "x", *flags]) == 2
+        assert f"{flags[0]}: a model of mnli answers ax, nothing is trained" in capsys.readouterr().err
+    with caplog.at_level("INFO"):
+        assert cli.main([*command, "--runs", "5"]) == 2  # --init is missing
+    assert "note: --runs has no effect: a model of mnli answers ax" in caplog.text
+    assert cli.main(["finetune", "--task", "rte", "--data", "x", "--output", "y", "--mixing", "0.5"]) == 2
+    assert "--mixing 0.5 is for --together" in capsys.readouterr().err
