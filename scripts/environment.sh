@@ -4,14 +4,26 @@
 
 ernie_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-ernie_works() { # does this interpreter have paddle and ernie, and what the extras need?
-    "$1" - "${ERNIE_EXTRAS:-}" >/dev/null 2>&1 <<'PY'
+ernie_lacks() { # prints what this interpreter lacks of paddle, ernie and what the extras need; 0 where that is nothing
+    "$1" - "${ERNIE_EXTRAS:-}" 2>/dev/null <<'PY'
 import importlib.util as u, sys
 probe = {"test": ["pytest", "hypothesis", "pytest_timeout", "mypy", "tensorboardX"], "browser": ["playwright"], "release": ["build", "twine"], "docs": ["mkdocs"], "zh": ["rjieba", "snownlp", "opencc"], "spacy": ["spacy"]}
 names = ["paddle", "ernie", "tokenizers", "gensim", "textblob", "safetensors", "yaml"]
 names += [n for extra in sys.argv[1].split(",") for n in probe.get(extra, [])]
-sys.exit(any(u.find_spec(n) is None for n in names))
+lacking = [n for n in names if u.find_spec(n) is None]
+print(*lacking, sep=", ")
+sys.exit(bool(lacking))
 PY
+}
+
+ernie_works() { # is this interpreter one to train with?
+    ernie_lacks "$1" >/dev/null
+}
+
+ernie_passed_over() { # NAME=VALUE INTERPRETER: say why the interpreter that was asked for is not the one that is used
+    local lacking
+    lacking=$(ernie_lacks "$2")
+    echo "ernie: $1 is passed over: it ${lacking:+lacks }${lacking:-does not run}" >&2
 }
 
 ernie_find_python() {
@@ -51,6 +63,8 @@ ernie_install_here() { # a virtual environment in the checkout, installed again 
     extras="${device}zh${ERNIE_EXTRAS:+,$ERNIE_EXTRAS}"
     stamp="$extras ${ERNIE_PADDLE:-} $(cksum <"$ernie_root/setup.py")"
     if [ ! -f "$venv/installed" ] || [ "$(cat "$venv/installed")" != "$stamp" ]; then
+        if [ -n "${VIRTUAL_ENV:-}" ]; then ernie_passed_over "VIRTUAL_ENV=$VIRTUAL_ENV" "$VIRTUAL_ENV/bin/python"; fi
+        if [ -n "${PYTHON:-}" ]; then ernie_passed_over "PYTHON=$PYTHON" "$PYTHON"; fi
         base=$(ernie_find_python) || return 2
         echo "ernie: installing into $venv ($extras): once, minutes and over 1 GB" >&2
         [ -x "$venv/bin/python" ] || "$base" -m venv "$venv" || return 2

@@ -168,6 +168,10 @@ def _foreign(path: Path) -> Pretrained:
     if (path / TOGETHER).is_file():
         raise InputError("is of several tasks; each has a model of its own: "
                          + ", ".join(str(path / "tasks" / name) for name in _result(path)["tasks"]), path)
+    if (path / "finetune.json").is_file():
+        best = next(iter(sorted(path.glob(f"*/best/{DESCRIPTION}"))), None)
+        raise InputError("fine-tuning has not finished here (no result.json)" + (
+            f"; the best weights of a training so far are {best.parent}" if best else ""), path)
     try:
         found = read(path)
     except InputError as error:

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
@@ -68,7 +70,15 @@ class OutputRecord:
 def is_output(path: str | Path) -> bool:
     """Tell whether a directory is, or holds somewhere below, a fine-tuning output and is no pre-training run."""
     path = Path(path)
-    return not (path / "run.json").exists() and path.is_dir() and next(path.rglob("finetune.json"), None) is not None
+    return not (path / "run.json").exists() and path.is_dir() and next(output_folders(path), None) is not None
+
+
+def output_folders(path: str | Path) -> Iterator[Path]:
+    """Yield every fine-tuning output at or below a directory, checkpoints left aside: they come and go meanwhile."""
+    for folder, names, files in os.walk(path):
+        names[:] = sorted(name for name in names if name != "best" and not name.startswith("step-"))
+        if "finetune.json" in files:
+            yield Path(folder)
 
 
 def read_outputs(path: str | Path) -> list[OutputRecord]:
@@ -77,7 +87,7 @@ def read_outputs(path: str | Path) -> list[OutputRecord]:
     Raises:
         InputError: there is none, or a file is damaged.
     """
-    found = [_output(file.parent) for file in sorted(Path(path).rglob("finetune.json"))]
+    found = [_output(folder) for folder in sorted(output_folders(path))]
     if not found:
         raise InputError("holds no fine-tuning run (finetune.json is missing)", path)
     return found

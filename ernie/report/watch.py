@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from ernie.report.finetuning_runs import output_folders
 from ernie.utils.console import LOG
 from reader.utils.errors import InputError
 from reader.utils.files import atomic_write
 
 HOST = "127.0.0.1"  # never another one: the page has no password
-RECORDS = ("run.json", "launches.jsonl", "stage-*/log.jsonl", "stage-*/dev.json", "stage-*/done.json",
-           "result.json", "seed-*/log.jsonl", "fold-*/log.jsonl", "*/result.json", "*/seed-*/log.jsonl")  # fine-tuning
+RECORDS = ("run.json", "launches.jsonl", "stage-*/log.jsonl", "stage-*/dev.json", "stage-*/done.json")
+OF_FINETUNING = ("finetune.json", "result.json", "seed-*/log.jsonl", "fold-*/log.jsonl")  # in each output
 
 
 def watch(paths: Iterable[Path], file: Path, render: Callable[[bool], tuple[str, bool]], every: float) -> None:
@@ -43,14 +44,14 @@ def state(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
     """Return name, size and time of change of every record of some runs."""
     found = []
     for path in paths:
-        for pattern in RECORDS:
-            for file in sorted(path.glob(pattern)):
-                try:
-                    facts = file.stat()
-                except FileNotFoundError:
-                    continue
-                found.append((str(file), facts.st_size, facts.st_mtime_ns))
-    return found
+        places = [(path, RECORDS), *((folder, OF_FINETUNING) for folder in output_folders(path))]
+        for file in (file for folder, patterns in places for pattern in patterns for file in folder.glob(pattern)):
+            try:
+                facts = file.stat()
+            except FileNotFoundError:
+                continue
+            found.append((str(file), facts.st_size, facts.st_mtime_ns))
+    return sorted(found)
 
 
 def write_page(file: Path, page: str) -> None:

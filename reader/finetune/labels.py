@@ -81,8 +81,12 @@ class ClassSets(Classes):
 
     def read(self, text: Any, numbered: bool = False) -> tuple:
         """Return the ascending indices of a row's labels; () for an empty text. Raises ValueError as ``Classes``."""
-        parts = text if isinstance(text, (list, tuple)) else text.split(self.separator) if text.strip() else []
+        parts = text if isinstance(text, (list, tuple)) else self.parts(text)
         return tuple(sorted({super(ClassSets, self).read(part.strip(), numbered) for part in parts}))
+
+    def parts(self, text: str) -> list[str]:
+        """Cut the text of a row's labels into one text for each; [] for an empty one."""
+        return [part.strip() for part in text.split(self.separator)] if text.strip() else []
 
 
 class Score:

@@ -285,12 +285,16 @@ class Table:
     def _label(self, written: list, options: tuple, number: int):
         """The class index, the tuple of them, or the score; None for what has no label. Raises ValueError."""
         if self.one_hot:
-            if any(value is None for value in written):
+            absent = next((name for name, value in zip(self.columns.label_columns, written) if value is None), None)
+            if absent is not None and self.labelled:
+                raise ValueError(f"no {absent!r}")
+            if absent is not None:
                 return None
             return self.classes.read([name for name, value in zip(self.columns.label_columns, written) if _on(value)])
         value = written[0]
-        if isinstance(value, str):
-            value = self.columns.labels.get(value, value)
+        if isinstance(value, str) and self.columns.labels:
+            parts = self.classes.parts(value) if self.classes.several and value not in self.columns.labels else None
+            value = self.columns.labels.get(value, value) if parts is None else parts
         if value is None:
             if self.labelled:
                 raise ValueError(f"no {self.columns.label!r}")

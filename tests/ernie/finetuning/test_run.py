@@ -188,6 +188,18 @@ def test_dev_data_is_measured_at_the_end_of_epochs_and_in_between(tmp_path, mode
     assert [point["step"] for point in found["dev_points"]] == [3, 4, 6, 8]
 
 
+def test_a_model_of_a_run_that_goes_on_is_named(tmp_path, model_files, capsys):
+    data, output = make_data("rte", tmp_path / "data"), tmp_path / "out"
+    assert finetune("rte", data, output, model_files) == 0
+    (output / "result.json").unlink()
+    command = ["predict", "--input", str(data / "dev.tsv"), "--output", str(tmp_path / "p.tsv"), "--model"]
+    assert main([*command, str(output)]) == 2
+    best = output / "seed-1" / "best"
+    assert f"has not finished here (no result.json); the best weights of a training so far are {best}" \
+        in capsys.readouterr().err
+    assert main([*command, str(best)]) == 0
+
+
 def test_the_best_weights_are_kept_when_later_ones_are_worse(tmp_path, model_files):
     """Dev labels say the opposite of the training labels: the more is learnt, the worse it gets."""
     data = make_data("sst-2", tmp_path / "data")

@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from ernie.cli import main
+from ernie.report.watch import state
 from tests.ernie.finetuning.tiny import finetune, make_data
 
 VOID = {"meta", "br", "line", "circle", "path", "link"}
@@ -84,3 +85,14 @@ def test_a_run_that_goes_on_and_one_that_is_damaged(tmp_path, outputs, capsys):
     (run / "seed-1" / "result.json").write_text('{"dev_points": 3}')
     assert main(["report", str(run)]) == 2
     assert "result.json" in capsys.readouterr().err
+
+
+def test_every_output_below_is_watched(tmp_path):
+    below = tmp_path / "first" / "second" / "third"  # as those of ernie compare lie
+    (below / "seed-1" / "step-00000002").mkdir(parents=True)
+    (below / "finetune.json").write_text("{}")
+    before = state([tmp_path])
+    (below / "seed-1" / "log.jsonl").write_text("{}")
+    logged = state([tmp_path])
+    (below / "result.json").write_text("{}")
+    assert len({str(each) for each in (before, logged, state([tmp_path]))}) == 3

@@ -51,6 +51,20 @@ def test_an_installation_counts_when_paddle_can_be_imported(checkout):
     assert (checkout / ".venv" / "installed").exists()
 
 
+def test_an_interpreter_that_is_asked_for_and_not_used_is_named(checkout, tmp_path):
+    (checkout / "paddle" / "__init__.py").write_text("")
+    bare = tmp_path / "bare"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')  # without any package
+    bare.chmod(0o755)
+    for name, value, why in (("PYTHON", str(bare), "lacks paddle, ernie, tokenizers"),
+                             ("PYTHON", "no/such/python", "does not run"), ("VIRTUAL_ENV", "no/such", "does not run")):
+        (checkout / ".venv" / "installed").unlink(missing_ok=True)
+        done = subprocess.run(["bash", "-c", BASH], cwd=checkout, capture_output=True, text=True,
+                              env={**surroundings(), name: value})
+        assert f"ernie: {name}={value} is passed over: it {why}" in done.stderr
+        assert f"chosen {checkout}/.venv/bin/python\n" in done.stdout
+
+
 def test_of_nodes_that_start_together_in_one_checkout_one_installs(checkout):
     (checkout / "paddle" / "__init__.py").write_text("")
     python, calls, said = checkout / ".venv" / "bin" / "python", checkout / "calls", checkout / "said"

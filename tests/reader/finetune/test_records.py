@@ -117,6 +117,23 @@ def test_a_column_for_each_class(tmp_path):
         list(reader.open(write(tmp_path, "train.csv", "comment,toxic,insult\nx,2,0\n"), "train", reader.labels()))
 
 
+def test_a_class_column_without_a_value_is_no_label(tmp_path):
+    columns, classes = Columns("text", label=("rude", "spam")), ClassSets(["rude", "spam"])
+    path = write(tmp_path, "a.jsonl", '{"text": "x", "rude": 1, "spam": 0}\n{"text": "y", "rude": 1, "spam": null}\n')
+    with pytest.raises(InputError, match="a.jsonl line 2: no 'spam'"):
+        rows(path, columns, classes)
+    assert rows(path, columns, classes, labelled=False)[1] == (("y",), None)
+
+
+def test_other_spellings_of_several_labels(tmp_path):
+    columns = Columns("text", labels={0: "a", 1: "b", "all": "c"})
+    classes = ClassSets(["a", "b", "c"], separator="|")
+    for name, content in (("a.tsv", "text\tlabel\nx\t1| 0\ny\t1\nz\t\nw\tall\n"),
+                          ("a.jsonl", "".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in (
+                              ("x", [1, 0]), ("y", "1"), ("z", []), ("w", "all"))))):
+        assert [row[1] for row in rows(write(tmp_path, name, content), columns, classes)] == [(0, 1), (1,), (), (2,)]
+
+
 def test_multiple_choice(tmp_path):
     letters = Classes(["A", "B", "C"])
     columns = Columns(("context", "question"), choices=("A", "B", "C"), label="answer")
