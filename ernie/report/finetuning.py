@@ -112,7 +112,7 @@ def charts(output: OutputRecord) -> list[Chart]:
 
 def _losses(training: TrainingRecord, number: int) -> Series:
     points = [(line.step, _finite(next((values.loss for values in line.tasks.values()), None)))
-              for line in training.lines]
+              for line in training.lines if line.tasks]  # of a joint training some steps are of other tasks
     size = -(-len(points) // MOST) or 1
     parts = [points[at:at + size] for at in range(0, len(points), size)]
     means = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
@@ -16,6 +16,7 @@ from ernie.utils.limits import Natural
 from reader.utils.errors import InputError
 
 TRAININGS = ("seed-*", "fold-*")
+JOINT = "together.json"  # of a run on several tasks, whose trainings keep the log and the checkpoints of all of them
 
 
 @dataclass
@@ -73,11 +74,15 @@ def is_output(path: str | Path) -> bool:
     return not (path / "run.json").exists() and path.is_dir() and next(output_folders(path), None) is not None
 
 
-def output_folders(path: str | Path) -> Iterator[Path]:
-    """Yield every fine-tuning output at or below a directory, checkpoints left aside: they come and go meanwhile."""
+def output_folders(path: str | Path, records: tuple[str, ...] = ("finetune.json",)) -> Iterator[Path]:
+    """Yield every fine-tuning output at or below a directory, checkpoints left aside: they come and go meanwhile.
+
+    Args:
+        records: file names by which one is known.
+    """
     for folder, names, files in os.walk(path):
         names[:] = sorted(name for name in names if name != "best" and not name.startswith("step-"))
-        if "finetune.json" in files:
+        if any(record in files for record in records):
             yield Path(folder)
 
 
@@ -96,10 +101,14 @@ def read_outputs(path: str | Path) -> list[OutputRecord]:
 def _output(path: Path) -> OutputRecord:
     record = read_json(path / "finetune.json")
     build(_RecipeFile, record, str(path / "finetune.json"), strict=False)
-    folders = [folder for pattern in TRAININGS for folder in sorted(path.glob(pattern), key=_number) if folder.is_dir()]
+    place = Path(os.path.abspath(path))
+    joint = place.parents[1] if place.parent.name == "tasks" else place
+    one = joint == place or not (joint / JOINT).is_file()  # a task of a joint run has only what is finished
+    folders = [folder for pattern in TRAININGS for folder in sorted((path if one else joint).glob(pattern), key=_number)
+               if folder.is_dir()]
     result = path / "result.json"
     return OutputRecord(path, record, read_summary(result) if result.exists() else None,
-                        [_training(each) for each in folders])
+                        [_training(each) if one else _training(path / each.name, each) for each in folders])
 
 
 def _number(folder: Path) -> tuple[int, str]:
@@ -143,11 +152,19 @@ class _ResultFile:
     evaluation: _EvaluationEntry = field(default_factory=_EvaluationEntry)
 
 
-def _training(folder: Path) -> TrainingRecord:
+def _training(folder: Path, joint: Optional[Path] = None) -> TrainingRecord:
+    """A training. joint: the folder of the one on several tasks of which this is a part."""
     file = folder / "result.json"
-    content, lines = read_json(file), read_log(folder / "log.jsonl")
+    content, lines = read_json(file), read_log((joint or folder) / "log.jsonl")
+    if joint is not None:
+        name = folder.parent.name
+        lines = [replace(line, tasks={task: values for task, values in line.tasks.items() if task == name})
+                 for line in lines]
     if content is None:
-        points = _points_so_far(folder)
+        points = _points_so_far(joint or folder)
+        if joint is not None:
+            points = [{"step": point["step"], "epoch": point["epoch"], **point.get("tasks", {}).get(name, {})}
+                      for point in points]
         return TrainingRecord(folder.name, lines, None, points)
     known = build(_ResultFile, content, str(file), strict=False)
     for point in known.dev_points:

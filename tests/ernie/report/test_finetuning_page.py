@@ -96,3 +96,26 @@ def test_every_output_below_is_watched(tmp_path):
     logged = state([tmp_path])
     (below / "result.json").write_text("{}")
     assert len({str(each) for each in (before, logged, state([tmp_path]))}) == 3
+
+
+def test_a_joint_training_that_goes_on(tmp_path, capsys):
+    run = tmp_path / "joint"
+    for task in "rte", "mrpc":
+        (run / "tasks" / task).mkdir(parents=True)
+        (run / "tasks" / task / "finetune.json").write_text(json.dumps(
+            {"task": task, "kind": "classification", "metrics": ["accuracy"]}))
+    (run / "together.json").write_text("{}")
+    before = state([run])
+    state_file = run / "seed-1" / "step-00000004" / "state.json"
+    state_file.parent.mkdir(parents=True)
+    lines = [{"step": step, "of": 9, "tasks": {task: {"loss": loss, "accuracy": 0.5, "targets": 8}}}
+             for step, task, loss in ((1, "rte", 0.9), (2, "mrpc", 0.8), (3, "rte", 0.7), (4, "mrpc", 0.6))]
+    (run / "seed-1" / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    state_file.write_text(json.dumps({"callbacks": {"dev": {"history": [{"step": 4, "epoch": 1, "tasks": {
+        "rte": {"loss": 0.71, "accuracy": 0.625}, "mrpc": {"loss": 0.61, "accuracy": 0.75}}}]}}}))
+    assert state([run]) != before
+    page = page_of(run, capsys)
+    assert "No training has begun" not in page and page.count("step 4 of 9") == 2
+    assert page.count("<td>62.5</td>") == page.count("<td>75.0</td>") == 1
+    for figure in "0.900 at step 1", "0.700 at step 3", "0.800 at step 2", "0.600 at step 4":
+        assert page.count(f"seed-1: {figure}") == 1
