@@ -1,12 +1,13 @@
 """The answers of several trainings of one recipe, averaged. No paddle."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from ernie.finetuning.answers import write_predictions
-from ernie.finetuning.data import Split
+from ernie.finetuning.data import Split, fingerprint
 from reader.utils.files import atomic_write
 from tasks.finetune.kind import Kind
 from tasks.finetune.metrics import softmax
@@ -44,6 +45,39 @@ def averaged(kind: Kind, several: list[list[np.ndarray]]) -> list[np.ndarray]:
         else:
             found.append(scores.mean(0))
     return found
+
+
+def other_rows(split: Split, runs: list[Path], results: list[dict]) -> list[str]:
+    """Name the trainings that have not answered the rows of a split: its file came, or was changed, after them.
+
+    Args:
+        results: of the runs, in the same order.
+    """
+    found, now = [], fingerprint(split.features)
+    for run, result in zip(runs, results):
+        answered, file = result.get("answered", {}).get(split.name), run / f"{split.name}.outputs.npz"
+        if answered is None and file.is_file():  # of an earlier version
+            answered = now if len(load_outputs(file)) == len(split.features) else None
+        if answered != now:
+            found.append(run.name)
+    return found
+
+
+def drop_other_rows(splits: list[Split], runs: list[Path], results: list[dict],
+                    say: Callable[[str], None]) -> list[Split]:
+    """Return the splits that all runs have answered; say which others there are, and take their figures from
+    ``results``."""
+    kept = []
+    for split in splits:
+        others = other_rows(split, runs, results)
+        if not others:
+            kept.append(split)
+            continue
+        say(f"{split.name}: {', '.join(others)} did not answer {split.path} as it is now, so that there are no figures "
+            f"over the trainings; to answer it: ernie predict --model {runs[0] / 'best'}")
+        for result in results:
+            result.pop(split.name, None)
+    return kept
 
 
 def average_runs(kind: Kind, task: str, splits: list[Split], runs: list[Path], output: Path) -> dict[str, dict]:

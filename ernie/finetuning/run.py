@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ernie.checkpoints.copies_folder import CopiesFolder
-from ernie.finetuning.average import average_runs
+from ernie.finetuning.average import average_runs, drop_other_rows
 from ernie.finetuning.controls import check_controls
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint
 from ernie.finetuning.predictor import find_model
@@ -165,6 +165,9 @@ class FinetuningRun:
         if not self.world.main:
             return
         results = [json.loads((directory / "result.json").read_text("utf-8")) for directory in held]
+        answered = {split.name for split in drop_other_rows(self.material.predicted, held, results, self.say)}
+        dropped = {split.name for split in self.material.predicted} - answered
+        splits = [split for split in splits if split.name not in dropped]
         summary = summed_up(recipe, results, json.loads((self.output / "finetune.json").read_text("utf-8"))["size"],
                             self.data.source)
         if len(held) > 1:

@@ -20,7 +20,7 @@ from ernie.checkpoints.warm_start import load_pretrained
 from ernie.finetuning.answers import write_predictions
 from ernie.finetuning.average import save_outputs
 from ernie.finetuning.controls import Fgm, apply_controls, loss_shaping
-from ernie.finetuning.data import FinetuningData, Split, Start
+from ernie.finetuning.data import FinetuningData, Split, Start, fingerprint
 from ernie.finetuning.evaluation import evaluate
 from ernie.finetuning.predictor import describe, run_model
 from ernie.finetuning.recipe import Recipe
@@ -170,6 +170,7 @@ def answered(directory: Path | None, kind: Kind, task: str, split: Split, output
     if directory is not None:
         save_outputs(directory / f"{split.name}.outputs.npz", outputs)
         write_predictions(directory, split, kind, task, predictions)
+    result.setdefault("answered", {})[split.name] = fingerprint(split.features)
     if all(kind.labelled(row) for row in split.rows):
         found = evaluate(kind, split.rows, predictions)
         result[split.name] = found.metrics

@@ -20,6 +20,7 @@ from ernie.checkpoints import checkpoint
 from ernie.checkpoints.formats.finetuned import DESCRIPTION
 from ernie.checkpoints.formats.own import texts
 from ernie.checkpoints.warm_start import load_pretrained
+from ernie.finetuning.average import drop_other_rows
 from ernie.finetuning.controls import apply_controls, check_controls
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint, fit
 from ernie.finetuning.predictor import TOGETHER, describe, run_model
@@ -135,8 +136,10 @@ class JointRun:
         summaries = []
         for task, part in self.parts.items():
             place = self.output / "tasks" / task
-            summary = summed_up(part.recipe, [json.loads((place / result["run"] / "result.json").read_text("utf-8"))
-                                              for result in results], self.size, part.data.source)
+            runs = [place / result["run"] for result in results]
+            own = [json.loads((run / "result.json").read_text("utf-8")) for run in runs]
+            drop_other_rows(part.predicted, runs, own, self.say)
+            summary = summed_up(part.recipe, own, self.size, part.data.source)
             write_json(place / "result.json", summary)
             summaries.append(summary)
         best, text = max(results, key=lambda result: result["value"]), table(summaries)

@@ -188,6 +188,29 @@ def test_dev_data_is_measured_at_the_end_of_epochs_and_in_between(tmp_path, mode
     assert [point["step"] for point in found["dev_points"]] == [3, 4, 6, 8]
 
 
+def test_answers_about_other_rows_are_not_averaged(tmp_path, model_files, capsys):
+    data, output = make_data("sst-2", tmp_path / "data"), tmp_path / "out"
+    assert finetune("sst-2", data, output, model_files) == 0
+    assert "test" in result(output)["figures"]
+    rows = (data / "test.tsv").read_text().splitlines()
+    (data / "test.tsv").write_text("\n".join([rows[0], *reversed(rows[1:])]) + "\n")  # as many as before
+    capsys.readouterr()
+    assert finetune("sst-2", data, output, model_files, extra=["--runs", "2"]) == 0
+    assert f"test: seed-1 did not answer {data / 'test.tsv'} as it is now" in capsys.readouterr().out
+    assert list(result(output)["figures"]) == list(result(output)["averaged"]) == ["dev"]
+    assert not (output / "average" / "test.tsv").exists()
+    (data / "test.tsv").write_text("\n".join(rows) + "\n")
+    assert finetune("sst-2", data, output, model_files, extra=["--runs", "2"]) == 0
+    assert "test: seed-2 did not answer" in capsys.readouterr().out
+    for seed, kept in ("seed-1", rows), ("seed-2", rows[:5]):  # records of an earlier version, by their length
+        file = output / seed / "result.json"
+        file.write_text(json.dumps({key: value for key, value in json.loads(file.read_text()).items()
+                                    if key != "answered"}))
+        (data / "test.tsv").write_text("\n".join(kept) + "\n")
+        assert finetune("sst-2", data, output, model_files, extra=["--runs", "2"]) == 0
+        assert "did not answer" in capsys.readouterr().out
+
+
 def test_a_model_of_a_run_that_goes_on_is_named(tmp_path, model_files, capsys):
     data, output = make_data("rte", tmp_path / "data"), tmp_path / "out"
     assert finetune("rte", data, output, model_files) == 0
