@@ -123,7 +123,9 @@ class TrainingLines(Callback):
         self.begun = time.perf_counter()
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
-        self.sums += np.nan_to_num(np.asarray(result.sums[self.training.kind.name], np.float64))
+        values = np.asarray(result.sums[self.training.kind.name], np.float64)
+        if np.isfinite(values).all():  # the targets of a loss that is no number would count with a loss of 0
+            self.sums += values
         self.since += 1
         if result.step % self.every and result.step != trainer.total:
             return

@@ -174,13 +174,16 @@ class Checkpoints(Callback):
 
     def __init__(self, every: int, writer: CheckpointWriter, prepare: Callable[[Trainer], None] = lambda trainer: None):
         self.every, self.writer, self.saved, self.prepare = every, writer, -1, prepare
+        self.wanted = False  # by another callback, after this step
 
     def start(self, trainer: Trainer) -> None:
         self.saved = trainer.state.step
 
     def after_step(self, trainer: Trainer, result: StepResult) -> None:
-        if result.step % self.every == 0 and self.saved < result.step < trainer.total and not trainer.stop:
-            self.save(trainer)  # where training stops here, ``finish`` saves what other callbacks have made of it
+        due, self.wanted = self.wanted or result.step % self.every == 0, False
+        if due and self.saved < result.step < trainer.total and not trainer.stop:
+            self.prepare(trainer)
+            self._save(trainer)  # where training stops here, ``finish`` saves what other callbacks have made of it
 
     def finish(self, trainer: Trainer) -> None:
         self.writer.wait()
@@ -190,10 +193,9 @@ class Checkpoints(Callback):
         self.writer.finish()
         distributed.barrier(trainer.world)
 
-    def save(self, trainer: Trainer) -> None:
-        """Begin to write a checkpoint of now; all ranks call it."""
-        self.prepare(trainer)
-        self._save(trainer)
+    def ask(self) -> None:
+        """Have a checkpoint written when all callbacks have seen the step; all ranks call it."""
+        self.wanted = True
 
     def _save(self, trainer: Trainer, wait: bool = False) -> None:
         self.saved = trainer.state.step

@@ -84,11 +84,12 @@ class LossSpikes(Callback):
     Args:
         rule: of the curriculum or recipe. name: begins every message. directory: of the checkpoints. every: steps
             between these; those that were made because training was stopped are not gone back to, or a run that was
-            stopped would take another path than one that was not. save: begins to write a checkpoint; called on all
-            ranks. written: waits until the one under way is on disk, or whether it counted would be a matter of time.
+            stopped would take another path than one that was not. save: has a checkpoint written after this step, with
+            what the callbacks behind this one make of it; called on all ranks. written: waits until the one under way
+            is on disk, or whether it counted would be a matter of time.
     """
 
-    def __init__(self, rule: LossSpike, name: str, directory: Path, every: int, save: Callable[[Trainer], None],
+    def __init__(self, rule: LossSpike, name: str, directory: Path, every: int, save: Callable[[], None],
                  written: Callable[[], None]):
         self.rule, self.name, self.directory, self.every = rule, name, directory, every
         self.save, self.written = save, written
@@ -158,4 +159,4 @@ class LossSpikes(Callback):
         state.step, state.seconds, state.callbacks = now.step, now.seconds, now.callbacks
         trainer.updater.precision.restore(state.scaler)
         trainer.state = state
-        self.save(trainer)
+        self.save()

@@ -200,7 +200,7 @@ def build_trainer(run: Run, model: Any, batches: Any, weights: dict[str, float],
     keep = max(settings.keep_checkpoints, 3 if rule and rule.action == "rollback" else 1)
     checkpoints = Checkpoints(settings.checkpoint_every,
                               checkpoint.CheckpointWriter(directory, keep, files, copier=copier))
-    spikes = LossSpikes(rule, name, directory, settings.checkpoint_every, checkpoints.save,
+    spikes = LossSpikes(rule, name, directory, settings.checkpoint_every, checkpoints.ask,
                         checkpoints.writer.wait) if rule else None
     log = Log(settings.log_every, directory / "log.jsonl", f"{name}  ", later_steps, also=watchers, spikes=spikes,
               baselines=baselines, percent=percent)

@@ -3,22 +3,24 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from ernie.checkpoints import checkpoint
 from ernie.training.health import LossSpikes
-from ernie.training.metrics import TrainingMetrics
+from ernie.training.metrics import TaskMetrics, TrainingMetrics
 from ernie.training.settings import LossSpike
 from tests.ernie import runs
 from tests.ernie.training.test_trainer import trainer
 
 
-def steep(folder: Path, **rule) -> Path:
+def steep(folder: Path, until_converged: dict | None = None, **rule) -> Path:
     """A curriculum whose learning rate rises to what its model cannot bear."""
     return runs.declare(folder, [{"knowledge_masking": 24}], log_every=2, checkpoint_every=4, batch_tokens=128,
                         loss_spike={"factor": 1.5, "lines": 3, "max_rollbacks": 1, **rule}, check_ranks_every=1,
+                        until_converged=until_converged,
                         optimizer={"learning_rate": 5.0, "warmup_steps": 24, "clip_norm": 0.0})
 
 
@@ -73,6 +75,35 @@ def test_a_stopped_run_judges_as_one_that_was_not(tmp_path, train):
     assert runs.identical(runs.final(tmp_path / "whole"), runs.final(tmp_path / "parts"))
 
 
+def test_dev_metrics_of_a_step_that_goes_back_are_in_its_checkpoint(tmp_path, train):
+    """A run that is stopped right behind that step has measured it, as one that was not."""
+    file = steep(tmp_path, {"evaluate_every": 2, "patience": 20, "min_delta": 0.0}, action="rollback")
+    assert train(file, tmp_path / "whole") == 0
+    step = spikes(tmp_path / "whole")[0][0]
+    assert train(file, tmp_path / "parts", stop_after=2 * step) == 75  # asked twice a step of two micro-batches
+    last = checkpoint.newest(tmp_path / "parts" / "stage-1")
+    assert checkpoint.step_of(last) == step and step in [entry["step"] for entry in checkpoint.read(last).state[
+        "callbacks"]["loss_spike"]["rollbacks"]]
+    assert train(file, tmp_path / "parts") == 0
+    assert state(tmp_path / "parts")["callbacks"]["evaluation"] == state(tmp_path / "whole")["callbacks"]["evaluation"]
+
+
+def test_a_stage_that_converges_where_it_goes_back_ends_with_its_best_weights(tmp_path, train, monkeypatch):
+    """Dev losses that rise: the first measurement is the best one."""
+    file = steep(tmp_path, action="rollback")
+    assert train(file, tmp_path / "whole") == 0
+    step = spikes(tmp_path / "whole")[0][0]
+    file = steep(tmp_path, {"evaluate_every": step // 2, "patience": 1}, action="rollback")
+    from ernie.pretraining import evaluation
+    losses = count(1)
+    monkeypatch.setattr(evaluation, "measure", lambda *_, **__: {"knowledge_masking": TaskMetrics(next(losses), 0, 1)})
+    assert train(file, tmp_path / "run") == 0
+    ended = state(tmp_path / "run")
+    assert ended["step"] == step and ended["callbacks"]["evaluation"]["step"] == step // 2
+    best = runs.load_file(tmp_path / "run" / "stage-1" / "best" / "model.safetensors")
+    assert runs.identical(best, runs.final(tmp_path / "run"))
+
+
 def test_going_back_waits_for_a_checkpoint_that_is_being_written(tmp_path, train, monkeypatch):
     """On a slow disk a run takes the path that it takes on a fast one."""
     file = steep(tmp_path, action="rollback", max_rollbacks=2)
@@ -90,7 +121,7 @@ def test_going_back_waits_for_a_checkpoint_that_is_being_written(tmp_path, train
 
 def judged(rule: LossSpike, curve: list[tuple[str, float]]) -> list[int]:
     """Numbers of the lines, from 0, that are spikes; of each the drawn task and its loss."""
-    made, found = trainer([1]), LossSpikes(rule, "run", Path("nowhere"), 1, lambda trainer: None, lambda: None)
+    made, found = trainer([1]), LossSpikes(rule, "run", Path("nowhere"), 1, lambda: None, lambda: None)
     return [number for number, (task, loss) in enumerate(curve)
             if found.judge(made, number + 1, {"lm": TrainingMetrics(loss, 0.0, 1)}, {task: 1})]
 
