@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
+from reader.finetune.questions import HALF
 from reader.finetune.rows import Account, NumberedLines
 from reader.utils.errors import InputError
 
@@ -131,7 +132,7 @@ class Records:
             if not isinstance(entry, dict):
                 self.account.reject("not a json object", number, f"expected an object with columns, found {line[:40]}")
                 continue
-            yield _record(number, entry)
+            yield self._record(number, entry)
 
     def _json(self) -> Iterator[TableRecord]:
         """A list of objects, or an object of lists under names (of one, ``data``, or the section asked for)."""
@@ -150,7 +151,7 @@ class Records:
             if not isinstance(entry, dict):
                 self.account.reject("not a json object", number, f"row {number}: expected an object with columns")
                 continue
-            yield _record(number, entry)
+            yield self._record(number, entry)
 
     def _parquet(self) -> Iterator[TableRecord]:
         try:
@@ -165,9 +166,17 @@ class Records:
                 for batch in file.iter_batches(4096):
                     for entry in batch.to_pylist():
                         number += 1
-                        yield _record(number, entry)
+                        yield self._record(number, entry)
         except (OSError, pyarrow.ArrowException) as error:
             raise InputError(f"not a readable parquet file ({error})", self.path) from None
+
+
+    def _record(self, number: int, entry: dict) -> TableRecord:
+        values = {str(key): as_value(value) for key, value in entry.items()}
+        whole = {key: _whole(value) for key, value in values.items()}
+        if whole != values:
+            self.account.note("half of a surrogate pair, read as U+FFFD", number)
+        return TableRecord(number, whole, len(entry))
 
 
 def format_of(path: str | Path) -> str:
@@ -199,8 +208,11 @@ def _is_lines(path) -> bool:
     return isinstance(entry, dict) and (second.lstrip().startswith("{") or not second and not rows_inside)
 
 
-def _record(number: int, entry: dict) -> TableRecord:
-    return TableRecord(number, {str(key): as_value(value) for key, value in entry.items()}, len(entry))
+def _whole(value: Value) -> Value:
+    """A value without halves of surrogate pairs, which json can hold and no file of text can."""
+    if isinstance(value, list):
+        return [HALF.sub("\ufffd", item) for item in value]
+    return HALF.sub("\ufffd", value) if value else value
 
 
 def as_value(value: Any) -> Value:
@@ -208,7 +220,8 @@ def as_value(value: Any) -> Value:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (list, tuple)):
-        return [as_value(item) or "" for item in value]
+        texts = [as_value(item) or "" for item in value]
+        return [json.dumps(text, ensure_ascii=False) if isinstance(text, list) else text for text in texts]
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:

@@ -322,7 +322,7 @@ class Table:
         return choices_of([self._text(value) for value in found], names)
 
     def _text(self, value: Value) -> str:
-        text = "".join(value) if isinstance(value, list) else value or ""
+        text = " ".join(value) if isinstance(value, list) else value or ""
         return text.replace(" ", "") if self.remove_spaces else text
 
 

@@ -134,6 +134,23 @@ def test_other_spellings_of_several_labels(tmp_path):
         assert [row[1] for row in rows(write(tmp_path, name, content), columns, classes)] == [(0, 1), (1,), (), (2,)]
 
 
+def test_half_of_a_surrogate_pair_as_in_scraped_json(tmp_path):
+    lines = ('{"text": "x \\ud83d", "label": "pos", "id": "\\ud83d1"}\n'
+             '{"text": ["a\\ude00", "b"], "label": "neg", "id": 2}\n')
+    for name, content in ("a.jsonl", lines), ("a.json", "[" + lines.strip().replace("\n", ",") + "]"):
+        table = Table(write(tmp_path, name, content), [ONE], CLASSES)
+        assert [(row.texts, row.id) for row in table] == [(("x \ufffd",), "\ufffd1"), (("a\ufffd b",), "2")]
+        assert table.account.noted["half of a surrogate pair, read as U+FFFD"].times == 2
+
+
+def test_words_in_a_list_stay_apart_and_lists_in_lists_are_no_labels(tmp_path):
+    path = write(tmp_path, "a.json", '[{"text": ["John", "lives"], "label": "pos"}]')
+    assert rows(path) == [(("John lives",), 1)]
+    path = write(tmp_path, "b.json", '[{"text": "x", "label": [["a"]]}]')
+    with pytest.raises(InputError, match="is not one of a, b"):
+        rows(path, classes=ClassSets(["a", "b"]))
+
+
 def test_multiple_choice(tmp_path):
     letters = Classes(["A", "B", "C"])
     columns = Columns(("context", "question"), choices=("A", "B", "C"), label="answer")
