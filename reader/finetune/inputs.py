@@ -4,11 +4,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from reader.finetune.questions import HALF, simplified
+from reader.finetune.questions import simplified
 from reader.finetune.rows import ChoiceRow, QuestionRow, Row, TagRow, TextRow
 from reader.finetune.splits import SplitReader
 from reader.finetune.tables import choices_of
-from reader.utils.text import counted
+from reader.utils.text import HALF, counted
 
 
 def row_of(reader: SplitReader, item: Any, number: int) -> Row:

@@ -10,10 +10,10 @@ from pathlib import Path
 from reader.finetune.rows import Account, QuestionRow
 from reader.utils.errors import InputError
 from reader.utils.files import open_maybe_gzip
+from reader.utils.text import HALF
 
 BLOCK = 1 << 20  # characters read at a time
 NOT_SPACE = re.compile(r"[^ \t\r\n]")
-HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: json can hold one, no file of text can
 
 
 class Questions:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, Union
 
-from reader.finetune.questions import HALF
 from reader.finetune.rows import Account, NumberedLines
 from reader.utils.errors import InputError
+from reader.utils.text import HALF
 
 FORMATS = ("tsv", "csv", "json", "jsonl", "parquet")
 BY_SUFFIX = {".csv": "csv", ".json": "json", ".jsonl": "jsonl", ".parquet": "parquet"}

@@ -9,6 +9,7 @@ import numpy as np
 
 from reader.utils.errors import InputError
 from reader.utils.files import StrPath
+from reader.utils.text import HALF
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 # the symbols of PaddleNLP: those of Unicode, and some letters and numbers that it counts among them
@@ -80,8 +81,12 @@ class Tokenizer:
 
     def encode_batch(self, texts: list[str]) -> list[Encoding]:
         """Apply ``encode`` to many texts, on all cores."""
+        try:
+            encoded = self.backend.encode_batch(texts, add_special_tokens=False)
+        except TypeError:  # what it says of half of a surrogate pair, which no file of text holds and a program may
+            encoded = self.backend.encode_batch([HALF.sub("\ufffd", text) for text in texts], add_special_tokens=False)
         return [Encoding(np.array(found.ids, np.int64), np.array(found.offsets, np.int64).reshape(-1, 2))
-                for found in self.backend.encode_batch(texts, add_special_tokens=False)]
+                for found in encoded]
 
     def tokens(self, ids: Any) -> list[str]:
         """Return the vocabulary entries of ids."""

@@ -1,8 +1,11 @@
-"""Words in messages to a person."""
+"""Words in messages to a person, and what no text may hold."""
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+HALF = re.compile("[\ud800-\udfff]")  # of a surrogate pair: json and str can hold one, no file of text can
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

@@ -29,6 +29,14 @@ def test_offsets_are_ordered_and_inside(text):
     assert (starts < stops).all() and (stops <= len(text)).all() and (starts[1:] >= stops[:-1]).all()
 
 
+def test_half_of_a_surrogate_pair_is_read_as_the_replacement_character():
+    for text, whole in ("a \ud83d b", "a \ufffd b"), ("c\ude00", "c\ufffd"):
+        found, same = TOKENIZER.encode(text), TOKENIZER.encode(whole)
+        assert found.ids.tolist() == same.ids.tolist() and found.offsets.tolist() == same.offsets.tolist()
+    with pytest.raises(TypeError):
+        TOKENIZER.encode_batch([None])
+
+
 def test_special_tokens_are_never_read_from_text():
     ids = TOKENIZER.encode("[MASK] [CLS] [PAD]").ids
     assert not {TOKENIZER.mask_id, TOKENIZER.cls_id, TOKENIZER.pad_id} & set(ids.tolist())
