@@ -117,7 +117,10 @@ class SplitReader:
         if not place.is_dir():
             return []
         place = self._inside(place) or place
-        known = {Path(name).name for split in {"train", "dev", "test", *self.files} for name in self._names(split)}
+        names = [Path(name) for split in {"train", "dev", "test", *self.files} for name in self._names(split)]
+        if any(name.is_absolute() for name in names):  # the files themselves are named, and no folder of them
+            return []
+        known = {name.name for name in names}
         suffixes = tuple(end for suffix in SUFFIXES[self.layout] for end in (suffix, suffix + ".gz"))
         return sorted(path.name for path in place.iterdir()
                       if path.name.lower().endswith(suffixes) and path.name not in known

@@ -122,5 +122,7 @@ def test_a_file_that_no_split_names_is_named_where_dev_data_lack(tmp_path, capsy
     assert "\nno dev file (not read: valid.tsv; reader.files names the file of each split)\n" in capsys.readouterr().out
     assert main([*command, str(data), "--set", "reader.files={dev: valid.tsv}"]) == 0
     assert "\ndev: " in capsys.readouterr().out
-    assert main([*command, str(data / "train.tsv")]) == 0
-    assert "\nno dev file\n" in capsys.readouterr().out
+    files = f"reader.files={{train: {data / 'train.tsv'}, dev: no/such}}"  # as the programs of 2019 name them
+    for alone in [str(data / "train.tsv")], [str(data), "--set", files]:
+        assert main([*command, *alone]) == 0
+        assert "\nno dev file\n" in capsys.readouterr().out
