@@ -4,9 +4,9 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
-from ernie.checkpoints.formats.finetuned import DESCRIPTION
+from ernie.checkpoints.formats.finetuned import DESCRIPTION, FinetunedHead
 from ernie.finetuning.predictor import find_model
 from ernie.pretraining.forgetting import ForgettingMatrix, read_dev
 from ernie.pretraining.run_directory import RunDirectory
@@ -80,7 +80,8 @@ def finetuning_card(output: Path) -> str:
         f"{counted(result['runs'], 'seed')}, of which this is the best on dev data."
         + ("" if recipe.get("lower_case", True) else " Texts are read with their capitals."),
         f"## Figures\n\n```text\n{result['text']}\n```\n\nThe column paper holds what the paper reports for its own "
-        "checkpoint.", path=model, use=f"model.predict([{_input(recipe['reader'])}])")
+        "checkpoint.", path=model, use=f"model.predict([{_input(recipe['reader'])}])",
+        head=FinetunedHead(recipe["kind"], []))
 
 
 def copy_card(source: Path, target: str | Path, family: str) -> None:
@@ -126,8 +127,10 @@ def _input(reader: dict[str, Any]) -> str:
 
 
 def _card(tags: list[str], language: str, title: str, *parts: str, path: Path,
-          use: str = 'model.encode(["A sentence."])') -> str:
-    head = f"---\ntags: [{', '.join(tags)}]\nlanguage: {language}\nlibrary_name: paddlepaddle\n---\n# {title}\n"
+          use: str = 'model.encode(["A sentence."])', head: Optional[FinetunedHead] = None) -> str:
+    suffix = head.form.suffix if head and head.form else ""  # of the classes of others that have the head as well
+    theirs = f"AutoModel{suffix}", f"Ernie{suffix or 'Model'}"
+    opening = f"---\ntags: [{', '.join(tags)}]\nlanguage: {language}\nlibrary_name: paddlepaddle\n---\n# {title}\n"
     loading = f"""## Loading it
 
 ```python
@@ -136,10 +139,10 @@ model = ernie.load("{path}")
 {use}
 ```
 
-For transformers: `ernie convert {path} DIR --to huggingface`, then `transformers.AutoModel.from_pretrained("DIR")`. For
-PaddleNLP: `ernie convert {path} DIR --to paddlenlp`, then `paddlenlp.transformers.ErnieModel.from_pretrained("DIR")`.
+For transformers: `ernie convert {path} DIR --to huggingface`, then `transformers.{theirs[0]}.from_pretrained("DIR")`. For
+PaddleNLP: `ernie convert {path} DIR --to paddlenlp`, then `paddlenlp.transformers.{theirs[1]}.from_pretrained("DIR")`.
 """
-    return "\n\n".join([head.rstrip("\n"), *parts, loading])
+    return "\n\n".join([opening.rstrip("\n"), *parts, loading])
 
 
 def _sources(curriculum: dict[str, Any]) -> list[str]:

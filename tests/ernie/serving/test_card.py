@@ -36,6 +36,8 @@ def test_a_fine_tuned_model_carries_a_card(tmp_path, model_files):
     text = (tmp_path / "out" / "README.md").read_text("utf-8")
     result = json.loads((tmp_path / "out" / "result.json").read_text())
     assert result["text"] in text and "from random weights" in text and "model.predict" in text
+    for loaded in "transformers.AutoModel", "paddlenlp.transformers.Ernie":
+        assert f"{loaded}ForSequenceClassification.from_pretrained" in text  # with the head
 
 
 @pytest.mark.parametrize("task, form", [
