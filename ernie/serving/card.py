@@ -139,8 +139,9 @@ model = ernie.load("{path}")
 {use}
 ```
 
-For transformers: `ernie convert {path} DIR --to huggingface`, then `transformers.{theirs[0]}.from_pretrained("DIR")`. For
-PaddleNLP: `ernie convert {path} DIR --to paddlenlp`, then `paddlenlp.transformers.{theirs[1]}.from_pretrained("DIR")`.
+For transformers: `ernie convert {path} DIR --to huggingface`, then
+`transformers.{theirs[0]}.from_pretrained("DIR")`. For PaddleNLP: `ernie convert {path} DIR --to paddlenlp`, then
+`paddlenlp.transformers.{theirs[1]}.from_pretrained("DIR")`.
 """
     return "\n\n".join([opening.rstrip("\n"), *parts, loading])
 
