@@ -107,15 +107,15 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
         contestants.append(Contestant(name, config, curricula[name].copy_checkpoints_to))
         budgets[name] = Budget.of(curricula[name])
     check_equal(budgets, args.equal)
-    finetune, recipes = {}, {}
+    finetune, recipes, own = {}, {}, {}
     for pair in (part for text in args.finetune for part in text.split(",") if part):
-        task, sign, data = pair.partition("=")
-        if task in finetune:
-            raise InputError(f"--finetune {task} stands twice")
+        given_as, sign, data = pair.partition("=")
         if not sign or not Path(data).is_dir():
             raise InputError(f"--finetune {pair!r}: expected TASK=DIR with a directory that exists")
-        recipes[task] = load_recipe(task, assignments=args.finetune_set)
-        finetune[task] = data
+        recipe = load_recipe(given_as, assignments=args.finetune_set)
+        if recipe.task in finetune:
+            raise InputError(f"--finetune {recipe.task} stands twice")
+        recipes[recipe.task], finetune[recipe.task], own[recipe.task] = recipe, data, given_as
     options = [part for value in args.assignments for part in ("--set", value)]
     options += [part for file in args.tasks_from for part in ("--tasks-from", file)]
     finetune_options = [part for value in args.finetune_set for part in ("--set", value)]
@@ -128,7 +128,7 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
     return ComparisonPlan(
         Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune, options,
         finetune_options, args.finetune_seeds, untouched,
-        {task: recipe.copy_checkpoints_to for task, recipe in recipes.items()}), budgets, curricula, recipes
+        {task: recipe.copy_checkpoints_to for task, recipe in recipes.items()}, own), budgets, curricula, recipes
 
 
 def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[str]) -> None:

@@ -40,7 +40,7 @@ class ComparisonPlan:
         finetune: task -> its data, fine-tuned from the end of every run. options: of run_pretrain.sh, for every run.
         finetune_options: of run_finetune.sh. finetune_seeds: runs of each fine-tuning, from the run's seed upwards.
         untouched: a checkpoint that is fine-tuned as it is, to tell what pre-training adds.
-        finetune_copies: task -> copy_checkpoints_to of its recipe.
+        finetune_copies: task -> copy_checkpoints_to of its recipe. finetune_recipes: task -> its yaml, of one's own.
     """
 
     output: Path
@@ -53,6 +53,7 @@ class ComparisonPlan:
     finetune_seeds: int = 1
     untouched: Optional[str] = None
     finetune_copies: dict[str, Optional[str]] = field(default_factory=dict)
+    finetune_recipes: dict[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -97,8 +98,8 @@ class ComparisonPlan:
             if finetuned(output) >= self.finetune_seeds:
                 continue
             seeds = ["--runs", str(self.finetune_seeds), "--set", f"seed={seed}"]  # upwards: more can be added later
-            who = f"{name}, seed {seed}"
-            yield Job("finetune", [task, "--data", data, "--init", init, "--output", str(output),
+            who, recipe = f"{name}, seed {seed}", self.finetune_recipes.get(task, task)
+            yield Job("finetune", [recipe, "--data", data, "--init", init, "--output", str(output),
                                       *self.finetune_options, *seeds,
                                       *self.copies_of(output, self.finetune_copies.get(task))],
                          who, f"{who}, fine-tuned on {task}: {output}")

@@ -14,6 +14,7 @@ from ernie.cli import main
 from ernie.comparison import children
 from ernie.comparison.driver import Driver
 from ernie.comparison.plan import ComparisonPlan, Contestant
+from ernie.finetuning.recipe import DIRECTORY
 from tests.ernie import runs
 from tests.ernie.finetuning.tiny import make_data
 from tests.ernie.released import checkpoint
@@ -221,18 +222,19 @@ def test_a_stop_while_a_run_is_being_started_is_handed_on_to_it(tmp_path, monkey
 @pytest.mark.slow
 def test_downstream_scores_stand_beside(curricula, tmp_path):
     data = make_data("rte", tmp_path / "rte")
+    recipe = shutil.copy(DIRECTORY / "rte.yaml", tmp_path / "mine.yaml")  # of one's own: known by its name
     write(checkpoint(tmp_path, max_position_embeddings=64), tmp_path / "released", "huggingface")
     done = subprocess.run([sys.executable, "-m", "ernie", "compare", str(curricula / "joint.yaml"), "--corpus",
                            str(curricula), "--output", str(curricula / "out"), "--seeds", "2", "--finetune",
-                           f"rte={data}", "--untouched", str(tmp_path / "released"),
+                           f"{recipe}={data}", "--untouched", str(tmp_path / "released"),
                            "--finetune-set", "epochs=1", "--finetune-set", "max_length=32"],
                           capture_output=True, text=True, timeout=400, env=runs.ENVIRONMENT)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "rte, dev" in done.stdout
+    assert "mine, dev" in done.stdout
     lines = [json.loads(line) for line in (curricula / "out" / "results.jsonl").read_text().splitlines()]
     assert [(line["curriculum"], line["seed"], set(line["downstream"])) for line in lines] == [
-        ("joint", 1, {"rte"}), ("joint", 2, {"rte"}), ("untouched", 1, {"rte"}), ("untouched", 2, {"rte"})]
+        ("joint", 1, {"mine"}), ("joint", 2, {"mine"}), ("untouched", 1, {"mine"}), ("untouched", 2, {"mine"})]
     assert [bool(line["stages"]) for line in lines] == [True, True, False, False]
-    for number in 1, 2:  # every seed of pre-training has seeds of fine-tuning of its own
-        assert (curricula / "out" / "joint" / "finetune-rte" / f"seed-{number}" / f"seed-{number}").is_dir()
+    for number in 1, 2:  # fine-tuning begins with the seed of pre-training
+        assert (curricula / "out" / "joint" / "finetune-mine" / f"seed-{number}" / f"seed-{number}").is_dir()
     assert "Fine-tuned" in (curricula / "out" / "compare.html").read_text("utf-8")
