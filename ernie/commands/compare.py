@@ -24,7 +24,7 @@ from reader.utils.errors import InputError
 
 if TYPE_CHECKING:
     from ernie.comparison.budgets import Budget
-    from ernie.comparison.plan import ComparisonPlan
+    from ernie.comparison.plan import ComparisonPlan, FineTuning
     from ernie.comparison.results import Group
     from ernie.finetuning.recipe import Recipe
     from ernie.pretraining.curriculum import Curriculum
@@ -88,7 +88,6 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
     """
     from ernie.comparison.budgets import Budget, check_equal
     from ernie.comparison.plan import UNTOUCHED, ComparisonPlan, Contestant
-    from ernie.finetuning.recipe import load as load_recipe
     from ernie.utils.resources import locate_checkpoint
     contestants, budgets, curricula = [], {}, {}
     if text := given(args.assignments, "seed"):
@@ -107,15 +106,7 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
         contestants.append(Contestant(name, config, curricula[name].copy_checkpoints_to))
         budgets[name] = Budget.of(curricula[name])
     check_equal(budgets, args.equal)
-    finetune, recipes, own = {}, {}, {}
-    for pair in (part for text in args.finetune for part in text.split(",") if part):
-        given_as, sign, data = pair.partition("=")
-        if not sign or not Path(data).is_dir():
-            raise InputError(f"--finetune {pair!r}: expected TASK=DIR with a directory that exists")
-        recipe = load_recipe(given_as, assignments=args.finetune_set)
-        if recipe.task in finetune:
-            raise InputError(f"--finetune {recipe.task} stands twice")
-        recipes[recipe.task], finetune[recipe.task], own[recipe.task] = recipe, data, given_as
+    finetune, recipes = read_finetunings(args)
     options = [part for value in args.assignments for part in ("--set", value)]
     options += [part for file in args.tasks_from for part in ("--tasks-from", file)]
     finetune_options = [part for value in args.finetune_set for part in ("--set", value)]
@@ -127,8 +118,25 @@ def make_plan(args: argparse.Namespace) -> tuple[ComparisonPlan, dict[str, Budge
     untouched = str(locate_checkpoint(args.untouched)) if args.untouched else None
     return ComparisonPlan(
         Path(args.output), args.corpus, contestants, list(range(1, args.seeds + 1)), finetune, options,
-        finetune_options, args.finetune_seeds, untouched,
-        {task: recipe.copy_checkpoints_to for task, recipe in recipes.items()}, own), budgets, curricula, recipes
+        finetune_options, args.finetune_seeds, untouched), budgets, curricula, recipes
+
+
+def read_finetunings(args: argparse.Namespace) -> tuple[dict[str, FineTuning], dict[str, Recipe]]:
+    """Return what ``--finetune`` names, and the recipes, by the name of the task. Raises InputError on a bad argument.
+    """
+    from ernie.comparison.plan import FineTuning
+    from ernie.finetuning.recipe import load
+    finetune, recipes = {}, {}
+    for pair in (part for text in args.finetune for part in text.split(",") if part):
+        name, sign, data = pair.partition("=")
+        if not sign or not Path(data).is_dir():
+            raise InputError(f"--finetune {pair!r}: expected TASK=DIR with a directory that exists")
+        recipe = load(name, assignments=args.finetune_set)
+        if recipe.task in finetune:
+            raise InputError(f"--finetune {recipe.task} stands twice")
+        finetune[recipe.task] = FineTuning(name, data, recipe.copy_checkpoints_to)
+        recipes[recipe.task] = recipe
+    return finetune, recipes
 
 
 def write_results(plan: ComparisonPlan, budgets: dict[str, Budget], equal: list[str]) -> None:

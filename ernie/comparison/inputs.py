@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ernie.checkpoints.formats.families import read
-from ernie.comparison.plan import UNTOUCHED, ComparisonPlan, finished
+from ernie.comparison.plan import UNTOUCHED, ComparisonPlan, finetuned, finished
 from ernie.finetuning.data import check_model
 from ernie.finetuning.predictor import find_weights
 from ernie.finetuning.recipe import Recipe
@@ -31,11 +31,11 @@ def check_inputs(plan: ComparisonPlan, curricula: dict[str, Curriculum], recipes
         models[contestant.name] = model_config(curriculum, vocabulary), contestant.config
     if plan.untouched:
         models[UNTOUCHED] = read(find_weights(plan.untouched)).config, plan.untouched
-    for task, directory in plan.finetune.items():
+    for task, tuning in plan.finetune.items():
         missing = [name for name in models for seed in plan.seeds
-                   if not (plan.finetune_path(name, seed, task) / "result.json").exists()]
+                   if finetuned(plan.finetune_path(name, seed, task)) < plan.finetune_seeds]
         if missing:
-            read_rows(recipes[task], directory)
+            read_rows(recipes[task], tuning.data)
         for name in dict.fromkeys(missing):
             config, where = models[name]
             check_model(recipes[task], config, where, flag="--finetune-set")

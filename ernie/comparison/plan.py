@@ -22,6 +22,16 @@ class Contestant:
 
 
 @dataclass(frozen=True)
+class FineTuning:
+    """A task that every run is fine-tuned on. recipe: its name, or a yaml of one's own; data: its files; copies:
+    copy_checkpoints_to of the recipe."""
+
+    recipe: str
+    data: str
+    copies: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class Job:
     """A command of a launcher. who: the curriculum and seed that it is for. what: the same with the task, and where."""
 
@@ -37,23 +47,20 @@ class ComparisonPlan:
 
     Attributes:
         output: of the comparison. corpus: for ``run_pretrain.sh --corpus``. seeds: of every curriculum.
-        finetune: task -> its data, fine-tuned from the end of every run. options: of run_pretrain.sh, for every run.
+        finetune: task -> what the end of every run is fine-tuned on. options: of run_pretrain.sh, for every run.
         finetune_options: of run_finetune.sh. finetune_seeds: runs of each fine-tuning, from the run's seed upwards.
         untouched: a checkpoint that is fine-tuned as it is, to tell what pre-training adds.
-        finetune_copies: task -> copy_checkpoints_to of its recipe. finetune_recipes: task -> its yaml, of one's own.
     """
 
     output: Path
     corpus: str
     contestants: list[Contestant]
     seeds: list[int]
-    finetune: dict[str, str] = field(default_factory=dict)
+    finetune: dict[str, FineTuning] = field(default_factory=dict)
     options: list[str] = field(default_factory=list)
     finetune_options: list[str] = field(default_factory=list)
     finetune_seeds: int = 1
     untouched: Optional[str] = None
-    finetune_copies: dict[str, Optional[str]] = field(default_factory=dict)
-    finetune_recipes: dict[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -88,21 +95,20 @@ class ComparisonPlan:
         if not finished(path):
             who = f"{name}, seed {seed}"
             yield Job("pretrain", ["--config", contestant.config, "--corpus", self.corpus, "--output", str(path),
-                                      "--set", f"seed={seed}", *self.options,
-                                      *self.copies_of(path, contestant.copies)], who, f"{who}: {path}")
+                                   "--set", f"seed={seed}", *self.options, *self.copies_of(path, contestant.copies)],
+                      who, f"{who}: {path}")
         yield from self._finetunings(name, str(path), seed)
 
     def _finetunings(self, name: str, init: str, seed: int) -> Iterator[Job]:
-        for task, data in self.finetune.items():
+        for task, tuning in self.finetune.items():
             output = self.finetune_path(name, seed, task)
             if finetuned(output) >= self.finetune_seeds:
                 continue
             seeds = ["--runs", str(self.finetune_seeds), "--set", f"seed={seed}"]  # upwards: more can be added later
-            who, recipe = f"{name}, seed {seed}", self.finetune_recipes.get(task, task)
-            yield Job("finetune", [recipe, "--data", data, "--init", init, "--output", str(output),
-                                      *self.finetune_options, *seeds,
-                                      *self.copies_of(output, self.finetune_copies.get(task))],
-                         who, f"{who}, fine-tuned on {task}: {output}")
+            who = f"{name}, seed {seed}"
+            yield Job("finetune", [tuning.recipe, "--data", tuning.data, "--init", init, "--output", str(output),
+                                   *self.finetune_options, *seeds, *self.copies_of(output, tuning.copies)],
+                      who, f"{who}, fine-tuned on {task}: {output}")
 
 
 def finished(path: Path) -> bool:

@@ -13,7 +13,7 @@ from ernie.checkpoints.formats import Pretrained
 from ernie.checkpoints.formats.finetuned import DESCRIPTION
 from ernie.finetuning.foreign import described
 from ernie.finetuning.recipe import ANSWERING, Recipe, from_dict, idle_beside, make_classes, make_kind
-from ernie.finetuning.summary import best_run, read_record
+from ernie.finetuning.summary import TOGETHER, best_run, read_record
 from ernie.model.config import ErnieConfig
 from ernie.model.exported import ExportedScores, is_exported
 from ernie.utils.config_io import override
@@ -26,8 +26,6 @@ from reader.utils.files import present
 from tasks.finetune.batches import answer_batches, make_batch
 from tasks.finetune.features import Features
 from tasks.finetune.kind import Kind
-
-TOGETHER = "together.json"  # record of a joint run: see ernie.finetuning.together
 
 
 def find_model(path: str | Path) -> Path | None:

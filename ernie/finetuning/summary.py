@@ -15,6 +15,7 @@ from ernie.utils.limits import Count, OneOf
 from reader.utils.errors import InputError
 from tasks.finetune import submission
 
+TOGETHER = "together.json"  # record of a run on several tasks, whose trainings keep log and checkpoints of all of them
 # as the scripts of 2019 name them, so that what is grepped out of their logs is found in ours
 NAMES_2019 = {"accuracy": "acc", "matthews": "matthews_corrcoef", "entity_f1": "f1", "entity_precision": "precision",
               "entity_recall": "recall"}

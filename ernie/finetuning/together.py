@@ -23,11 +23,11 @@ from ernie.checkpoints.warm_start import load_pretrained
 from ernie.finetuning.average import drop_other_rows
 from ernie.finetuning.controls import apply_controls, check_controls
 from ernie.finetuning.data import FinetuningData, Split, Start, find_start, fingerprint, fit
-from ernie.finetuning.predictor import TOGETHER, describe, run_model
+from ernie.finetuning.predictor import describe, run_model
 from ernie.finetuning.recipe import Recipe
 from ernie.finetuning.run import FREE, WEIGHTS, copies_of
 from ernie.finetuning.seed import BestOnDev, answered, forget_damaged, settings_of
-from ernie.finetuning.summary import evaluation_line, summed_up, table
+from ernie.finetuning.summary import TOGETHER, evaluation_line, summed_up, table
 from ernie.model.finetuning_model import JointModel, OneOfJoint
 from ernie.training import distributed
 from ernie.training.optimizer import Updater

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Optional
 
-from ernie.finetuning.summary import read_summary
+from ernie.finetuning.summary import TOGETHER, read_summary
 from ernie.report.runs import read_json, read_log
 from ernie.training.metrics import LogLine
 from ernie.utils.config_io import build
@@ -16,7 +16,6 @@ from ernie.utils.limits import Natural
 from reader.utils.errors import InputError
 
 TRAININGS = ("seed-*", "fold-*")
-JOINT = "together.json"  # of a run on several tasks, whose trainings keep the log and the checkpoints of all of them
 
 
 @dataclass
@@ -103,7 +102,7 @@ def _output(path: Path) -> OutputRecord:
     build(_RecipeFile, record, str(path / "finetune.json"), strict=False)
     place = Path(os.path.abspath(path))
     joint = place.parents[1] if place.parent.name == "tasks" else place
-    one = joint == place or not (joint / JOINT).is_file()  # a task of a joint run has only what is finished
+    one = joint == place or not (joint / TOGETHER).is_file()  # a task of a joint run has only what is finished
     folders = [folder for pattern in TRAININGS for folder in sorted((path if one else joint).glob(pattern), key=_number)
                if folder.is_dir()]
     result = path / "result.json"

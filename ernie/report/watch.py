@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from ernie.report.finetuning_runs import JOINT, output_folders
+from ernie.finetuning.summary import TOGETHER
+from ernie.report.finetuning_runs import output_folders
 from ernie.utils.console import LOG
 from reader.utils.errors import InputError
 from reader.utils.files import atomic_write
@@ -44,7 +45,7 @@ def state(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
     """Return name, size and time of change of every record of some runs."""
     found = []
     for path in paths:
-        outputs = output_folders(path, ("finetune.json", JOINT))
+        outputs = output_folders(path, ("finetune.json", TOGETHER))
         places = [(path, RECORDS), *((folder, OF_FINETUNING) for folder in outputs)]
         for file in (file for folder, patterns in places for pattern in patterns for file in folder.glob(pattern)):
             try:

@@ -13,7 +13,7 @@ from ernie.checkpoints.formats import write
 from ernie.cli import main
 from ernie.comparison import children
 from ernie.comparison.driver import Driver
-from ernie.comparison.plan import ComparisonPlan, Contestant
+from ernie.comparison.plan import ComparisonPlan, Contestant, FineTuning
 from ernie.finetuning.recipe import DIRECTORY
 from tests.ernie import runs
 from tests.ernie.finetuning.tiny import make_data
@@ -111,6 +111,10 @@ def test_runs_that_were_begun_as_something_else_are_refused(curricula, tmp_path,
     before = (tuned / "seed-1" / "result.json").stat().st_mtime_ns
     assert main([*first, "--finetune-seeds", "2", "--report-only"]) == 0
     assert "joint, seed 1, rte: 1 of 2 fine-tuning seeds" in capsys.readouterr().out
+    (data / "train.tsv").rename(data / "rows.tsv")  # as before a first seed, all is read before anything is trained
+    assert main([*first, "--finetune-seeds", "2"]) == 2
+    assert "no train file" in (said := capsys.readouterr()).err and "compare: joint" not in said.out
+    (data / "rows.tsv").rename(data / "train.tsv")
     assert main([*first, "--finetune-seeds", "2"]) == 0  # more can be added
     values = json.loads((tuned / "result.json").read_text())["figures"]["dev"]["accuracy"]["values"]
     line, = map(json.loads, (curricula / "out" / "results.jsonl").read_text().splitlines())
@@ -122,7 +126,8 @@ def test_runs_that_were_begun_as_something_else_are_refused(curricula, tmp_path,
 
 def test_fine_tuning_seeds_begin_with_the_seed_of_pretraining(tmp_path):
     """However many there are to be: so that more can be added later."""
-    plan = ComparisonPlan(tmp_path, "corpus", [], [1, 2, 3], {"rte": "data"}, finetune_seeds=3, untouched="weights")
+    plan = ComparisonPlan(tmp_path, "corpus", [], [1, 2, 3], {"rte": FineTuning("rte", "data")}, finetune_seeds=3,
+                          untouched="weights")
     jobs = [job for chain in plan.chains() for job in chain]
     assert [job.arguments[-4:] for job in jobs] == [["--runs", "3", "--set", f"seed={seed}"] for seed in (1, 2, 3)]
 

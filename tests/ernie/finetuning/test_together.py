@@ -100,6 +100,19 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path, folders, model_files, m
         assert found[0] == found[1]
 
 
+def test_answers_about_other_rows_have_no_figures(tmp_path, folders, model_files, capsys):
+    two, output = dict(list(folders.items())[:2]), tmp_path / "out"
+    assert together(two, output, model_files) == 0
+    assert "test" in result(output / "tasks" / "sst-2")["figures"]
+    header, *rows = (folders["sst-2"] / "test.tsv").read_text().splitlines()
+    (folders["sst-2"] / "test.tsv").write_text("\n".join([header, *reversed(rows)]) + "\n")
+    capsys.readouterr()
+    assert together(two, output, model_files, extra=["--runs", "2"]) == 0
+    assert "test: seed-1 did not answer" in capsys.readouterr().out
+    assert list(result(output / "tasks" / "sst-2")["figures"]) == ["dev"]
+    assert set(result(output / "tasks" / "sts-b")["figures"]) >= {"dev"}
+
+
 @pytest.mark.slow
 def test_two_ranks_compute_what_one_process_computes(tmp_path, folders, model_files):
     (tmp_path / "model.json").write_text(json.dumps({**TINY, "hidden_dropout_prob": 0.0,
@@ -132,6 +145,9 @@ def test_what_cannot_be_joined_is_refused(tmp_path, folders, model_files, capsys
         assert message in capsys.readouterr().err
     assert together(two, output, model_files, extra=["--mixing", "sst-2=1"]) == 2
     assert "a positive weight for every task: sst-2=1,sts-b=1" in capsys.readouterr().err
+    assert together(two, output, model_files, "frozen_layers=99") == 2
+    assert "frozen_layers 99: the encoder has" in capsys.readouterr().err
+    assert not (output / "together.json").exists()  # it would refuse the run with the mistake mended
     assert together(two, output, model_files) == 0
     assert together(two, output, model_files, extra=["--mixing", "0.5"]) == 2
     assert "mixing: was '1', is now '0.5'" in capsys.readouterr().err

@@ -45,6 +45,22 @@ def test_a_training_line_is_of_the_steps_since_the_last_one(monkeypatch, capsys,
                                        "kpis\ttrain_acc_card2\t0.750000\n")
 
 
+def test_a_loss_that_is_no_number_does_not_count_as_zero(monkeypatch, clock):
+    said = []
+    monkeypatch.setattr(words.LOG, "info", said.append)
+    training = SimpleNamespace(kind=SimpleNamespace(name="kind", percent=True, level="sequence"))
+    batches = SimpleNamespace(epoch=lambda step: 0, ends=np.array([2]), lengths=range(8), cuts=[[0, 4, 8]])
+    args = SimpleNamespace(skip_steps=2, enable_ce=False, metric="simple_accuracy")
+    lines = watcher.TrainingLines(watcher.Watcher2019(args, 1, watcher.Files()), training,
+                                  SimpleNamespace(batches=batches))
+    trainer = SimpleNamespace(world=World(), total=2)
+    lines.start(trainer)
+    for step, sums in enumerate([(8, 2, 4), (np.nan, 0, 4)], start=1):
+        clock.seconds += 0.5
+        lines.after_step(trainer, SimpleNamespace(step=step, sums={"kind": np.array(sums)}, batches=[]))
+    assert "ave loss: 2.000000, ave acc: 0.500000" in said[0]
+
+
 @pytest.fixture
 def rows(tmp_path):
     """A labelled file whose rows have names."""
